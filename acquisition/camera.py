@@ -1,0 +1,87 @@
+"""The seam between a camera SDK and the rig."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..streaming.messages import FrameTruth
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFormat:
+    """What an open camera delivers, read back from the device.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        pixel_format: ``mono8`` (height x width) or ``bgr8`` (height x width x 3).
+        rate_hz: nominal frame rate.
+        time_source: where ``t_exposure_ns`` comes from.
+    """
+
+    width: int
+    height: int
+    pixel_format: Literal["mono8", "bgr8"]
+    rate_hz: float
+    time_source: Literal["simulated", "file", "device", "host"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one frame as a numpy array of uint8."""
+        return (self.height, self.width) if self.pixel_format == "mono8" else (self.height, self.width, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Grab:
+    """One delivered frame.
+
+    Attributes:
+        seq: the device's frame counter; a jump is a frame that the device dropped, a repeat is a duplicate.
+        t_exposure_ns: start of exposure, rig time.
+        exposure_us: length of the exposure.
+        trigger_id: hardware trigger counter, -1 where there is none.
+        truth: what a simulator knows of this frame (``epoch`` is filled in by the node), else None.
+    """
+
+    seq: int
+    t_exposure_ns: int
+    exposure_us: int
+    trigger_id: int = -1
+    truth: FrameTruth | None = None
+
+
+class EndOfStream(Exception):  # noqa: N818 - a signal, as StopIteration is
+    """A finite source (a file that does not loop) has delivered its last frame."""
+
+
+class Camera(Protocol):
+    """A source of frames. One thread opens, reads and closes it."""
+
+    def open(self) -> CameraFormat:
+        """Connect, apply every setting and read it back.
+
+        Raises:
+            CameraOpenError: not there, or it refuses a setting; the message names camera, setting and value.
+        """
+        ...
+
+    def start(self, t_start_ns: int) -> None:
+        """Begin to deliver; the first exposure is at rig time ``t_start_ns`` where the device can obey that."""
+        ...
+
+    def read_into(self, out: NDArray[np.uint8], timeout_s: float) -> Grab | None:
+        """Wait for the next frame and write its pixels to ``out`` (shape of the format, C-contiguous, uint8).
+
+        Returns None when no frame came within ``timeout_s``; ``out`` may then hold anything.
+
+        Raises:
+            EndOfStream: a finite source has ended.
+            CameraLostError: the device is gone or broken.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the device; may be called twice."""
+        ...

@@ -1,0 +1,1 @@
+"""The live web page and the node that serves it."""

@@ -1,0 +1,1 @@
+"""Models online: bundle, crop, embed, head step, fusion, stabiliser, rules, actuators."""

@@ -1,0 +1,1 @@
+"""The bus: topics, messages, shared-memory rings, sockets, node loop, recording and replay."""

@@ -1,0 +1,239 @@
+"""The message contract: every value that travels on the bus or stands in a recording.
+
+A leaf: it imports nothing of ethostream. Each message is a frozen MessagePack array; fields are only ever added, at the
+end, with a default. ``tests/streaming/test_wire_compat.py`` decodes the bytes of the last release.
+
+Times are rig time (int64 nanoseconds, see ``sync/clock.py``). ``t_exposure_ns`` is the start of exposure. ``epoch``
+counts the starts of a camera process in one session, so that ``(camera, epoch, seq)`` names one device frame for ever.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+"""Raised when a change cannot be read by older code."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all messages: immutable, encoded as a MessagePack array."""
+
+
+class FrameHeader(Message):
+    """One frame of one camera, published when its pixels are readable.
+
+    ``seq`` is the device's own frame counter, so a jump in it is a frame that the device dropped.
+    ``ring``/``slot``/``generation`` say where the pixels lie in shared memory; ``ring`` is empty when they travel as
+    the next message part, in ``encoding``. A colour frame is ``bgr8``: height x width x 3.
+    """
+
+    camera: str
+    epoch: int
+    seq: int
+    t_exposure_ns: int
+    exposure_us: int
+    t_received_ns: int
+    time_source: Literal["simulated", "file", "device", "host"]
+    width: int
+    height: int
+    pixel_format: Literal["mono8", "bgr8"]
+    ring: str
+    slot: int
+    generation: int
+    encoding: Literal["ring", "raw", "jpeg"] = "ring"
+    trigger_id: int = -1
+
+
+class FrameTruth(Message):
+    """What the simulator knows of one frame. ``instant`` is the same for all views of one true instant.
+
+    ``pose`` is in millimetres, (x, y, z) per keypoint in the order of ``acquisition.simulated_world.KEYPOINTS``; only
+    the first camera of a rig carries it, since it is the same for all.
+    """
+
+    camera: str
+    epoch: int
+    seq: int
+    instant: int
+    t_true_ns: int
+    behavior: str
+    pose: tuple[tuple[float, float, float], ...] = ()
+
+
+class Gap(Message):
+    """A declared loss: ``n`` frames of ``camera`` from ``first_seq`` on that ``source`` did not pass on.
+
+    ``source`` device: the camera never delivered them (counted from its frame counter, or from the time between
+    frames where it has none). bus: lost between processes. recorder: received but not written to video. sets: arrived
+    too late for their frame set (they are still recorded).
+    """
+
+    source: Literal["device", "bus", "recorder", "sets"]
+    camera: str
+    epoch: int
+    first_seq: int
+    n: int
+    reason: str
+    t_ns: int
+
+
+class CameraStatus(Message):
+    """Counters of one camera since this epoch began; the last one, state ``stopped``, closes the account.
+
+    Device frames = ``last_seq - first_seq + 1`` = ``captured + dropped_device``. ``captured`` counts each frame once;
+    ``duplicates`` are deliveries of a frame that was already there. ``n_behind`` counts frames whose grab was late.
+    """
+
+    camera: str
+    epoch: int
+    state: Literal["running", "stopped", "lost"]
+    first_seq: int
+    last_seq: int
+    captured: int
+    dropped_device: int
+    duplicates: int
+    rate_hz: float
+    t_ns: int
+    n_behind: int = 0
+
+
+class SourceFrame(Message):
+    """One frame as a link in the chain from photon to action."""
+
+    camera: str
+    epoch: int
+    seq: int
+    t_exposure_ns: int
+    exposure_us: int
+    t_received_ns: int
+
+
+class FrameSet(Message):
+    """Frames of one instant, matched by mid-exposure. ``missing`` names the cameras without a frame in it."""
+
+    set_id: int
+    status: Literal["complete", "partial"]
+    sources: tuple[SourceFrame, ...]
+    missing: tuple[str, ...]
+    t_mid_ns: int
+    t_closed_ns: int
+
+
+class Box(Message):
+    """Where the animal is in one view, pixels of the full frame; ``valid`` False: the view does not show it."""
+
+    camera: str
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+    valid: bool = False
+
+
+class Behavior(Message):
+    """The model's answer for one frame set.
+
+    ``p`` are the fused probabilities in the order of the bundle's classes. ``raw`` is their arg max, ``label`` the
+    stabilised behaviour ("" before the first one). ``n_skipped`` sets before this one were not looked at because newer
+    ones had come; ``gap_frames`` model steps before this one had no input. ``warm`` is False until the state has seen
+    enough frames to be trusted. The ``t_*_ns`` are when each stage ended.
+    """
+
+    set_id: int
+    status: Literal["complete", "partial"]
+    sources: tuple[SourceFrame, ...]
+    missing: tuple[str, ...]
+    bundle: str
+    p: tuple[float, ...]
+    raw: str
+    label: str
+    label_since_ns: int
+    n_skipped: int
+    gap_frames: int
+    warm: bool
+    boxes: tuple[Box, ...]
+    t_exposure_ns: int
+    t_received_ns: int
+    t_taken_ns: int
+    t_cropped_ns: int
+    t_embedded_ns: int
+    t_head_ns: int
+    t_decided_ns: int
+    animal: int = 0
+
+
+class Decision(Message):
+    """A rule's answer where its behaviour began: fired or withheld, and why, with its chain of source frames."""
+
+    rule: str
+    set_id: int
+    action: Literal["fired", "withheld"]
+    reason: str
+    behavior: str
+    p: float
+    actuator: str
+    sources: tuple[SourceFrame, ...]
+    t_exposure_ns: int
+    t_received_ns: int
+    t_decided_ns: int
+    t_fired_ns: int
+    animal: int = 0
+
+
+class PipelineState(Message):
+    """Everything the pipeline remembers just before set ``set_id``, as an ``.npz`` (no pickle); replay starts here."""
+
+    set_id: int
+    bundle: str
+    payload: bytes
+
+
+class ReplaySet(Message):
+    """In replay: the set to take next, exactly as the live node took it. ``n_skipped`` repeats the live value."""
+
+    set_id: int
+    status: Literal["complete", "partial"]
+    sources: tuple[SourceFrame, ...]
+    missing: tuple[str, ...]
+    n_skipped: int
+    t_decided_ns: int
+
+
+class RecordingStatus(Message):
+    """The recorder's account. ``first_seq`` maps "camera/epoch" to the first frame that is in the recording."""
+
+    recording: str
+    path: str
+    state: Literal["started", "running", "video_stopped", "stopped"]
+    first_seq: dict[str, int]
+    written: dict[str, int]
+    declared: dict[str, int]
+    bytes_free: int
+    t_ns: int
+
+
+class Heartbeat(Message):
+    """A node is alive. ``state`` ready: it has heard every publisher that it needs. ``counters`` are the node's own."""
+
+    node: str
+    epoch: int
+    pid: int
+    state: Literal["starting", "ready", "running", "stopping"]
+    t_ns: int
+    counters: dict[str, int] = {}
+
+
+class Alarm(Message):
+    """Something a person should know now."""
+
+    node: str
+    severity: Literal["warning", "error"]
+    text: str
+    t_ns: int
+
+
+class Control(Message):
+    """From the supervisor to every node: ``start`` begins acquisition at ``t_start_ns``."""
+
+    command: Literal["start", "arm", "disarm"]
+    t_start_ns: int = 0

@@ -1,0 +1,1 @@
+"""Time: clocks, rig time, frame sets and latency. Imports nothing else of ethostream."""

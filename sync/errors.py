@@ -1,0 +1,122 @@
+"""Every error that ethostream raises on purpose.
+
+EthostreamError
+├── ConfigError              a file or option that the user wrote is wrong
+├── ClockError               a time that cannot be
+├── BusError
+│   ├── AddressError         port in use, or an address that is refused
+│   ├── WireError            malformed, truncated, oversized or wrong-version message
+│   ├── SharedMemoryError    a ring does not fit into /dev/shm, or cannot be attached
+│   └── FrameOverwrittenError  a slot was written again while it was read
+├── CameraError
+│   ├── CameraOpenError      not there, not readable, wrong format
+│   └── CameraLostError      stopped delivering
+├── VideoError               a video file that cannot be read or written
+├── BundleError
+│   ├── BundleHashError      a file differs from its hash in the manifest
+│   ├── ParityError          outputs differ from those stored with the model
+│   ├── LookAheadError       the model needs frames of the future
+│   └── ProviderError        the execution provider asked for is not the one that runs
+├── RecordingError
+│   ├── RecordingTornError   not closed cleanly
+│   ├── DiskFullError        no space left for video
+│   └── UndeclaredLossError  frames are missing and nothing says why
+├── DataError                labels, pose or splits that do not fit
+└── NodeError                a process of the rig failed
+
+A message names the thing, the value and the cure. ``exit_code`` is what the command line returns for the class.
+"""
+
+
+class EthostreamError(Exception):
+    """Base of all. ``exit_code`` is the process exit status that the command line uses for it."""
+
+    exit_code: int = 1
+
+
+class ConfigError(EthostreamError):
+    exit_code = 2
+
+
+class ClockError(EthostreamError):
+    exit_code = 3
+
+
+class BusError(EthostreamError):
+    exit_code = 4
+
+
+class AddressError(BusError):
+    pass
+
+
+class WireError(BusError):
+    pass
+
+
+class SharedMemoryError(BusError):
+    pass
+
+
+class FrameOverwrittenError(BusError):
+    pass
+
+
+class CameraError(EthostreamError):
+    exit_code = 5
+
+
+class CameraOpenError(CameraError):
+    pass
+
+
+class CameraLostError(CameraError):
+    pass
+
+
+class VideoError(EthostreamError):
+    exit_code = 6
+
+
+class BundleError(EthostreamError):
+    exit_code = 7
+
+
+class BundleHashError(BundleError):
+    pass
+
+
+class ParityError(BundleError):
+    pass
+
+
+class LookAheadError(BundleError):
+    pass
+
+
+class ProviderError(BundleError):
+    pass
+
+
+class RecordingError(EthostreamError):
+    exit_code = 8
+
+
+class RecordingTornError(RecordingError):
+    pass
+
+
+class DiskFullError(RecordingError):
+    pass
+
+
+class UndeclaredLossError(RecordingError):
+    pass
+
+
+class DataError(EthostreamError):
+    exit_code = 9
+
+
+class NodeError(EthostreamError):
+    exit_code = 10

@@ -1,0 +1,1 @@
+"""The offline half: labelled video in, scored and exported bundle out. The only layer that imports torch."""
