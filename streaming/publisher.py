@@ -1,0 +1,85 @@
+"""The sending end of the bus: one bound socket per node."""
+
+import re
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from ..sync.errors import AddressError
+from .messages import Message
+from .topics import Topic
+from .wire import encode
+
+SEND_HIGH_WATER = 20_000
+"""Messages held per reader, about 20 s of headers of an eight-camera rig; beyond it a reader loses some, and sees it."""
+
+_LOOPBACK = re.compile(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|inproc://.+)$")
+
+
+def check_address(endpoint: str) -> None:
+    """Refuse an endpoint that other hosts could reach.
+
+    Raises:
+        AddressError: it is neither ipc nor loopback.
+    """
+    if not _LOOPBACK.match(endpoint):
+        raise AddressError(
+            f"{endpoint}: only ipc and loopback addresses are allowed; another host would need CURVE keys, which this "
+            "version does not have"
+        )
+
+
+class Publisher:
+    """Publishes the messages of one node. One thread.
+
+    Raises:
+        AddressError: the address is in use, or refused.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", source: str, endpoint: str) -> None:
+        check_address(endpoint)
+        self.source = source
+        self._sequences: dict[bytes, int] = {}
+        self._socket = context.socket(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER)
+        self._socket.setsockopt(zmq.LINGER, 2000)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._socket.close(linger=0)
+            raise AddressError(
+                f"{source}: cannot bind {endpoint} ({error.strerror or error}); is another rig running? "
+                "stop it, or choose another address"
+            ) from error
+        self.endpoint = str(self._socket.LAST_ENDPOINT.decode()).rstrip("\0")
+
+    def publish(
+        self, topic: Topic, message: Message, camera: str = "", pixels: memoryview | bytes | None = None
+    ) -> bytes:
+        """Send one message; never waits for a reader. Returns the encoded body, as a recorder logs it.
+
+        Raises:
+            WireError: wrong type for the topic, or over its size bound.
+        """
+        key = topic.key(camera)
+        seq = self._sequences.get(key, 0)
+        body = encode(topic, self.source, seq, message)
+        if pixels is None:
+            self._socket.send_multipart((key, body), copy=True)
+        else:
+            self._socket.send_multipart((key, body, pixels), copy=len(pixels) < 65536)
+        self._sequences[key] = seq + 1
+        return body
+
+    def close(self) -> None:
+        """Send what is queued (two seconds at most) and release the address."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
