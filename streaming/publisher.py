@@ -12,7 +12,7 @@ from .topics import Topic
 from .wire import encode
 
 SEND_HIGH_WATER = 20_000
-"""Messages held per reader, about 20 s of headers of an eight-camera rig; beyond it a reader loses some, and sees it."""
+"""Held per reader: about 20 s of headers of an eight-camera rig; a reader beyond it loses some, and sees it."""
 
 _LOOPBACK = re.compile(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|inproc://.+)$")
 
@@ -52,7 +52,7 @@ class Publisher:
                 f"{source}: cannot bind {endpoint} ({error.strerror or error}); is another rig running? "
                 "stop it, or choose another address"
             ) from error
-        self.endpoint = str(self._socket.LAST_ENDPOINT.decode()).rstrip("\0")
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def publish(
         self, topic: Topic, message: Message, camera: str = "", pixels: memoryview | bytes | None = None

@@ -80,7 +80,7 @@ def decode(key: bytes, body: bytes) -> Received:
 def describe(body: bytes) -> str:
     """Say in words what a body that does not validate looks like; reads it with an independent MessagePack decoder."""
     try:
-        value = msgpack.unpackb(body, raw=False, strict_map_key=False, max_buffer_size=max(len(body), 1))
+        value = msgpack.unpackb(body, raw=False, strict_map_key=False)
     except (ValueError, TypeError, RecursionError) as error:
         return f"{len(body)} bytes that are not one MessagePack value ({error or type(error).__name__})"
     if isinstance(value, list) and len(value) == 4 and isinstance(value[0], int) and value[0] != SCHEMA_VERSION:
