@@ -65,7 +65,7 @@ class NodeSpec(StrictModel):
 
 
 class NodeContext:
-    """What a node's entry point is given: clock, publisher, subscriptions, heartbeat and the wish to stop. One thread."""
+    """What a node is given: clock, publisher, subscriptions, heartbeat and the wish to stop. One thread."""
 
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec

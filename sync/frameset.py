@@ -1,0 +1,206 @@
+"""Frames of one instant, from cameras that run on their own: matched by mid-exposure time, never by counting.
+
+Pure: no sockets, no clock; the caller says what time it is. Two frames of one instant must lie within ``tolerance_ns``
+of each other. While every camera's time error stays below half the tolerance and the tolerance is at most a quarter of
+the period, frames of different instants are at least three quarters of a period less the errors apart and so can
+never meet in one set.
+
+Every frame that goes in ends in exactly one of: complete set, partial set, duplicate, late. A set closes when it is
+complete, or as partial when its deadline has passed; nothing waits for ever. A set that completes is handed out at once,
+even when an older one is still open: a dropped frame of one camera never delays the next instant.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from .errors import ClockError
+
+T = TypeVar("T")
+
+_HISTORY_SETS = 256
+"""Closed sets remembered to tell a late frame from a new instant: over four seconds at 60 Hz."""
+_HISTORY_FRAMES = 1024
+"""Frames per camera remembered to tell a duplicate."""
+_MAX_OPEN = 64
+"""Open sets at the same time; the oldest is closed as partial when another begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSet(Generic[T]):
+    """One frame set. ``items`` has a place per camera in the assembler's order, None where the view is missing."""
+
+    set_id: int
+    items: tuple[T | None, ...]
+    missing: tuple[str, ...]
+    t_mid_ns: int
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+
+@dataclass(slots=True)
+class _OpenSet(Generic[T]):
+    items: list[T | None]
+    min_ns: int
+    max_ns: int
+    deadline_ns: int
+    n: int = 0
+
+
+@dataclass(slots=True)
+class SetCounts:
+    """Where the frames and the sets went. ``frames_*`` add up to the frames that were given."""
+
+    complete: int = 0
+    partial: int = 0
+    frames_complete: int = 0
+    frames_partial: int = 0
+    frames_duplicate: int = 0
+    frames_late: int = 0
+
+
+@dataclass(slots=True)
+class _CameraHistory:
+    recent: deque[Hashable] = field(default_factory=deque[Hashable])
+    known: set[Hashable] = field(default_factory=set[Hashable])
+
+    def seen(self, key: Hashable) -> bool:
+        if key in self.known:
+            return True
+        self.recent.append(key)
+        self.known.add(key)
+        if len(self.recent) > _HISTORY_FRAMES:
+            self.known.discard(self.recent.popleft())
+        return False
+
+
+class FrameSetAssembler(Generic[T]):
+    """Groups frames of several cameras into sets.
+
+    Args:
+        cameras: names, in the order of a set's items.
+        period_ns: nominal frame period.
+        tolerance_ns: two frames of one set are at most this far apart, mid-exposure; default a quarter period.
+        deadline_ns: a set waits this long after its first frame arrived; default one period.
+
+    Raises:
+        ClockError: a tolerance of half a period or more could pair frames of different instants.
+    """
+
+    def __init__(
+        self, cameras: Sequence[str], period_ns: int, tolerance_ns: int | None = None, deadline_ns: int | None = None
+    ) -> None:
+        self.cameras = tuple(cameras)
+        self.tolerance_ns = period_ns // 4 if tolerance_ns is None else tolerance_ns
+        self.deadline_ns = period_ns if deadline_ns is None else deadline_ns
+        if not 0 < self.tolerance_ns < period_ns / 2:
+            raise ClockError(
+                f"frame-set tolerance of {self.tolerance_ns} ns at a period of {period_ns} ns: choose more than 0 and "
+                "less than half the period, else frames of different instants could meet in one set"
+            )
+        self.counts = SetCounts()
+        self._index = {camera: place for place, camera in enumerate(self.cameras)}
+        self._open: list[_OpenSet[T]] = []
+        self._closed: deque[tuple[int, int]] = deque(maxlen=_HISTORY_SETS)
+        self._history = [_CameraHistory() for _ in self.cameras]
+        self._lost: set[int] = set()
+        self._next_id = 0
+        self._horizon_ns: int | None = None
+
+    def add(self, camera: str, key: Hashable, t_mid_ns: int, now_ns: int, item: T) -> list[ClosedSet[T]]:
+        """Give one frame; returns the sets that it closed.
+
+        Args:
+            camera: who took it.
+            key: names this frame among the camera's recent ones, as (epoch, seq, time); the same key is a duplicate.
+            t_mid_ns: middle of its exposure, rig time.
+            now_ns: rig time now.
+            item: what to hand out in the set.
+        """
+        place = self._index[camera]
+        closed = self.tick(now_ns)
+        if self._history[place].seen(key):
+            self.counts.frames_duplicate += 1
+            return closed
+        best = self._match(place, t_mid_ns)
+        if best is None:
+            if self._too_late(t_mid_ns):
+                self.counts.frames_late += 1
+                return closed
+            if len(self._open) >= _MAX_OPEN:
+                closed.append(self._close(self._open[0]))
+            best = _OpenSet[T]([None] * len(self.cameras), t_mid_ns, t_mid_ns, now_ns + self.deadline_ns)
+            self._open.append(best)
+        best.items[place] = item
+        best.n += 1
+        best.min_ns = min(best.min_ns, t_mid_ns)
+        best.max_ns = max(best.max_ns, t_mid_ns)
+        if self._finished(best):
+            closed.append(self._close(best))
+        return closed
+
+    def tick(self, now_ns: int) -> list[ClosedSet[T]]:
+        """Close what has passed its deadline."""
+        if not self._open:
+            return []
+        return [self._close(one) for one in [one for one in self._open if one.deadline_ns <= now_ns]]
+
+    def flush(self) -> list[ClosedSet[T]]:
+        """Close all that is open: the end of a run."""
+        return [self._close(one) for one in list(self._open)]
+
+    def set_lost(self, camera: str, lost: bool) -> list[ClosedSet[T]]:
+        """Do not wait for a camera that is known to be gone; its sets stay partial and name it. Returns what that closes."""
+        if lost:
+            self._lost.add(self._index[camera])
+        else:
+            self._lost.discard(self._index[camera])
+        return [self._close(one) for one in [one for one in self._open if self._finished(one)]]
+
+    def next_deadline_ns(self) -> int | None:
+        """When `tick` has something to do next, None while nothing is open."""
+        return min((one.deadline_ns for one in self._open), default=None)
+
+    def _match(self, place: int, t_mid_ns: int) -> _OpenSet[T] | None:
+        best: _OpenSet[T] | None = None
+        best_distance = self.tolerance_ns + 1
+        for one in self._open:
+            if one.items[place] is not None:
+                continue
+            distance = max(one.max_ns - t_mid_ns, t_mid_ns - one.min_ns)
+            if distance < best_distance:
+                best, best_distance = one, distance
+        return best
+
+    def _too_late(self, t_mid_ns: int) -> bool:
+        if self._horizon_ns is not None and t_mid_ns <= self._horizon_ns:
+            return True
+        return any(max(high - t_mid_ns, t_mid_ns - low) <= self.tolerance_ns for low, high in reversed(self._closed))
+
+    def _finished(self, one: _OpenSet[T]) -> bool:
+        if not self._lost:
+            return one.n == len(self.cameras)
+        return all(item is not None or place in self._lost for place, item in enumerate(one.items))
+
+    def _close(self, one: _OpenSet[T]) -> ClosedSet[T]:
+        self._open.remove(one)
+        if len(self._closed) == _HISTORY_SETS:
+            oldest = self._closed[0][1]
+            self._horizon_ns = oldest if self._horizon_ns is None else max(self._horizon_ns, oldest)
+        self._closed.append((one.min_ns, one.max_ns))
+        missing = tuple(self._missing(one))
+        if missing:
+            self.counts.partial += 1
+            self.counts.frames_partial += one.n
+        else:
+            self.counts.complete += 1
+            self.counts.frames_complete += one.n
+        set_id = self._next_id
+        self._next_id += 1
+        return ClosedSet(set_id, tuple(one.items), missing, (one.min_ns + one.max_ns) // 2)
+
+    def _missing(self, one: _OpenSet[T]) -> Iterator[str]:
+        return (camera for camera, item in zip(self.cameras, one.items, strict=True) if item is None)
