@@ -6,8 +6,8 @@ the period, frames of different instants are at least three quarters of a period
 never meet in one set.
 
 Every frame that goes in ends in exactly one of: complete set, partial set, duplicate, late. A set closes when it is
-complete, or as partial when its deadline has passed; nothing waits for ever. A set that completes is handed out at once,
-even when an older one is still open: a dropped frame of one camera never delays the next instant.
+complete, or as partial when its deadline has passed; nothing waits for ever. A set that completes is handed out at
+once, even when an older one is still open: a dropped frame of one camera never delays the next instant.
 """
 
 from collections import deque
@@ -109,6 +109,7 @@ class FrameSetAssembler(Generic[T]):
         self._lost: set[int] = set()
         self._next_id = 0
         self._horizon_ns: int | None = None
+        self._newest_ns: int | None = None
 
     def add(self, camera: str, key: Hashable, t_mid_ns: int, now_ns: int, item: T) -> list[ClosedSet[T]]:
         """Give one frame; returns the sets that it closed.
@@ -153,7 +154,7 @@ class FrameSetAssembler(Generic[T]):
         return [self._close(one) for one in list(self._open)]
 
     def set_lost(self, camera: str, lost: bool) -> list[ClosedSet[T]]:
-        """Do not wait for a camera that is known to be gone; its sets stay partial and name it. Returns what that closes."""
+        """Do not wait for a camera that is known to be gone; its sets stay partial. Returns what that closes."""
         if lost:
             self._lost.add(self._index[camera])
         else:
@@ -176,6 +177,8 @@ class FrameSetAssembler(Generic[T]):
         return best
 
     def _too_late(self, t_mid_ns: int) -> bool:
+        if self._newest_ns is None or t_mid_ns > self._newest_ns + self.tolerance_ns:
+            return False
         if self._horizon_ns is not None and t_mid_ns <= self._horizon_ns:
             return True
         return any(max(high - t_mid_ns, t_mid_ns - low) <= self.tolerance_ns for low, high in reversed(self._closed))
@@ -191,6 +194,7 @@ class FrameSetAssembler(Generic[T]):
             oldest = self._closed[0][1]
             self._horizon_ns = oldest if self._horizon_ns is None else max(self._horizon_ns, oldest)
         self._closed.append((one.min_ns, one.max_ns))
+        self._newest_ns = one.max_ns if self._newest_ns is None else max(self._newest_ns, one.max_ns)
         missing = tuple(self._missing(one))
         if missing:
             self.counts.partial += 1

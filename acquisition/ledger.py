@@ -1,0 +1,78 @@
+"""The account of one camera's frame counter: what came, what came twice, what never came. Pure."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+REORDER_WINDOW = 32
+"""A frame may arrive this many frames late before it is declared as dropped."""
+_DUPLICATE_WINDOW = 256
+
+Arrival = Literal["new", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """``n`` frames from ``first_seq`` on that the device never delivered."""
+
+    first_seq: int
+    n: int
+
+
+class FrameLedger:
+    """Counts one camera's frames in one epoch.
+
+    A jump in the counter becomes a declared drop once the frames are more than `REORDER_WINDOW` behind, or at the end.
+    At any time: ``last_seq - first_seq + 1 == captured + dropped + pending``.
+    """
+
+    def __init__(self) -> None:
+        self.first_seq = -1
+        self.last_seq = -1
+        self.captured = 0
+        self.dropped = 0
+        self.duplicates = 0
+        self._pending: list[int] = []
+        self._recent: deque[int] = deque(maxlen=_DUPLICATE_WINDOW)
+
+    @property
+    def pending(self) -> int:
+        """Frames that are missing but may still come."""
+        return len(self._pending)
+
+    def arrive(self, seq: int) -> Arrival:
+        """Account one delivered frame."""
+        if seq in self._recent or (self.first_seq >= 0 and seq < self.first_seq):
+            self.duplicates += 1
+            return "duplicate"
+        if self.first_seq < 0:
+            self.first_seq = self.last_seq = seq
+        elif seq > self.last_seq:
+            self._pending.extend(range(self.last_seq + 1, seq))
+            self.last_seq = seq
+        elif seq in self._pending:
+            self._pending.remove(seq)
+        else:
+            self.duplicates += 1
+            return "duplicate"
+        self._recent.append(seq)
+        self.captured += 1
+        return "new"
+
+    def declare(self, *, end: bool = False) -> list[Missing]:
+        """The drops that are certain by now, as runs; each is given once. ``end``: nothing more will come."""
+        if not self._pending:
+            return []
+        limit = self.last_seq + 1 if end else self.last_seq - REORDER_WINDOW
+        certain = [seq for seq in self._pending if seq < limit]
+        if not certain:
+            return []
+        self._pending = self._pending[len(certain) :]
+        self.dropped += len(certain)
+        runs: list[Missing] = []
+        for seq in certain:
+            if runs and runs[-1].first_seq + runs[-1].n == seq:
+                runs[-1] = Missing(runs[-1].first_seq, runs[-1].n + 1)
+            else:
+                runs.append(Missing(seq, 1))
+        return runs
