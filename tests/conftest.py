@@ -1,0 +1,204 @@
+"""What every test gets: the real data where it is there, and a check that nothing is left behind.
+
+After each test, and once more at the end, these must be as they were: processes, sockets, shared-memory rings, threads
+and ZeroMQ contexts. What is left fails the test and is named.
+"""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import zmq
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_MEMORY = Path("/dev/shm")
+GRACE_S = float(os.environ.get("ETHOSTREAM_TEST_GRACE_S", "3"))  # what was told to end may still be ending
+MARK_NAME = "ETHOSTREAM_TEST_RUN"
+MARK = f"<{os.getpid()}-{psutil.Process().create_time()}>"
+# Inherited by all that the tests start, so that a process whose parent has died is still known as ours.
+os.environ[MARK_NAME] = os.environ.get(MARK_NAME, "") + MARK
+
+# A deadline or a health check on speed would be an assertion about the machine.
+settings.register_profile("ethostream", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("ethostream")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real recordings; the test skips where it is not there."""
+    folder = Path(os.environ.get("ETHOSTREAM_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; ETHOSTREAM_TEST_DATA may name the folder")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_by_test() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    yield from _nothing_left("this test")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_by_session() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    yield from _nothing_left("the whole run (a fixture of wider scope?)")
+
+
+_watches: "list[Residue]" = []  # of the session, then of the test
+
+
+def _nothing_left(who: str) -> Iterator[None]:
+    before = Residue()
+    _watches.append(before)
+    yield
+    _watches.remove(before)
+    if not Residue().suspicious(before):
+        return
+    gc.collect()  # a socket in a reference cycle is not a leak
+    left = before.settled()
+    for watch in _watches:
+        watch.absorb(Residue())  # blamed once is enough
+    if left:
+        pytest.fail(f"{who} left behind:\n" + "\n".join(f"  {line}" for line in left), pytrace=False)
+
+
+class Residue:
+    """What a test could leave, as it is now; cheap, since it is taken twice per test."""
+
+    def __init__(self) -> None:
+        self.pids = set(psutil.pids())
+        self.sockets = _socket_fds()
+        self.rings = {path.name for path in SHARED_MEMORY.glob("ethostream-*")}
+        self.threads = {thread for thread in threading.enumerate() if not thread.daemon}
+        self.n_zmq_contexts = _n_zmq_contexts()
+
+    def suspicious(self, before: "Residue") -> bool:
+        """Whether anything is here that was not, by a look that may suspect too much."""
+        return bool(
+            _our_processes(self.pids - before.pids)
+            or self.sockets - before.sockets
+            or self.rings - before.rings
+            or self.threads - before.threads
+            or self.n_zmq_contexts > before.n_zmq_contexts
+        )
+
+    def absorb(self, now: "Residue") -> None:
+        """Take what is here now as given."""
+        self.pids |= now.pids
+        self.sockets |= now.sockets
+        self.rings |= now.rings
+        self.threads |= now.threads
+        self.n_zmq_contexts = max(self.n_zmq_contexts, now.n_zmq_contexts)
+
+    def settled(self) -> list[str]:
+        """Wait for what is ending, describe what stays, and remove it where that is safe."""
+        lines: list[str] = []
+        for thread in set(threading.enumerate()) - self.threads:
+            if not thread.daemon:
+                thread.join(GRACE_S)
+                if thread.is_alive():
+                    lines.append(f"thread {thread.name!r} (not a daemon)")
+        processes = _our_processes(set(psutil.pids()) - self.pids)
+        _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+        for process in alive:
+            lines.append(f"process {process.pid}: {_command(process)}")
+            _kill(process)
+        psutil.wait_procs(alive, timeout=GRACE_S)
+        for fd, inode in sorted(_socket_fds() - self.sockets):
+            lines.append(f"socket: {_socket_name(fd)} (fd {fd}, {inode})")
+        if (n := _n_zmq_contexts() - self.n_zmq_contexts) > 0:
+            lines.append(f"{n} zmq.Context not terminated")
+        for name in sorted({path.name for path in SHARED_MEMORY.glob("ethostream-*")} - self.rings):
+            ring = SHARED_MEMORY / name
+            if not _mapped_by_others(ring):
+                lines.append(f"shared memory {ring}")
+                ring.unlink(missing_ok=True)
+        return lines
+
+
+def _our_processes(pids: set[int]) -> list[psutil.Process]:
+    """Those of ``pids`` that descend from this process or carry its mark, zombies and Python's own trackers aside."""
+    if not pids:
+        return []
+    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    found: list[psutil.Process] = []
+    for pid in sorted(pids):
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE or "resource_tracker" in _command(process):
+                continue
+            if pid in children or MARK in process.environ().get(MARK_NAME, ""):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:200]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return "(ended)"
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _socket_fds() -> set[tuple[int, str]]:
+    found: set[tuple[int, str]] = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(fd.readlink())
+        except OSError:  # the descriptor of this very listing
+            continue
+        if target.startswith("socket:"):
+            found.add((int(fd.name), target))
+    return found
+
+
+def _socket_name(fd: int) -> str:
+    for connection in psutil.Process().net_connections("all"):
+        if connection.fd == fd:
+            family = getattr(connection.family, "name", connection.family)
+            ends = " -> ".join(str(end) for end in (connection.laddr, connection.raddr) if end)
+            return f"{family} {ends or '(unnamed pair)'} {connection.status}"
+    return "of another family"
+
+
+def _n_zmq_contexts() -> int:
+    """Contexts that run threads of their own; the global one, which pyzmq ends at exit, does not count."""
+    n_reapers = 0
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            n_reapers += (task / "comm").read_text().startswith("ZMQbg/Reaper")
+        except OSError:  # the thread has just ended
+            continue
+    shared = zmq.Context._instance  # pyright: ignore[reportPrivateUsage]
+    return max(0, n_reapers - (shared is not None and not shared.closed))
+
+
+def _mapped_by_others(ring: Path) -> bool:
+    """Whether a process that is not ours uses the ring: another run on this machine, not a leak."""
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    for pid in psutil.pids():
+        if pid in ours:
+            continue
+        try:
+            if str(ring) in Path(f"/proc/{pid}/maps").read_text():
+                return True
+        except OSError:  # ended, or another user's
+            continue
+    return False
