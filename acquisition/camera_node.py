@@ -97,8 +97,8 @@ class _CameraLoop:
                     self._publish(grab, now)
                 elif now - heard_ns > self._config.max_silence_s * NS_PER_S:
                     raise CameraLostError(
-                        f"camera {self._config.name}: no frame for {self._config.max_silence_s:g} s; check its cable, power "
-                        "and trigger"
+                        f"camera {self._config.name}: no frame for {self._config.max_silence_s:g} s; check its cable, "
+                        "power and trigger"
                     )
                 if now >= self._next_status_ns:
                     self._status("running", now)

@@ -33,12 +33,13 @@ class FrameLedger:
         self.dropped = 0
         self.duplicates = 0
         self._pending: list[int] = []
+        self._certain: list[Missing] = []
         self._recent: deque[int] = deque(maxlen=_DUPLICATE_WINDOW)
 
     @property
     def pending(self) -> int:
-        """Frames that are missing but may still come."""
-        return len(self._pending)
+        """Frames that are missing and not declared yet."""
+        return len(self._pending) + sum(missing.n for missing in self._certain)
 
     def arrive(self, seq: int) -> Arrival:
         """Account one delivered frame."""
@@ -48,7 +49,12 @@ class FrameLedger:
         if self.first_seq < 0:
             self.first_seq = self.last_seq = seq
         elif seq > self.last_seq:
-            self._pending.extend(range(self.last_seq + 1, seq))
+            first = self.last_seq + 1
+            if seq - first > REORDER_WINDOW:
+                # What a long jump leaves behind is beyond hope at once; only its end may still come out of order.
+                self._certain.append(Missing(first, seq - REORDER_WINDOW - first))
+                first = seq - REORDER_WINDOW
+            self._pending.extend(range(first, seq))
             self.last_seq = seq
         elif seq in self._pending:
             self._pending.remove(seq)
@@ -61,18 +67,17 @@ class FrameLedger:
 
     def declare(self, *, end: bool = False) -> list[Missing]:
         """The drops that are certain by now, as runs; each is given once. ``end``: nothing more will come."""
-        if not self._pending:
+        if not self._pending and not self._certain:
             return []
         limit = self.last_seq + 1 if end else self.last_seq - REORDER_WINDOW
-        certain = [seq for seq in self._pending if seq < limit]
-        if not certain:
-            return []
-        self._pending = self._pending[len(certain) :]
-        self.dropped += len(certain)
-        runs: list[Missing] = []
+        certain = sorted(seq for seq in self._pending if seq < limit)
+        self._pending = [seq for seq in self._pending if seq >= limit]
+        runs = self._certain
+        self._certain = []
         for seq in certain:
             if runs and runs[-1].first_seq + runs[-1].n == seq:
                 runs[-1] = Missing(runs[-1].first_seq, runs[-1].n + 1)
             else:
                 runs.append(Missing(seq, 1))
+        self.dropped += sum(missing.n for missing in runs)
         return runs
