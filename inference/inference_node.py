@@ -45,7 +45,7 @@ from ..sync.frameset import ClosedSet, FrameSetAssembler
 from ..sync.strict import StrictModel, validate
 from .actuators import Actuator, NullActuator, make_actuator
 from .bundle import Bundle
-from .bundles import resolve_bundle
+from .bundled import resolve_bundle
 from .config import TaskConfig
 from .pipeline import BehaviorPipeline
 

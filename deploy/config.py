@@ -1,0 +1,165 @@
+"""The three files that describe a run: rig (hardware), task (paradigm), session (this animal, today).
+
+Each kind's options stand beside the kind and are composed here. Unknown keys are errors; units stand in the names.
+Relative paths in a file are relative to that file; those given with ``--set`` are relative to the working directory.
+"""
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from ..acquisition.kinds import CameraConfig
+from ..inference.config import TaskConfig
+from ..streaming.recording_config import RecordingConfig
+from ..sync.errors import ConfigError
+from ..sync.strict import StrictModel, read_yaml, validate
+from .monitor.config import MonitorConfig
+
+_PATH_KEYS = {"path", "bundle"}
+_CAMERA_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+class BusConfig(StrictModel):
+    """How frames travel.
+
+    Attributes:
+        transport: ``ipc`` on one host; ``tcp`` on loopback ports from ``first_port`` on.
+        pixels: ``ring`` (shared memory, one write), or ``raw`` / ``jpeg`` inside the message.
+        ring_slots: frames per camera in shared memory: how far a reader may fall behind before frames are lost to it.
+        first_port: of the tcp transport.
+    """
+
+    transport: Literal["ipc", "tcp"] = "ipc"
+    pixels: Literal["ring", "raw", "jpeg"] = "ring"
+    ring_slots: int = Field(default=64, ge=4, le=480)
+    first_port: int = Field(default=17600, ge=1024, le=65000)
+
+
+class SetsConfig(StrictModel):
+    """How frames of one instant are matched. None: a quarter of the period, and one period."""
+
+    tolerance_ms: float | None = Field(default=None, gt=0)
+    deadline_ms: float | None = Field(default=None, gt=0)
+
+
+class RigConfig(StrictModel):
+    """The hardware: cameras, bus, recording and monitor."""
+
+    name: str = Field(min_length=1, max_length=64)
+    cameras: dict[str, CameraConfig] = Field(min_length=1)
+    bus: BusConfig = BusConfig()
+    sets: SetsConfig = SetsConfig()
+    recording: RecordingConfig = RecordingConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+    @field_validator("cameras")
+    @classmethod
+    def _plain_names(cls, cameras: dict[str, CameraConfig]) -> dict[str, CameraConfig]:
+        import re
+
+        for name in cameras:
+            if not re.match(_CAMERA_NAME, name):
+                raise ValueError(f"camera name {name!r}: use letters, digits, '-' and '_' (it names files and topics)")
+        return cameras
+
+
+class SessionConfig(StrictModel):
+    """Who and what today; written into the recording as it is."""
+
+    subject: str = ""
+    experimenter: str = ""
+    notes: str = ""
+    extra: dict[str, str] = Field(default_factory=dict)
+
+
+class RunConfig(StrictModel):
+    """Everything of one run, resolved; this is what the recording keeps."""
+
+    rig: RigConfig
+    task: TaskConfig
+    session: SessionConfig
+
+
+def load_run(
+    rig: Path, task: Path | None = None, session: Path | None = None, overrides: Sequence[str] = ()
+) -> RunConfig:
+    """Read and check the files of a run.
+
+    Args:
+        rig: YAML of `RigConfig`.
+        task: YAML of `TaskConfig`; None: no model, no rules.
+        session: YAML of `SessionConfig`.
+        overrides: ``key.key=value``; the first key is ``rig``, ``task`` or ``session`` (``rig`` may be left out). A
+            ``*`` stands for every key that is there: ``cameras.*.rate_hz=60``.
+
+    Raises:
+        ConfigError: each fault with file, key path and value.
+    """
+    data = {
+        "rig": _resolve_paths(read_yaml(rig), rig.parent),
+        "task": {} if task is None else _resolve_paths(read_yaml(task), task.parent),
+        "session": {} if session is None else read_yaml(session),
+    }
+    for override in overrides:
+        _apply(data, override)
+    where = {"rig": str(rig), "task": str(task or "task"), "session": str(session or "session")}
+    return RunConfig(
+        rig=validate(RigConfig, data["rig"], where["rig"]),
+        task=validate(TaskConfig, data["task"], where["task"]),
+        session=validate(SessionConfig, data["session"], where["session"]),
+    )
+
+
+def _resolve_paths(value: Any, base: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve_path(key, item, base) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve_paths(item, base) for item in value]
+    return value
+
+
+def _resolve_path(key: Any, value: Any, base: Path) -> Any:
+    if key in _PATH_KEYS and isinstance(value, str):
+        # A bare name may be that of a shipped bundle; it is one only where no such file stands beside the YAML.
+        beside = base / value
+        return str(beside) if key == "path" or beside.exists() or "/" in value else value
+    return _resolve_paths(value, base)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
+    parts = key.split(".")
+    if parts[0] not in data:
+        parts.insert(0, "rig")
+    targets: list[dict[str, Any]] = [data]
+    for part in parts[:-1]:
+        targets = [child for target in targets for child in _children(target, part, override)]
+    for target in targets:
+        if "*" in parts[-1]:
+            for name in fnmatch.filter(list(target), parts[-1]):
+                target[name] = value
+        else:
+            target[parts[-1]] = value
+
+
+def _children(target: dict[str, Any], part: str, override: str) -> list[dict[str, Any]]:
+    names = fnmatch.filter([str(name) for name in target], part) if "*" in part else [part]
+    if not names:
+        raise ConfigError(f"--set {override}: nothing matches {part!r}")
+    children: list[dict[str, Any]] = []
+    for name in names:
+        child = target.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {name!r} is a value, not a group of keys")
+        children.append(child)
+    return children

@@ -1,0 +1,157 @@
+"""The processes of a rig, as data: what runs, in which order it stops, who is started again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..acquisition.camera import CameraFormat
+from .config import RunConfig
+
+Restart = Literal["backoff", "never"]
+StopOrder = Literal[0, 1, 2, 3]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One process.
+
+    Attributes:
+        node: name on the bus.
+        entry: ``module:function`` that runs in it.
+        stop_order: lower stops first; sources, then inference, then the recorder, then the monitor.
+        restart: ``backoff``: started again when it fails after it was ready. ``never``: its failure ends the run.
+        source: it brings frames; the run ends when every source has.
+        upstream: publishers it must hear before it is ready.
+        config: options of its entry.
+    """
+
+    node: str
+    entry: str
+    stop_order: StopOrder
+    restart: Restart
+    source: bool = False
+    upstream: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+INFERENCE = "inference"
+RECORDER = "recorder"
+MONITOR = "monitor"
+REPLAY = "replay"
+
+
+def camera_node(camera: str) -> str:
+    """Node name of a camera."""
+    return f"camera.{camera}"
+
+
+def live_table(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, recording_folder: str | None
+) -> list[ProcessRow]:
+    """The processes of a live run.
+
+    Args:
+        run: the resolved configuration.
+        formats: what each camera delivers.
+        rate_hz: common rate of the cameras.
+        recording_folder: where to record; None: no recorder.
+    """
+    cameras = tuple(camera_node(name) for name in formats)
+    rows = [
+        ProcessRow(
+            camera_node(name),
+            "ethostream.acquisition.camera_node:main",
+            0,
+            "backoff",
+            source=True,
+            config={
+                "name": name,
+                "camera": run.rig.cameras[name].model_dump(mode="json"),
+                "ring_slots": run.rig.bus.ring_slots,
+                "pixels": run.rig.bus.pixels,
+            },
+        )
+        for name in formats
+    ]
+    rows.append(inference_row(run, formats, rate_hz, upstream=cameras, replay=False))
+    if recording_folder is not None:
+        rows.append(
+            ProcessRow(
+                RECORDER,
+                "ethostream.streaming.recorder_node:main",
+                2,
+                "never",
+                upstream=(*cameras, INFERENCE),
+                config={
+                    "folder": recording_folder,
+                    "cameras": {name: camera_format_config(one) for name, one in formats.items()},
+                    "recording": run.rig.recording.model_dump(mode="json"),
+                    "run": run.model_dump(mode="json"),
+                },
+            )
+        )
+    if run.rig.monitor.enabled:
+        rows.append(monitor_row(run, formats, rate_hz))
+    return rows
+
+
+def replay_table(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, replay_config: dict[str, Any]
+) -> list[ProcessRow]:
+    """The processes of a replay: one source in place of the cameras, the same inference node."""
+    rows = [
+        ProcessRow(
+            REPLAY,
+            "ethostream.streaming.replay_node:main",
+            0,
+            "never",
+            source=True,
+            config=replay_config,
+        ),
+        inference_row(run, formats, rate_hz, upstream=(REPLAY,), replay=True),
+    ]
+    if run.rig.monitor.enabled:
+        rows.append(monitor_row(run, formats, rate_hz))
+    return rows
+
+
+def inference_row(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, upstream: tuple[str, ...], replay: bool
+) -> ProcessRow:
+    """The inference process, live or replayed."""
+    return ProcessRow(
+        INFERENCE,
+        "ethostream.inference.inference_node:main",
+        1,
+        "never" if replay else "backoff",
+        upstream=upstream,
+        config={
+            "task": run.task.model_dump(mode="json"),
+            "views": {name: list(one.shape) for name, one in formats.items()},
+            "rate_hz": rate_hz,
+            "tolerance_ms": run.rig.sets.tolerance_ms,
+            "deadline_ms": run.rig.sets.deadline_ms,
+            "replay": replay,
+        },
+    )
+
+
+def monitor_row(run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float) -> ProcessRow:
+    """The monitor process."""
+    return ProcessRow(
+        MONITOR,
+        "ethostream.deploy.monitor.monitor_node:main",
+        3,
+        "backoff",
+        config={
+            "monitor": run.rig.monitor.model_dump(mode="json"),
+            "rig": run.rig.name,
+            "cameras": list(formats),
+            "rate_hz": rate_hz,
+        },
+    )
+
+
+def camera_format_config(one: CameraFormat) -> dict[str, Any]:
+    """A camera format as plain values."""
+    return {"width": one.width, "height": one.height, "pixel_format": one.pixel_format, "rate_hz": one.rate_hz}

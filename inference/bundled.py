@@ -1,0 +1,26 @@
+"""The bundles that ship with ethostream, by name."""
+
+from pathlib import Path
+
+from ..sync.errors import BundleError
+
+_FOLDER = Path(__file__).parent / "bundles"
+
+
+def bundled_names() -> list[str]:
+    """Names that stand for a shipped bundle."""
+    return sorted(path.parent.name for path in _FOLDER.glob("*/manifest.json"))
+
+
+def resolve_bundle(bundle: str | Path) -> Path:
+    """A path to a bundle folder or zip, or the name of a shipped one (``demo``).
+
+    Raises:
+        BundleError: neither exists.
+    """
+    path = Path(bundle)
+    if path.exists():
+        return path
+    if str(bundle) in bundled_names():
+        return _FOLDER / str(bundle)
+    raise BundleError(f"bundle {bundle}: no such folder, zip or shipped bundle ({', '.join(bundled_names()) or 'none'})")

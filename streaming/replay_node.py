@@ -1,0 +1,241 @@
+"""A recording as a source: the same frames, the same sets, in the same order, at any speed.
+
+Frames are decoded and published as the cameras published them. With ``exact`` the sets handed to the inference node are
+those that the live node took (its `Behavior` messages say which, skips included), starting from the state that was
+saved when recording began; else every recorded set is handed over. The inference node answers each set, and only so
+many are under way at a time: nothing is lost at any speed.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..sync.clock import NS_PER_MS
+from ..sync.errors import RecordingError
+from ..sync.strict import StrictModel, validate
+from .frames import FrameSender
+from .messages import Behavior, CameraStatus, FrameHeader, FrameSet, FrameTruth, Gap, PipelineState, ReplaySet
+from .node import NodeContext
+from .recording_reader import Recording
+from .subscriber import EverySubscriber
+from .topics import BEHAVIOR, CAMERA_STATUS, FRAME, FRAME_SET, GAP, PIPELINE_STATE, REPLAY_SET, TRUTH
+
+_PUBLISHED_KEPT = 8192
+_POLL_MS = 20
+
+log = logging.getLogger(__name__)
+
+FrameKey = tuple[str, int, int]
+
+
+class ReplayNodeConfig(StrictModel):
+    """Options of the replay process.
+
+    Attributes:
+        recording: the folder.
+        exact: hand over what the live node took, from its saved state; else every recorded set.
+        speed: 1 is real time; None as fast as the model can.
+        ring_slots: frames per camera in shared memory.
+        inference: node that answers.
+    """
+
+    recording: Path
+    exact: bool
+    speed: float | None = Field(default=1.0, gt=0)
+    ring_slots: int = Field(default=64, ge=4)
+    inference: str = "inference"
+
+
+def main(context: NodeContext) -> None:
+    """Entry point."""
+    config = validate(ReplayNodeConfig, context.spec.config, context.spec.node)
+    recording = Recording.open(config.recording)
+    with context.subscribe([FRAME_SET], nodes=[config.inference]) as answers:
+        if context.wait_for_start() is None:
+            return
+        context.set_state("running")
+        replay = _Replay(context, config, recording, answers)
+        try:
+            replay.run()
+        finally:
+            replay.close()
+            context.set_state("stopping")
+
+
+class _Replay:
+    def __init__(
+        self, context: NodeContext, config: ReplayNodeConfig, recording: Recording, answers: EverySubscriber
+    ) -> None:
+        self._context = context
+        self._config = config
+        self._recording = recording
+        self._answers = answers
+        self._senders: dict[str, FrameSender] = {}
+        self._videos: dict[str, Iterator[tuple[FrameHeader, NDArray[np.uint8]]]] = {}
+        self._next_frame: dict[str, tuple[FrameHeader, NDArray[np.uint8]] | None] = {}
+        self._n_frames: dict[str, int] = {}
+        self._published: OrderedDict[FrameKey, bool] = OrderedDict()
+        """Recent frames; False: the recording has no pixels for it."""
+        self._waiting: deque[ReplaySet | PipelineState] = deque()
+        self._under_way: deque[tuple[int, dict[str, int]]] = deque()
+        self._first_exposure_ns: int | None = None
+        self._begin_ns = 0
+        context.counters.update(frames=0, sets=0, unreplayable=0)
+
+    def run(self) -> None:
+        while not self._context.should_stop and self._config.inference not in self._answers.heard:
+            self._collect(_POLL_MS)
+        taken = set[int]()
+        if self._config.exact:
+            # Sets that the model took are announced by the inference node's answer, the others by this node.
+            taken = self._taken()
+        for logged in self._recording.messages():
+            if self._context.should_stop:
+                return
+            self._handle(logged.message, taken)
+        self._hand_over(end=True)
+        while self._under_way and not self._context.should_stop:
+            self._collect(_POLL_MS)
+
+    def _taken(self) -> set[int]:
+        """Sets that the live node stepped on from its first saved state on: those before it cannot be repeated."""
+        taken = set[int]()
+        state_seen = False
+        for logged in self._recording.messages([PIPELINE_STATE, BEHAVIOR]):
+            state_seen = state_seen or isinstance(logged.message, PipelineState)
+            if state_seen and isinstance(logged.message, Behavior):
+                taken.add(logged.message.set_id)
+        return taken
+
+    def _handle(self, message: msgspec.Struct, taken: set[int]) -> None:
+        if isinstance(message, FrameHeader):
+            self._frame(message)
+            self._hand_over(end=False)
+        elif isinstance(message, FrameTruth):
+            self._context.publish(TRUTH, message, message.camera)
+        elif isinstance(message, CameraStatus):
+            self._context.publish(CAMERA_STATUS, message, message.camera)
+        elif isinstance(message, Gap):
+            self._context.publish(GAP, message, message.camera)
+        elif isinstance(message, FrameSet):
+            if not self._config.exact:
+                self._waiting.append(ReplaySet(message.set_id, message.status, message.sources, message.missing, 0, 0))
+                self._hand_over(end=False)
+            elif message.set_id not in taken:
+                self._context.publish(FRAME_SET, message)
+        elif isinstance(message, PipelineState) and self._config.exact:
+            self._waiting.append(message)
+        elif isinstance(message, Behavior) and self._config.exact and message.set_id in taken:
+            self._waiting.append(
+                ReplaySet(
+                    message.set_id,
+                    message.status,
+                    message.sources,
+                    message.missing,
+                    message.n_skipped,
+                    message.t_decided_ns,
+                )
+            )
+            self._hand_over(end=False)
+
+    def _frame(self, header: FrameHeader) -> None:
+        camera = header.camera
+        key = (camera, header.epoch, header.seq)
+        if key in self._published:
+            return
+        if camera not in self._videos:
+            self._open(header)
+        upcoming = self._next_frame[camera]
+        found = upcoming is not None and (upcoming[0].epoch, upcoming[0].seq) == (header.epoch, header.seq)
+        self._published[key] = found
+        if len(self._published) > _PUBLISHED_KEPT:
+            self._published.popitem(last=False)
+        if not found or upcoming is None:
+            return
+        self._pace(header)
+        self._make_room(camera)
+        sender = self._senders[camera]
+        np.copyto(sender.acquire(), upcoming[1])
+        ring, slot, generation, _ = sender.commit()
+        self._context.publish(
+            FRAME,
+            msgspec.structs.replace(header, ring=ring, slot=slot, generation=generation, encoding="ring"),
+            camera,
+        )
+        self._n_frames[camera] += 1
+        self._context.counters["frames"] += 1
+        self._next_frame[camera] = next(self._videos[camera], None)
+
+    def _open(self, header: FrameHeader) -> None:
+        camera = header.camera
+        shape = (header.height, header.width) if header.pixel_format == "mono8" else (header.height, header.width, 3)
+        self._senders[camera] = FrameSender(
+            self._context.spec.session, camera, self._context.spec.epoch, shape, self._config.ring_slots
+        )
+        self._videos[camera] = iter(self._recording.frames(camera))
+        self._next_frame[camera] = next(self._videos[camera], None)
+        self._n_frames[camera] = 0
+
+    def _pace(self, header: FrameHeader) -> None:
+        if self._first_exposure_ns is None:
+            self._first_exposure_ns = header.t_exposure_ns
+            self._begin_ns = self._context.clock.now_ns()
+        if self._config.speed is None:
+            self._collect(0)
+            return
+        due = self._begin_ns + round((header.t_exposure_ns - self._first_exposure_ns) / self._config.speed)
+        while not self._context.should_stop:
+            left_ns = due - self._context.clock.now_ns()
+            if left_ns <= 0:
+                break
+            self._collect(min(_POLL_MS, left_ns // NS_PER_MS))
+            self._context.clock.sleep_until_ns(min(due, self._context.clock.now_ns() + NS_PER_MS))
+
+    def _make_room(self, camera: str) -> None:
+        """Wait while the next frame could overwrite one that a set under way still needs."""
+        while self._under_way and not self._context.should_stop:
+            if self._n_frames[camera] - self._under_way[0][1].get(camera, 0) < self._config.ring_slots // 2:
+                return
+            self._collect(_POLL_MS)
+
+    def _hand_over(self, *, end: bool) -> None:
+        while self._waiting:
+            head = self._waiting[0]
+            if isinstance(head, ReplaySet):
+                state = [self._published.get((one.camera, one.epoch, one.seq)) for one in head.sources]
+                if False in state or (end and None in state):
+                    self._waiting.popleft()
+                    self._context.counters["unreplayable"] += 1
+                    self._context.alarm("warning", f"set {head.set_id} cannot be replayed: a frame of it has no pixels")
+                    continue
+                if None in state:
+                    return
+                self._context.publish(REPLAY_SET, head)
+                self._under_way.append((head.set_id, dict(self._n_frames)))
+                self._context.counters["sets"] += 1
+                while len(self._under_way) >= max(1, self._config.ring_slots // 4) and not self._context.should_stop:
+                    self._collect(_POLL_MS)
+            else:
+                self._context.publish(PIPELINE_STATE, head)
+            self._waiting.popleft()
+
+    def _collect(self, timeout_ms: int) -> None:
+        """Take the inference node's answers, and stay alive."""
+        for received in self._answers.receive(timeout_ms):
+            if isinstance(received.message, FrameSet):
+                if not self._under_way or self._under_way[0][0] != received.message.set_id:
+                    raise RecordingError(
+                        f"replay: the inference node answered set {received.message.set_id} out of turn"
+                    )
+                self._under_way.popleft()
+        self._context.beat()
+
+    def close(self) -> None:
+        for sender in self._senders.values():
+            sender.close()
