@@ -167,7 +167,7 @@ class Supervisor:
         )
         path = self._folder / f"{row.node}.json"
         path.write_text(spec.model_dump_json(), encoding="utf-8")
-        # Each node has one busy thread by design; the pools of linear algebra libraries would only fight over the cores.
+        # A node has one busy thread by design: pools of linear algebra libraries would only fight over the cores.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with self._log_path(row.node).open("ab") as output:
             process = self._popen(path, output, environment)
@@ -266,16 +266,9 @@ class Supervisor:
         self._say(publisher, f"{words}; started again in {wait_s:g} s")
         camera = child.row.config.get("name")
         if child.row.source and isinstance(camera, str):
-            # What the process had grabbed and not published died with it: the number is not known, the loss is declared.
-            gap = Gap(
-                "device",
-                camera,
-                child.epoch,
-                child.last_seq + 1,
-                0,
-                f"camera process failed: {words}",
-                self._clock.now_ns(),
-            )
+            # What it had grabbed and not published died with it: how many is not known, that it happened is declared.
+            why = f"camera process failed: {words}"
+            gap = Gap("device", camera, child.epoch, child.last_seq + 1, 0, why, self._clock.now_ns())
             publisher.publish(GAP, gap, camera)
 
     def _say(self, publisher: Publisher, text: str) -> None:
@@ -322,6 +315,13 @@ class Supervisor:
                         self._failures.append(words)
         while self._pump(bus, 50):
             pass
+
+    def _kill(self, children: Sequence[_Child], timeout_s: float) -> None:
+        for child in children:
+            if child.process.poll() is None:
+                self._failures.append(f"{child.row.node}: did not stop within {timeout_s:g} s and was killed")
+                child.process.kill()
+                child.process.wait()
 
 
 def new_session_id() -> str:

@@ -1,0 +1,172 @@
+"""The assembler's promises over generated worlds: drops, duplicates, reordering, jitter, late frames, counter wrap."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from ethostream.sync.errors import ClockError
+from ethostream.sync.frameset import ClosedSet, FrameSetAssembler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PERIOD = 1_000_000
+TOLERANCE = PERIOD // 4
+
+
+class Frame(NamedTuple):
+    camera: int
+    instant: int
+    copy: int
+    t_mid_ns: int
+    t_arrival_ns: int
+    key: tuple[int, int, int]
+
+
+@dataclass
+class World:
+    n_cameras: int
+    n_instants: int
+    deadline_ns: int
+    frames: list[Frame]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    n_cameras = draw(st.integers(1, 8))
+    n_instants = draw(st.integers(1, 40))
+    deadline_ns = draw(st.integers(PERIOD // 4, 3 * PERIOD))
+    wrap = draw(st.sampled_from([4, 16, 1 << 16]))
+    drop_p, duplicate_p, late_p = (draw(st.sampled_from([0.0, 0.02, 0.2])) for _ in range(3))
+    random = draw(st.randoms(use_true_random=False))
+    # Offset and jitter together keep two frames of one instant within the tolerance.
+    share = draw(st.floats(0.0, 1.0))
+    offset_bound = int(share * (TOLERANCE // 2))
+    jitter_bound = TOLERANCE // 2 - offset_bound
+    offsets = [random.randint(-offset_bound, offset_bound) for _ in range(n_cameras)]
+    transfer = [random.randint(0, PERIOD) for _ in range(n_cameras)]
+    frames: list[Frame] = []
+    for camera in range(n_cameras):
+        for instant in range(n_instants):
+            if random.random() < drop_p:
+                continue
+            t_mid = instant * PERIOD + offsets[camera] + random.randint(-jitter_bound, jitter_bound)
+            delay = transfer[camera] + random.randint(0, PERIOD // 2)
+            if random.random() < late_p:
+                delay += random.randint(0, 6 * PERIOD)
+            n_copies = 2 if random.random() < duplicate_p else 1
+            for copy in range(n_copies):
+                arrival = t_mid + delay + copy * random.randint(0, 3 * PERIOD)
+                frames.append(Frame(camera, instant, copy, t_mid, arrival, (0, instant % wrap, t_mid)))
+    frames.sort(key=lambda frame: frame.t_arrival_ns)
+    return World(n_cameras, n_instants, deadline_ns, frames)
+
+
+def play(world: World) -> tuple[FrameSetAssembler[Frame], list[ClosedSet[Frame]]]:
+    names = [f"cam{place}" for place in range(world.n_cameras)]
+    assembler: FrameSetAssembler[Frame] = FrameSetAssembler(names, PERIOD, deadline_ns=world.deadline_ns)
+    closed: list[ClosedSet[Frame]] = []
+    for frame in world.frames:
+        closed += assembler.add(names[frame.camera], frame.key, frame.t_mid_ns, frame.t_arrival_ns, frame)
+        due = assembler.next_deadline_ns()
+        assert due is None or due > frame.t_arrival_ns, "a set waits past its deadline"
+    last = world.frames[-1].t_arrival_ns if world.frames else 0
+    closed += assembler.tick(last + world.deadline_ns)
+    assert assembler.next_deadline_ns() is None, "something waits for ever"
+    return assembler, closed
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds())
+def test_no_set_pairs_frames_of_different_instants(world: World) -> None:
+    _, closed = play(world)
+    for one in closed:
+        assert len({frame.instant for frame in one.items if frame}) == 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds())
+def test_every_frame_ends_in_exactly_one_place(world: World) -> None:
+    assembler, closed = play(world)
+    counts = assembler.counts
+    in_sets = [frame for one in closed for frame in one.items if frame]
+    assert len(set(in_sets)) == len(in_sets)
+    assert len(in_sets) == counts.frames_complete + counts.frames_partial
+    assert len(world.frames) == len(in_sets) + counts.frames_duplicate + counts.frames_late
+    assert counts.frames_duplicate == len(world.frames) - len({(f.camera, f.instant) for f in world.frames})
+    assert counts.complete + counts.partial == len(closed)
+    assert [one.set_id for one in closed] == list(range(len(closed)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds())
+def test_every_set_in_time_is_complete_and_a_missing_view_is_named(world: World) -> None:
+    _, closed = play(world)
+    complete = {one.items[0].instant for one in closed if one.complete and one.items[0]}
+    first: dict[int, dict[int, int]] = {}
+    for frame in world.frames:
+        first.setdefault(frame.instant, {}).setdefault(frame.camera, frame.t_arrival_ns)
+    for instant, arrivals in first.items():
+        if len(arrivals) == world.n_cameras and max(arrivals.values()) < min(arrivals.values()) + world.deadline_ns:
+            assert instant in complete
+    for one in closed:
+        assert one.missing == tuple(f"cam{place}" for place, item in enumerate(one.items) if item is None)
+        assert len(one.missing) < world.n_cameras
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.integers(1, PERIOD // 2 - TOLERANCE))
+def test_offsets_below_half_a_period_never_pair_wrongly(world: World, extra: int) -> None:
+    """Cameras that do not agree give partial sets, never mixed ones."""
+    world.frames = [
+        frame._replace(
+            t_mid_ns=frame.t_mid_ns + (extra if frame.camera % 2 else 0),
+            key=(0, frame.key[1], frame.t_mid_ns + (extra if frame.camera % 2 else 0)),
+        )
+        for frame in world.frames
+    ]
+    _, closed = play(world)
+    for one in closed:
+        assert len({frame.instant for frame in one.items if frame}) == 1
+
+
+def test_a_dropped_frame_does_not_delay_the_next_instant() -> None:
+    assembler: FrameSetAssembler[str] = FrameSetAssembler(["a", "b"], PERIOD, deadline_ns=3 * PERIOD)
+    assert assembler.add("a", 0, 0, 0, "a0") == []
+    assert assembler.add("a", 1, PERIOD, PERIOD, "a1") == []
+    (closed,) = assembler.add("b", 1, PERIOD, PERIOD + 5, "b1")
+    assert closed.complete and closed.items == ("a1", "b1")
+    (partial,) = assembler.tick(3 * PERIOD)
+    assert partial.items == ("a0", None) and partial.missing == ("b",)
+
+
+def test_a_late_frame_is_not_taken_for_a_new_instant() -> None:
+    assembler: FrameSetAssembler[str] = FrameSetAssembler(["a", "b"], PERIOD)
+    assembler.add("a", 0, 0, 0, "a0")
+    assert len(assembler.tick(PERIOD)) == 1
+    assert assembler.add("b", 0, 10, PERIOD + 1, "b0") == []
+    assert assembler.counts.frames_late == 1
+    assert assembler.next_deadline_ns() is None
+
+
+def test_a_camera_that_is_gone_is_not_waited_for() -> None:
+    assembler: FrameSetAssembler[str] = FrameSetAssembler(["a", "b"], PERIOD)
+    assembler.add("a", 0, 0, 0, "a0")
+    (closed,) = assembler.set_lost("b", True)
+    assert closed.missing == ("b",)
+    (closed,) = assembler.add("a", 1, PERIOD, PERIOD, "a1")
+    assert closed.missing == ("b",)
+    assembler.set_lost("b", False)
+    assert assembler.add("a", 2, 2 * PERIOD, 2 * PERIOD, "a2") == []
+
+
+def test_open_sets_are_bounded() -> None:
+    assembler: FrameSetAssembler[int] = FrameSetAssembler(["a", "b"], PERIOD, deadline_ns=10**12)
+    closed = [one for k in range(200) for one in assembler.add("a", k, k * PERIOD, k * PERIOD, k)]
+    assert len(closed) == 200 - 64
+    assert all(one.missing == ("b",) for one in closed)
+
+
+@pytest.mark.parametrize("tolerance", [0, PERIOD // 2, PERIOD])
+def test_a_tolerance_that_could_pair_wrongly_is_refused(tolerance: int) -> None:
+    with pytest.raises(ClockError, match="half the period"):
+        FrameSetAssembler(["a"], PERIOD, tolerance_ns=tolerance)
