@@ -1,14 +1,17 @@
 """What every test gets: the real data where it is there, and a check that nothing is left behind.
 
-After each test, and once more at the end, these must be as they were: processes, sockets, shared-memory rings, threads
-and ZeroMQ contexts. What is left fails the test and is named.
+After each test, and once more at the end, these must be as they were: processes, sockets and their files, shared-memory
+rings, threads and ZeroMQ contexts. What is left fails the test and is named.
 """
 
 import gc
 import os
+import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -78,8 +81,9 @@ class Residue:
         self.pids = set(psutil.pids())
         self.sockets = _socket_fds()
         self.rings = {path.name for path in SHARED_MEMORY.glob("ethostream-*")}
+        self.socket_files = _socket_files()
         self.threads = {thread for thread in threading.enumerate() if not thread.daemon}
-        self.n_zmq_contexts = _n_zmq_contexts()
+        self.contexts = {id(context) for context in _open_contexts()}
 
     def suspicious(self, before: "Residue") -> bool:
         """Whether anything is here that was not, by a look that may suspect too much."""
@@ -87,8 +91,9 @@ class Residue:
             _our_processes(self.pids - before.pids)
             or self.sockets - before.sockets
             or self.rings - before.rings
+            or self.socket_files - before.socket_files
             or self.threads - before.threads
-            or self.n_zmq_contexts > before.n_zmq_contexts
+            or self.contexts - before.contexts
         )
 
     def absorb(self, now: "Residue") -> None:
@@ -96,8 +101,9 @@ class Residue:
         self.pids |= now.pids
         self.sockets |= now.sockets
         self.rings |= now.rings
+        self.socket_files |= now.socket_files
         self.threads |= now.threads
-        self.n_zmq_contexts = max(self.n_zmq_contexts, now.n_zmq_contexts)
+        self.contexts |= now.contexts
 
     def settled(self) -> list[str]:
         """Wait for what is ending, describe what stays, and remove it where that is safe."""
@@ -115,13 +121,17 @@ class Residue:
         psutil.wait_procs(alive, timeout=GRACE_S)
         for fd, inode in sorted(_socket_fds() - self.sockets):
             lines.append(f"socket: {_socket_name(fd)} (fd {fd}, {inode})")
-        if (n := _n_zmq_contexts() - self.n_zmq_contexts) > 0:
-            lines.append(f"{n} zmq.Context not terminated")
+        lines.extend(f"{context} not terminated" for context in _open_contexts() if id(context) not in self.contexts)
         for name in sorted({path.name for path in SHARED_MEMORY.glob("ethostream-*")} - self.rings):
             ring = SHARED_MEMORY / name
             if not _mapped_by_others(ring):
                 lines.append(f"shared memory {ring}")
                 ring.unlink(missing_ok=True)
+        served = Path("/proc/net/unix").read_text()
+        for path in sorted(_socket_files() - self.socket_files):
+            if str(path) not in served:  # else another run on this machine uses it
+                lines.append(f"socket file {path}")
+                path.unlink(missing_ok=True)
         return lines
 
 
@@ -169,6 +179,11 @@ def _socket_fds() -> set[tuple[int, str]]:
     return found
 
 
+def _socket_files() -> set[Path]:
+    """Ends of the ipc transport; each run keeps its own in a temporary folder."""
+    return {path for path in Path(tempfile.gettempdir()).glob("ethostream-*/*") if path.is_socket()}
+
+
 def _socket_name(fd: int) -> str:
     for connection in psutil.Process().net_connections("all"):
         if connection.fd == fd:
@@ -178,16 +193,22 @@ def _socket_name(fd: int) -> str:
     return "of another family"
 
 
-def _n_zmq_contexts() -> int:
-    """Contexts that run threads of their own; the global one, which pyzmq ends at exit, does not count."""
-    n_reapers = 0
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            n_reapers += (task / "comm").read_text().startswith("ZMQbg/Reaper")
-        except OSError:  # the thread has just ended
-            continue
+_contexts: "weakref.WeakSet[zmq.Context[Any]]" = weakref.WeakSet()
+_init_context = zmq.Context.__init__  # pyright: ignore[reportUnknownMemberType]
+
+
+def _init_and_remember(self: "zmq.Context[Any]", *args: Any, **kwargs: Any) -> None:
+    _init_context(self, *args, **kwargs)
+    _contexts.add(self)
+
+
+zmq.Context.__init__ = _init_and_remember
+
+
+def _open_contexts() -> "set[zmq.Context[Any]]":
+    """The global context, which pyzmq ends at exit, does not count."""
     shared = zmq.Context._instance  # pyright: ignore[reportPrivateUsage]
-    return max(0, n_reapers - (shared is not None and not shared.closed))
+    return {context for context in _contexts if not context.closed and context is not shared}
 
 
 def _mapped_by_others(ring: Path) -> bool:
