@@ -114,6 +114,15 @@ def load_run(
     )
 
 
+def load_task(path: Path) -> TaskConfig:
+    """Read one task file alone.
+
+    Raises:
+        ConfigError: as `load_run`.
+    """
+    return validate(TaskConfig, _resolve_paths(read_yaml(path), path.parent), str(path))
+
+
 def _resolve_paths(value: Any, base: Path) -> Any:
     if isinstance(value, dict):
         return {key: _resolve_path(key, item, base) for key, item in value.items()}
@@ -125,7 +134,7 @@ def _resolve_paths(value: Any, base: Path) -> Any:
 def _resolve_path(key: Any, value: Any, base: Path) -> Any:
     if key in _PATH_KEYS and isinstance(value, str):
         # A bare name may be that of a shipped bundle; it is one only where no such file stands beside the YAML.
-        beside = base / value
+        beside = (base / value).resolve()
         return str(beside) if key == "path" or beside.exists() or "/" in value else value
     return _resolve_paths(value, base)
 
@@ -139,6 +148,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
     parts = key.split(".")
+    if parts[-1] in _PATH_KEYS and isinstance(value, str) and Path(value).exists():
+        value = str(Path(value).resolve())
     if parts[0] not in data:
         parts.insert(0, "rig")
     targets: list[dict[str, Any]] = [data]

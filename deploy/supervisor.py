@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import zmq
 
@@ -29,6 +29,7 @@ from ..streaming.topics import ALARM, CONTROL, GAP, PIPELINE_STATE, TOPICS
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, RigClock
 from ..sync.errors import NodeError
+from .attach import write_card
 from .process_table import ProcessRow
 
 READY_TIMEOUT_S = 120.0
@@ -90,6 +91,7 @@ class Supervisor:
         log_folder: where each node's output goes; None: a temporary folder.
         watcher: follows the run.
         first_port: tcp loopback ports from here on; None: ipc.
+        about: what a monitor that joins later should know of the rig.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Supervisor:
         watcher: Watcher,
         log_folder: Path | None = None,
         first_port: int | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self._rows = list(rows)
         self._clock = clock
@@ -113,6 +116,15 @@ class Supervisor:
             name: f"ipc://{self._folder}/{place}" if first_port is None else f"tcp://127.0.0.1:{first_port + place}"
             for place, name in enumerate(names)
         }
+        card = {
+            **(about or {}),
+            "session": session,
+            "pid": os.getpid(),
+            "endpoints": self._endpoints,
+            "anchor_utc_ns": clock.anchor.utc_ns,
+            "anchor_monotonic_ns": clock.anchor.monotonic_ns,
+        }
+        write_card(self._folder, card)
         self._children: dict[str, _Child] = {}
         self._failures: list[str] = []
         self._restarts: dict[str, int] = {}

@@ -74,6 +74,8 @@ class NodeContext:
         self.publisher = Publisher(self.zmq, spec.node, spec.endpoints[spec.node])
         self.counters: dict[str, int] = {}
         """Published with each heartbeat; the node sets them."""
+        self.on_publish: Callable[[Topic, str, bytes], None] | None = None
+        """Called with topic, camera and body of all that this node publishes; the recorder logs its own so."""
         self.state: State = "starting"
         self._stop = False
         self._next_beat_ns = 0
@@ -128,7 +130,10 @@ class NodeContext:
 
     def publish(self, topic: Topic, message: Message, camera: str = "", pixels: bytes | None = None) -> bytes:
         """Publish under this node's name."""
-        return self.publisher.publish(topic, message, camera, pixels)
+        body = self.publisher.publish(topic, message, camera, pixels)
+        if self.on_publish is not None:
+            self.on_publish(topic, camera, body)
+        return body
 
     def alarm(self, severity: Literal["warning", "error"], text: str) -> None:
         """Tell a person, now and in the recording."""
@@ -164,13 +169,14 @@ def load_entry(entry: str) -> Entry:
     return cast(Entry, getattr(importlib.import_module(module), function))
 
 
-def run_node(spec: NodeSpec) -> int:
-    """Run one node in this process until it ends; returns the exit status."""
+def run_node(spec: NodeSpec, *, in_terminal: bool = False) -> int:
+    """Run one node in this process until it ends; returns the exit status.
+
+    ``in_terminal``: a person started it alone, and Ctrl-C stops it.
+    """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {spec.node} %(levelname)s %(name)s: %(message)s"
     )
-    # The terminal's Ctrl-C goes to the supervisor alone; it stops the nodes in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stopped_early = False
     context: NodeContext | None = None
 
@@ -181,6 +187,8 @@ def run_node(spec: NodeSpec) -> int:
             context.request_stop()
 
     signal.signal(signal.SIGTERM, on_terminate)
+    # Under a supervisor Ctrl-C is for the supervisor alone; it stops the nodes in order.
+    signal.signal(signal.SIGINT, on_terminate if in_terminal else signal.SIG_IGN)
     try:
         entry = load_entry(spec.entry)
         context = NodeContext(spec)

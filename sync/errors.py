@@ -20,7 +20,8 @@ EthostreamError
 ├── RecordingError
 │   ├── RecordingTornError   not closed cleanly
 │   ├── DiskFullError        no space left for video
-│   └── UndeclaredLossError  frames are missing and nothing says why
+│   ├── UndeclaredLossError  frames are missing and nothing says why
+│   └── ReplayDiffersError   the same model on the same frames said something else
 ├── DataError                labels, pose or splits that do not fit
 └── NodeError                a process of the rig failed
 
@@ -111,6 +112,10 @@ class DiskFullError(RecordingError):
 
 
 class UndeclaredLossError(RecordingError):
+    pass
+
+
+class ReplayDiffersError(RecordingError):
     pass
 
 

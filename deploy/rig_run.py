@@ -1,0 +1,248 @@
+"""A run from configuration to report: the live rig, and the replay of its recording."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..acquisition.camera import CameraFormat
+from ..acquisition.kinds import make_camera
+from ..inference.bundle import bundle_identity
+from ..inference.bundled import resolve_bundle
+from ..inference.config import TaskConfig
+from ..streaming.messages import FrameSet
+from ..streaming.recording_reader import Recording
+from ..streaming.verify import VerifyResult, verify
+from ..streaming.wire import Received
+from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
+from ..sync.errors import ConfigError, RecordingError
+from ..sync.strict import validate
+from .config import RunConfig
+from .process_table import ProcessRow, live_table, replay_table
+from .replay_comparison import LiveDecisions, ReplayComparison
+from .report import RunReport, write_json
+from .supervisor import Outcome, Supervisor, new_session_id
+
+_RATE_TOLERANCE = 0.01
+
+
+class Display(Protocol):
+    """What shows a run while it goes on."""
+
+    def on_message(self, received: Received) -> None: ...
+
+    def on_tick(self, phase: str, report: RunReport) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run leaves behind."""
+
+    outcome: Outcome
+    report: dict[str, Any]
+    recording: Path | None
+    verified: VerifyResult | None
+
+
+class _Follower:
+    """Feeds the report and the display, and ends the run in time."""
+
+    def __init__(self, report: RunReport, display: Display, clock: RigClock, seconds: float | None) -> None:
+        self._report = report
+        self._display = display
+        self._clock = clock
+        self._seconds = seconds
+        self._first_set_ns: int | None = None
+
+    def on_message(self, received: Received) -> None:
+        message = received.message
+        self._report.add(received.topic, message)
+        self._display.on_message(received)
+        if self._first_set_ns is None and isinstance(message, FrameSet) and message.status == "complete":
+            self._first_set_ns = self._clock.now_ns()
+
+    def on_tick(self, phase: str) -> bool:
+        self._display.on_tick(phase, self._report)
+        if self._seconds is None or self._first_set_ns is None:
+            return False
+        return self._clock.now_ns() - self._first_set_ns >= self._seconds * NS_PER_S
+
+
+class _Compared(AbstractContextManager[Display]):
+    """A display that also compares what it sees with the live run."""
+
+    def __init__(self, display: AbstractContextManager[Display], comparison: ReplayComparison) -> None:
+        self._display = display
+        self._comparison = comparison
+
+    def __enter__(self) -> Display:
+        self._shown = self._display.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._display.__exit__(*error)
+
+    def on_message(self, received: Received) -> None:
+        self._comparison.add(received.message)
+        self._shown.on_message(received)
+
+    def on_tick(self, phase: str, report: RunReport) -> None:
+        self._shown.on_tick(phase, report)
+
+
+def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
+    """Open every camera once and ask what it delivers; returns the formats and their common rate in Hz.
+
+    Raises:
+        CameraOpenError: a camera is not there.
+        ConfigError: the rates differ, so that no frame set could be complete.
+    """
+    formats: dict[str, CameraFormat] = {}
+    for name, config in run.rig.cameras.items():
+        camera = make_camera(name, config, FakeClock())
+        try:
+            formats[name] = camera.open()
+        finally:
+            camera.close()
+    rates = [one.rate_hz for one in formats.values()]
+    if max(rates) - min(rates) > _RATE_TOLERANCE * max(rates):
+        listed = ", ".join(f"{name} {one.rate_hz:g} Hz" for name, one in formats.items())
+        raise ConfigError(f"cameras of one rig need one frame rate: {listed}; set rate_hz so that they agree")
+    return formats, rates[0]
+
+
+def run_rig(
+    run: RunConfig, display: AbstractContextManager[Display], seconds: float | None, out: Path, report_path: Path | None
+) -> RunResult:
+    """Run a rig until its sources end, ``seconds`` after the first complete set have passed, or Ctrl-C.
+
+    Args:
+        run: resolved configuration.
+        display: shows the run.
+        seconds: None: until stopped.
+        out: folder in which the recording folder is made.
+        report_path: where the report goes beside the recording's own ``report.json``.
+    """
+    formats, rate_hz = probe_formats(run)
+    if run.task.bundle is not None:
+        resolve_bundle(run.task.bundle)
+    session = new_session_id()
+    clock = RigClock(ClockAnchor.take())
+    folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
+    rows = live_table(run, formats, rate_hz, None if folder is None else str(folder))
+    report = RunReport("live", tuple(formats))
+    outcome = _supervise(run, formats, rows, clock, session, report, display, seconds, folder)
+    verified = None
+    if folder is not None and (folder / "recording.json").exists():
+        verified = verify(folder)
+        report.set_verified(verified.ok)
+        report.write(folder / "report.json")
+    if report_path is not None:
+        report.write(report_path)
+    return RunResult(outcome, report.to_dict(), folder, verified)
+
+
+def run_replay(
+    recording_path: Path,
+    display: AbstractContextManager[Display],
+    speed: float | None,
+    bundle: str | None,
+    task: TaskConfig | None,
+    monitor: bool,
+    report_path: Path | None,
+) -> RunResult:
+    """Replay a recording through the same inference node and compare with what the live run decided.
+
+    Args:
+        recording_path: the folder.
+        display: shows the run.
+        speed: 1 is real time; None as fast as the model can.
+        bundle: another model than the one that ran live.
+        task: another task than the one that ran live.
+        monitor: serve the monitor page.
+        report_path: where the report goes.
+
+    Raises:
+        RecordingError: it is not a recording of this version.
+    """
+    recording = Recording.open(recording_path)
+    run = validate(RunConfig, recording.info.config, f"{recording_path}/recording.json")
+    live_task = run.task
+    chosen = task or live_task
+    if bundle is not None:
+        chosen = chosen.model_copy(update={"bundle": bundle})
+    rig = run.rig.model_copy(update={"monitor": run.rig.monitor.model_copy(update={"enabled": monitor})})
+    run = RunConfig(rig=rig, task=chosen, session=run.session)
+    formats = {
+        name: CameraFormat(one.width, one.height, one.pixel_format, one.rate_hz, "file")
+        for name, one in recording.info.cameras.items()
+    }
+    live = LiveDecisions.read(recording)
+    why_not = live.why_not_exact(
+        None if chosen.bundle is None else bundle_identity(resolve_bundle(chosen.bundle)),
+        same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
+    )
+    exact = why_not is None
+    rows = replay_table(
+        run,
+        formats,
+        next(iter(formats.values())).rate_hz,
+        {
+            "recording": str(recording_path.resolve()),
+            "exact": exact,
+            "speed": speed,
+            "ring_slots": run.rig.bus.ring_slots,
+        },
+    )
+    session = new_session_id()
+    clock = RigClock(ClockAnchor.take())
+    report = RunReport("replay", tuple(formats))
+    comparison = ReplayComparison(live)
+    compared = _Compared(display, comparison) if exact else display
+    outcome = _supervise(run, formats, rows, clock, session, report, compared, None, None)
+    result = report.to_dict()
+    result["replay"] = comparison.to_dict() if exact else {"exact": None, "why": why_not}
+    result["recording"]["path"] = str(recording_path)
+    if report_path is not None:
+        write_json(report_path, result)
+    return RunResult(outcome, result, recording_path, None)
+
+
+def _supervise(
+    run: RunConfig,
+    formats: Mapping[str, CameraFormat],
+    rows: Sequence[ProcessRow],
+    clock: RigClock,
+    session: str,
+    report: RunReport,
+    display: AbstractContextManager[Display],
+    seconds: float | None,
+    folder: Path | None,
+) -> Outcome:
+    if run.task.bundle is not None:
+        report.set_inference(run.task.provider, str(run.task.bundle))
+    about = {"rig": run.rig.name, "cameras": list(formats), "rate_hz": next(iter(formats.values())).rate_hz}
+    with display as shown:
+        follower = _Follower(report, shown, clock, seconds)
+        supervisor = Supervisor(
+            rows,
+            clock,
+            session,
+            follower,
+            log_folder=None if folder is None else folder / "logs",
+            first_port=run.rig.bus.first_port if run.rig.bus.transport == "tcp" else None,
+            about=about,
+        )
+        return supervisor.run()
+
+
+def _recording_folder(out: Path, rig: str, t_ns: int, session: str) -> Path:
+    stamp = datetime.fromtimestamp(t_ns / NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = out / f"{rig}_{stamp}_{session}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RecordingError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from error
+    return folder.resolve()
