@@ -1,0 +1,154 @@
+"""The recorder's account of one camera: what came, what was declared, and what must still be declared. Pure.
+
+Headers, gaps and statuses of one camera travel through one socket in order. When a status comes, every frame that it
+counts as captured has come, or never will: the difference was lost on the bus.
+"""
+
+from dataclasses import dataclass, field
+
+from .frame_index import HeaderFilter
+from .messages import CameraStatus, FrameHeader, Gap
+from .seq_set import SeqSet
+
+SETTLE_FRAMES = 64
+"""Frames this far behind the newest are final: twice the window within which a camera waits for a late frame."""
+
+
+@dataclass(slots=True)
+class EpochAccount:
+    """One epoch of one camera."""
+
+    device: SeqSet = field(default_factory=SeqSet)
+    bus: SeqSet = field(default_factory=SeqSet)
+    n_received: int = 0
+    n_device: int = 0
+    """Declared by the device and not come after all."""
+    n_bus: int = 0
+    n_lost: int = 0
+    n_written: int = 0
+    final: bool = False
+
+
+@dataclass(slots=True)
+class _LostRun:
+    """Frames in a row that were not written, not declared yet."""
+
+    epoch: int
+    first_seq: int
+    n: int
+    reason: str
+
+
+class FrameAccount:
+    """Account of one camera over all its epochs. One thread.
+
+    Args:
+        camera: its name.
+    """
+
+    def __init__(self, camera: str) -> None:
+        self.camera = camera
+        self.headers = HeaderFilter()
+        self.epochs: dict[int, EpochAccount] = {}
+        self.first_written: dict[int, int] = {}
+        self._run: _LostRun | None = None
+        self._closed_runs: list[_LostRun] = []
+
+    @property
+    def heard(self) -> bool:
+        """Anything has come from this camera."""
+        return bool(self.epochs)
+
+    @property
+    def final(self) -> bool:
+        """The newest epoch has sent its last status."""
+        return not self.epochs or self.epochs[max(self.epochs)].final
+
+    @property
+    def n_written(self) -> int:
+        return sum(one.n_written for one in self.epochs.values())
+
+    @property
+    def n_declared(self) -> int:
+        """Frames declared as not in the video, by whomever; frames that wait for `take_gaps` are not yet in it."""
+        return sum(one.n_device + one.n_bus + one.n_lost for one in self.epochs.values())
+
+    def add_header(self, header: FrameHeader) -> bool:
+        """Account a received header; False for a duplicate, which is not written."""
+        epoch = self._epoch(header.epoch)
+        if not self.headers.is_new(header.epoch, header.seq):
+            return False
+        if header.seq in epoch.device:
+            # It came after it had been given up: the camera counts it as a duplicate, here it is a frame.
+            epoch.n_device -= 1
+        else:
+            epoch.n_received += 1
+        return True
+
+    def add_gap(self, gap: Gap) -> None:
+        """Account a gap that the camera declared."""
+        if gap.source == "device":
+            epoch = self._epoch(gap.epoch)
+            run = SeqSet([(gap.first_seq, gap.first_seq + gap.n)])
+            received = self.headers.received.get(gap.epoch, SeqSet())
+            epoch.n_device += len(run.minus(epoch.device).minus(received))
+            epoch.device.add_run(gap.first_seq, gap.first_seq + gap.n)
+
+    def add_status(self, status: CameraStatus, t_ns: int) -> list[Gap]:
+        """Account a status; returns the frames that it shows to have been lost on the way."""
+        epoch = self._epoch(status.epoch)
+        epoch.final = epoch.final or status.state != "running"
+        if status.first_seq < 0:
+            return []
+        n_captured_lost = status.captured - epoch.n_received - epoch.n_bus
+        n_untold = max(0, status.dropped_device - epoch.n_device)
+        budget = max(0, n_captured_lost) + n_untold
+        if not budget:
+            return []
+        stop = status.last_seq + 1 if epoch.final else status.last_seq + 1 - SETTLE_FRAMES
+        received = self.headers.received.get(status.epoch, SeqSet())
+        missing = SeqSet([(status.first_seq, stop)]).minus(received.union(epoch.device, epoch.bus)).smallest(budget)
+        if n_captured_lost > 0:
+            reason = "lost between camera and recorder" + (", or by the device" if n_untold else "")
+        else:
+            reason = "counted by the device, its own declaration was lost between camera and recorder"
+        gaps: list[Gap] = []
+        for start, end in missing.runs():
+            epoch.bus.add_run(start, end)
+            epoch.n_bus += end - start
+            gaps.append(Gap("bus", self.camera, status.epoch, start, end - start, reason, t_ns))
+        return gaps
+
+    def add_written(self, epoch: int, seq: int) -> None:
+        """A frame is in the video."""
+        self._end_run()
+        self.first_written.setdefault(epoch, seq)
+        self._epoch(epoch).n_written += 1
+
+    def add_lost(self, epoch: int, seq: int, reason: str, *, was_written: bool = False) -> None:
+        """A received frame is not in the video; ``was_written``: it had been counted as written."""
+        self._epoch(epoch).n_written -= was_written
+        run = self._run
+        if run is not None and (run.epoch, run.first_seq + run.n, run.reason) == (epoch, seq, reason):
+            run.n += 1
+            return
+        self._end_run()
+        self._run = _LostRun(epoch, seq, 1, reason)
+
+    def take_gaps(self, t_ns: int) -> list[Gap]:
+        """Declarations that are due: all frames lost since the last call."""
+        self._end_run()
+        runs, self._closed_runs = self._closed_runs, []
+        gaps: list[Gap] = []
+        for run in runs:
+            self._epoch(run.epoch).n_lost += run.n
+            gaps.append(Gap("recorder", self.camera, run.epoch, run.first_seq, run.n, run.reason, t_ns))
+        return gaps
+
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._closed_runs.append(self._run)
+            self._run = None
+
+    def _epoch(self, epoch: int) -> EpochAccount:
+        return self.epochs.setdefault(epoch, EpochAccount())

@@ -1,0 +1,149 @@
+"""Which video frame belongs to which header.
+
+The i-th frame of a camera's video belongs to the i-th logged header that is neither a duplicate nor covered by a
+``Gap(source="recorder")``. The time in the video (`frame_pts_ms` of the header's exposure) proves it: where the two
+disagree, frames are matched by time instead, and what stands alone on either side is named.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+
+from ..sync.errors import VideoError
+from .messages import FrameHeader, Gap
+from .seq_set import SeqSet
+from .video_writer import frame_pts_ms
+
+_LOOK_AHEAD_MS = 2000
+
+
+class HeaderFilter:
+    """Tells new frames from duplicates: seen before in this epoch, or numbered below the first of the epoch."""
+
+    def __init__(self) -> None:
+        self.received: dict[int, SeqSet] = {}
+        """Frame numbers by epoch."""
+        self.n_duplicates: dict[int, int] = {}
+        self._first: dict[int, int] = {}
+
+    def is_new(self, epoch: int, seq: int) -> bool:
+        """Account one header; False for a duplicate."""
+        first = self._first.setdefault(epoch, seq)
+        if seq >= first and self.received.setdefault(epoch, SeqSet()).add(seq):
+            return True
+        self.n_duplicates[epoch] = self.n_duplicates.get(epoch, 0) + 1
+        return False
+
+
+class CameraIndex:
+    """All headers of one camera in logged order, compactly; duplicates are left out."""
+
+    def __init__(self) -> None:
+        self.filter = HeaderFilter()
+        self.lost: dict[int, SeqSet] = {}
+        """Declared by the recorder, by epoch."""
+        self.epochs = array("q")
+        self.seqs = array("q")
+        self.times = array("q")
+
+    def add_header(self, header: FrameHeader) -> bool:
+        """Account the next logged header; False for a duplicate."""
+        if not self.filter.is_new(header.epoch, header.seq):
+            return False
+        self.epochs.append(header.epoch)
+        self.seqs.append(header.seq)
+        self.times.append(header.t_exposure_ns)
+        return True
+
+    def add_gap(self, gap: Gap) -> None:
+        """Account a gap; only those of the recorder matter here."""
+        if gap.source == "recorder":
+            self.lost.setdefault(gap.epoch, SeqSet()).add_run(gap.first_seq, gap.first_seq + gap.n)
+
+    def expected(self) -> list[int]:
+        """Positions (into `seqs`) of the headers that should have a video frame, in order."""
+        if not self.lost:
+            return list(range(len(self.seqs)))
+        empty = SeqSet()
+        return [i for i, seq in enumerate(self.seqs) if seq not in self.lost.get(self.epochs[i], empty)]
+
+
+@dataclass(slots=True)
+class Pairing:
+    """Outcome of matching a video to its headers.
+
+    Attributes:
+        header_of: for each video frame the position of its header in `CameraIndex.seqs`, or -1.
+        missing: positions of headers that should have a frame and have none.
+        extra: video frames that no header claims.
+        exact: the rule of order alone gave the same answer.
+    """
+
+    header_of: list[int] = field(default_factory=list[int])
+    missing: list[int] = field(default_factory=list[int])
+    extra: list[int] = field(default_factory=list[int])
+
+    @property
+    def exact(self) -> bool:
+        return not self.missing and not self.extra
+
+
+def pair_frames(index: CameraIndex, pts_ms: Sequence[int], t_start_ns: int) -> Pairing:
+    """Match video frames (their pts in file order) to headers."""
+    expected = index.expected()
+    result = Pairing()
+    at, last = 0, -1
+    for frame, pts in enumerate(pts_ms):
+        found = -1
+        for position in range(at, len(expected)):
+            due = frame_pts_ms(index.times[expected[position]], t_start_ns, last)
+            if due == pts:
+                found = position
+                break
+            if due > pts + _LOOK_AHEAD_MS:
+                break
+        if found < 0:
+            result.header_of.append(-1)
+            result.extra.append(frame)
+            continue
+        result.missing.extend(expected[at:found])
+        result.header_of.append(expected[found])
+        at, last = found + 1, pts
+    result.missing.extend(expected[at:])
+    return result
+
+
+def demux_pts_ms(path: Path) -> Iterator[int]:
+    """Times of all whole frames of a video, in file order, without decoding; stops at a tear.
+
+    Raises:
+        VideoError: not there, or not a video.
+    """
+    try:
+        container = av.open(str(path), "r")
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{path}: cannot be read as video ({getattr(error, 'strerror', None) or error}); was it moved, or cut "
+            "before its first frame?"
+        ) from error
+    with container:
+        if not container.streams.video:
+            raise VideoError(f"{path}: has no video stream; it is not a video of a recording")
+        stream = container.streams.video[0]
+        base = stream.time_base
+        if base is None:
+            raise VideoError(f"{path}: its video stream has no time base; it is not a video of a recording")
+        in_ms = base == Fraction(1, 1000)
+        try:
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    return
+                if packet.size and packet.pts is not None:
+                    yield packet.pts if in_ms else round(packet.pts * base * 1000)
+        except av.error.FFmpegError:
+            return

@@ -1,0 +1,286 @@
+"""What the recorder does with each message: log it, hand frames to the encoders, declare what is lost. No sockets."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
+from ..sync.errors import RecordingError, SharedMemoryError
+from .camera_encoder import DISK_FULL, CameraEncoder, FrameJob
+from .disk_space import DiskSpace
+from .frame_account import FrameAccount
+from .messages import Alarm, CameraStatus, FrameHeader, Gap, Message, RecordingStatus
+from .recording_config import RecordingConfig
+from .recording_writer import RecordingWriter
+from .ring import RingReader
+from .topics import ALARM, GAP, RECORDING, Topic
+from .wire import Received, decode
+
+FLUSH_PERIOD_NS = 250 * NS_PER_MS
+STATUS_PERIOD_NS = NS_PER_S
+START_PATIENCE_NS = 3 * NS_PER_S
+"""The recording is announced this long after its first frame even where a camera has not delivered."""
+FORMAT_CHANGED = "the camera's format differs from the recording's"
+
+Publish = Callable[[Topic, Message, str], bytes]
+
+
+class Recorder:
+    """The recorder without its sockets. One thread, beside one encoder thread per camera.
+
+    Args:
+        node: name of the node, for alarms.
+        writer: the recording, just created.
+        config: queue and reserve.
+        clock: rig time.
+        publish: sends a message of this node and returns its body; the node hands that to `log_own`.
+    """
+
+    def __init__(
+        self, node: str, writer: RecordingWriter, config: RecordingConfig, clock: Clock, publish: Publish
+    ) -> None:
+        self._node = node
+        self._writer = writer
+        self._clock = clock
+        self._publish = publish
+        self._accounts = {name: FrameAccount(name) for name in writer.info.cameras}
+        self._encoders = {
+            name: CameraEncoder(name, lambda name=name: writer.open_video(name), config.queue_frames)
+            for name in writer.info.cameras
+        }
+        self._rings: dict[str, RingReader] = {}
+        self._refused_formats: set[tuple[str, int]] = set()
+        self._alarmed: set[str] = set()
+        self._disk = DiskSpace(writer.folder, config.reserve_mb)
+        self._state: Literal["started", "running", "video_stopped", "stopped"] | None = None
+        self._video_stopped = ""
+        self._first_frame_ns = 0
+        self._next_flush_ns = 0
+        self._next_status_ns = 0
+        self._events_failed = False
+
+    @property
+    def quiet(self) -> bool:
+        """Every camera that was heard has sent its last status."""
+        return all(account.final for account in self._accounts.values())
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Cameras that were heard and have not sent their last status."""
+        return [name for name, account in self._accounts.items() if not account.final]
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Frames in each video."""
+        return {name: account.n_written for name, account in self._accounts.items()}
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """Frames of each camera that are declared as not in its video, by the device, the bus or the recorder."""
+        return {name: account.n_declared for name, account in self._accounts.items()}
+
+    @property
+    def n_waiting(self) -> int:
+        """Frames in the encoders' queues."""
+        return sum(encoder.n_waiting for encoder in self._encoders.values())
+
+    def log_own(self, topic: Topic, camera: str, body: bytes) -> None:
+        """Write a message that this node has published into the event log; nobody else brings it."""
+        if topic.logged:
+            seq = decode(topic.key(camera), body).seq
+            self._writer.events.append(topic, camera, seq, body, self._clock.now_ns())
+
+    def accept(self, received: Received) -> None:
+        """Take one message from the bus."""
+        topic, message = received.topic, received.message
+        if topic.logged:
+            self._writer.events.append(topic, received.camera, received.seq, received.body, self._clock.now_ns())
+        if received.n_lost:
+            self._alarm_once(
+                f"lost {received.source}/{topic.name}",
+                "warning",
+                f"{received.n_lost} message(s) of {topic.name} from {received.source} were lost on the way to the "
+                "recorder; the machine is too busy",
+            )
+        if isinstance(message, FrameHeader):
+            self._take_frame(message, received)
+            return
+        account = self._accounts.get(received.camera)
+        if account is None:
+            return
+        if isinstance(message, Gap):
+            account.add_gap(message)
+        elif isinstance(message, CameraStatus):
+            for gap in account.add_status(message, self._clock.now_ns()):
+                self._publish(GAP, gap, gap.camera)
+
+    def _take_frame(self, header: FrameHeader, received: Received) -> None:
+        account = self._accounts.get(header.camera)
+        if account is None:
+            self._alarm_once(
+                f"unknown {header.camera}",
+                "error",
+                f"camera {header.camera} is not part of this recording and is not written; add it to the rig file",
+            )
+            return
+        if not account.add_header(header):
+            return
+        self._first_frame_ns = self._first_frame_ns or self._clock.now_ns()
+        reason = self._hand_over(header, received)
+        if reason:
+            # Outcomes that came before this frame are accounted before it, so that runs stay runs.
+            self._settle(header.camera)
+            account.add_lost(header.epoch, header.seq, reason)
+
+    def _hand_over(self, header: FrameHeader, received: Received) -> str:
+        expected = self._writer.info.cameras[header.camera]
+        if (header.width, header.height, header.pixel_format) != (
+            expected.width,
+            expected.height,
+            expected.pixel_format,
+        ):
+            key = (header.camera, header.epoch)
+            if key not in self._refused_formats:
+                self._refused_formats.add(key)
+                self._alarm(
+                    "error",
+                    f"camera {header.camera}: delivers {header.width}x{header.height} {header.pixel_format}, its video "
+                    f"holds {expected.width}x{expected.height} {expected.pixel_format}; these frames are not recorded: "
+                    "set the camera back, or begin a new recording",
+                )
+            return FORMAT_CHANGED
+        ring = None
+        if header.ring:
+            ring = self._rings.get(header.camera)
+            if ring is None or ring.name != header.ring:
+                # Mapped here and now: when the encoder gets to it, the camera may have gone and taken the name along.
+                try:
+                    ring = self._rings[header.camera] = RingReader(header.ring)
+                except SharedMemoryError as error:
+                    self._alarm_once(f"ring {header.ring}", "error", str(error))
+                    return "its shared memory cannot be read"
+                if ring.shape != expected.shape:
+                    return FORMAT_CHANGED
+        return self._encoders[header.camera].put(FrameJob(header, ring, received.pixels))
+
+    def poll(self) -> None:
+        """Do what is due: outcomes of the encoders, declarations, disk space, status. Call it at least 10 times a s."""
+        for camera in self._accounts:
+            self._settle(camera)
+        now = self._clock.now_ns()
+        if now >= self._next_flush_ns:
+            self._next_flush_ns = now + FLUSH_PERIOD_NS
+            self._declare(now)
+            self._watch_disk()
+            self._watch_encoders()
+            self._flush()
+        else:
+            self._writer.events.flush_if_large()
+        self._announce(now)
+
+    def _settle(self, camera: str) -> None:
+        account = self._accounts[camera]
+        for outcome in self._encoders[camera].take_outcomes():
+            if outcome.reason:
+                account.add_lost(outcome.epoch, outcome.seq, outcome.reason, was_written=outcome.taken_back)
+            else:
+                account.add_written(outcome.epoch, outcome.seq)
+
+    def _declare(self, now: int) -> None:
+        for account in self._accounts.values():
+            for gap in account.take_gaps(now):
+                self._publish(GAP, gap, gap.camera)
+
+    def _watch_disk(self) -> None:
+        level = self._disk.level()
+        if level == "low":
+            self._alarm_once("disk low", "warning", self._disk.describe() + "; video will stop: free some space now")
+        elif level == "full" and not self._video_stopped:
+            self._stop_video(self._disk.describe() + "; video has stopped, messages are still written")
+
+    def _watch_encoders(self) -> None:
+        for camera, encoder in self._encoders.items():
+            if encoder.failure == DISK_FULL and not self._video_stopped:
+                self._stop_video(encoder.detail)
+            elif encoder.failure and encoder.failure != DISK_FULL:
+                self._alarm_once(f"encoder {camera}", "error", f"camera {camera}: {encoder.detail}")
+
+    def _stop_video(self, detail: str) -> None:
+        """All cameras together: a set with views missing is of no use for replay."""
+        self._video_stopped = detail
+        for encoder in self._encoders.values():
+            encoder.stop_video(DISK_FULL, detail)
+        self._alarm_once("disk full", "error", detail)
+        self._say("video_stopped", self._clock.now_ns())
+
+    def _flush(self) -> None:
+        try:
+            self._writer.events.flush()
+            self._events_failed = False
+        except RecordingError as error:
+            if not self._events_failed:
+                self._events_failed = True
+                self._alarm("error", str(error))
+
+    def _announce(self, now: int) -> None:
+        if self._state is None:
+            waiting = [name for name, account in self._accounts.items() if not account.first_written]
+            patience = self._first_frame_ns and now - self._first_frame_ns > START_PATIENCE_NS
+            if waiting and not (patience and len(waiting) < len(self._accounts)):
+                return
+            if waiting:
+                self._alarm("warning", f"recording has begun without {', '.join(waiting)}; check these cameras")
+            self._say("started", now)
+        elif now >= self._next_status_ns:
+            self._say("video_stopped" if self._video_stopped else "running", now)
+
+    def _say(self, state: Literal["started", "running", "video_stopped", "stopped"], now: int) -> None:
+        self._state = state
+        self._next_status_ns = now + STATUS_PERIOD_NS
+        first = {
+            f"{name}/{epoch}": seq
+            for name, account in self._accounts.items()
+            for epoch, seq in account.first_written.items()
+        }
+        info = self._writer.info
+        status = RecordingStatus(
+            info.name, str(self._writer.folder), state, first, self.written, self.declared, self._disk.bytes_free, now
+        )
+        self._publish(RECORDING, status, "")
+
+    def _alarm(self, severity: Literal["warning", "error"], text: str) -> None:
+        self._publish(ALARM, Alarm(self._node, severity, text, self._clock.now_ns()), "")
+
+    def _alarm_once(self, key: str, severity: Literal["warning", "error"], text: str) -> None:
+        if key not in self._alarmed:
+            self._alarmed.add(key)
+            self._alarm(severity, text)
+
+    def end_encoders(self) -> None:
+        """Ask the encoders to write what waits and to close their videos; `ended` tells when they have."""
+        for encoder in self._encoders.values():
+            encoder.end()
+
+    @property
+    def ended(self) -> bool:
+        """All videos are closed."""
+        return all(encoder.ended for encoder in self._encoders.values())
+
+    def close(self) -> None:
+        """Declare the rest, say ``stopped`` and close the recording. The encoders must have `ended`.
+
+        Raises:
+            RecordingError: the recording could not be closed, and opens as a torn one.
+        """
+        for camera in self.unfinished:
+            self._alarm(
+                "error",
+                f"camera {camera}: ended without a last status; frames it took after the last one here are not "
+                "accounted for",
+            )
+        for camera in self._accounts:
+            self._settle(camera)
+        now = self._clock.now_ns()
+        self._declare(now)
+        self._watch_encoders()
+        self._say("stopped", now)
+        self._writer.close(now, self.written, self.declared, self._video_stopped)

@@ -1,0 +1,97 @@
+"""The recorder as a process: every logged message of every node, and the pixels of every frame, into one folder."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ..sync.clock import NS_PER_S
+from ..sync.strict import StrictModel, validate
+from .messages import Message
+from .node import NodeContext
+from .recorder import Recorder
+from .recording_config import RecordingConfig
+from .recording_info import RecordedFormat
+from .recording_writer import RecordingWriter
+from .subscriber import EverySubscriber
+from .topics import TOPICS, Topic
+
+_POLL_MS = 20
+_LAST_WORDS_MS = 200
+
+
+class RecorderNodeConfig(StrictModel):
+    """Options of the recorder process.
+
+    Attributes:
+        folder: of the new recording.
+        cameras: what each delivers.
+        recording: codec, queue and reserve.
+        run: the resolved configuration of the run, kept in ``recording.json``.
+    """
+
+    folder: str
+    cameras: dict[str, RecordedFormat] = Field(min_length=1)
+    recording: RecordingConfig = RecordingConfig()
+    run: dict[str, Any] = Field(default_factory=dict)
+
+
+def main(context: NodeContext) -> None:
+    """Entry point: record until told to stop and every camera has said its last word."""
+    config = validate(RecorderNodeConfig, context.spec.config, context.spec.node)
+    writer = RecordingWriter(
+        Path(config.folder),
+        context.spec.session,
+        config.cameras,
+        config.recording,
+        context.clock.now_ns(),
+        config.run,
+    )
+
+    def publish(topic: Topic, message: Message, camera: str) -> bytes:
+        return context.publish(topic, message, camera)
+
+    recorder = Recorder(context.spec.node, writer, config.recording, context.clock, publish)
+    context.on_publish = recorder.log_own
+    topics = [topic for topic in TOPICS.values() if topic.logged]
+    with context.subscribe(topics) as bus:
+        _record(context, recorder, bus)
+        _drain(context, recorder, bus, config.recording.drain_s)
+    recorder.close()
+    context.on_publish = None
+
+
+def _record(context: NodeContext, recorder: Recorder, bus: EverySubscriber) -> None:
+    while not context.should_stop:
+        _turn(context, recorder, bus, _POLL_MS)
+        if context.ready_when_heard(bus.heard) and context.state == "ready" and any(recorder.written.values()):
+            context.set_state("running")
+
+
+def _drain(context: NodeContext, recorder: Recorder, bus: EverySubscriber, drain_s: float) -> None:
+    """Take what is still on its way: until every camera has sent its last status, then until nothing comes."""
+    context.set_state("stopping")
+    deadline = context.clock.now_ns() + round(drain_s * NS_PER_S)
+    while context.clock.now_ns() < deadline:
+        n = _turn(context, recorder, bus, _LAST_WORDS_MS if recorder.quiet else _POLL_MS)
+        if not n and recorder.quiet:
+            break
+    recorder.end_encoders()
+    while not recorder.ended:
+        _turn(context, recorder, bus, _POLL_MS)
+
+
+def _turn(context: NodeContext, recorder: Recorder, bus: EverySubscriber, timeout_ms: int) -> int:
+    received = bus.receive(timeout_ms)
+    for one in received:
+        recorder.accept(one)
+    recorder.poll()
+    context.counters.update(
+        written=sum(recorder.written.values()),
+        declared=sum(recorder.declared.values()),
+        waiting=recorder.n_waiting,
+        lost=bus.n_lost,
+        refused=bus.n_refused,
+    )
+    context.beat()
+    return len(received)
