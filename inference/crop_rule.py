@@ -17,9 +17,9 @@ class BackgroundCrop(StrictModel):
         polarity: the animal is darker than the floor, lighter, or it may be either.
         sample_width_px: the image is point-sampled to at most this width for the background model.
         threshold: grey levels by which a pixel must differ from the background at least.
-        noise_factor: and by this many times the noise of the pixel.
+        noise_factor: and by this many times the mean absolute deviation of the pixel.
         learn_s: time constant with which the background follows where no animal is.
-        stuck_s: time constant with which it follows where an animal is seen (long: a still animal must not fade).
+        stuck_s: time constant with which it takes in what stands out but is not the animal; under the animal it rests.
         min_area: smallest animal, as a fraction of the image area.
         max_area: largest animal, as a fraction of the image area; more means that the light changed.
         max_jump: how strongly a far blob is disfavoured: at this distance (fraction of the image width) from the last
@@ -32,9 +32,9 @@ class BackgroundCrop(StrictModel):
     polarity: Literal["dark", "light", "both"] = "both"
     sample_width_px: int = Field(default=320, ge=64, le=480)
     threshold: float = Field(default=18.0, gt=0.0, le=255.0)
-    noise_factor: float = Field(default=6.0, ge=0.0)
+    noise_factor: float = Field(default=3.0, ge=0.0)
     learn_s: float = Field(default=4.0, gt=0.0)
-    stuck_s: float = Field(default=600.0, gt=0.0)
+    stuck_s: float = Field(default=20.0, gt=0.0)
     min_area: Fraction = 0.001
     max_area: Fraction = 0.35
     max_jump: Fraction = 0.15
