@@ -1,0 +1,74 @@
+"""One camera as a person sees it now."""
+
+from collections import Counter, deque
+from typing import Literal
+
+from ..streaming.messages import CameraStatus, FrameHeader, Gap
+from ..sync.clock import NS_PER_MS, NS_PER_S
+from .snapshot import CameraNow, Problem
+
+RATE_FRAMES = 61
+SILENT_NS = NS_PER_S
+RESTART_NS = 5 * NS_PER_S
+"""Frames this much older than the last: a replay that has begun again."""
+
+
+class LiveCamera:
+    """Rate and age from its frames, counts from its own account. One thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._exposures: deque[int] = deque(maxlen=RATE_FRAMES)
+        self._heard_ns: int | None = None
+        self._n_headers = 0
+        self._status: CameraStatus | None = None
+        self._declared = Counter[str]()
+
+    def add_header(self, header: FrameHeader, now_ns: int) -> None:
+        self._heard_ns = now_ns
+        self._n_headers += 1
+        back_ns = self._exposures[-1] - header.t_exposure_ns if self._exposures else 0
+        if back_ns > RESTART_NS:
+            self._exposures.clear()
+        elif back_ns > 0:
+            return  # one that was overtaken on its way
+        self._exposures.append(header.t_exposure_ns)
+
+    def add_status(self, status: CameraStatus) -> None:
+        self._status = status
+
+    def add_gap(self, gap: Gap) -> None:
+        self._declared[gap.source] += gap.n
+
+    def state(self, now_ns: int) -> Literal["waiting", "running", "silent", "stopped", "lost"]:
+        if self._status is not None and self._status.state != "running":
+            return self._status.state
+        if self._heard_ns is None:
+            return "waiting"
+        return "silent" if now_ns - self._heard_ns > SILENT_NS else "running"
+
+    def now(self, now_ns: int) -> CameraNow:
+        status, state = self._status, self.state(now_ns)
+        span_ns = self._exposures[-1] - self._exposures[0] if self._exposures else 0
+        rate_hz = (len(self._exposures) - 1) * NS_PER_S / span_ns if span_ns and state == "running" else 0.0
+        return CameraNow(
+            name=self._name,
+            state=state,
+            rate_hz=round(rate_hz, 2),
+            captured=self._n_headers if status is None else max(status.captured, 0),
+            dropped=self._declared["device"] if status is None else status.dropped_device,
+            declared=self._declared["bus"] + self._declared["recorder"],
+            duplicates=0 if status is None else status.duplicates,
+            age_ms=None if self._heard_ns is None else round((now_ns - self._heard_ns) / NS_PER_MS, 1),
+        )
+
+    def problem(self, now_ns: int) -> Problem | None:
+        """What is wrong with it now."""
+        state = self.state(now_ns)
+        if state == "silent" and self._heard_ns is not None:
+            text = f"no frame for {(now_ns - self._heard_ns) / NS_PER_S:.0f} s; check its cable, power and trigger"
+        elif state == "lost":
+            text = "lost; check its cable and power"
+        else:
+            return None
+        return Problem("error", f"camera {self._name}", text, now_ns / NS_PER_MS)

@@ -1,0 +1,234 @@
+"""The table at the end of a run: what is well, what is not, and what to do about it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Level = Literal["ok", "look", "wrong"]
+
+PARTIAL_SHARE = 0.01
+SKIPPED_SHARE = 0.05
+SHOWN_ERRORS = 3
+_MARK: dict[Level, tuple[str, str]] = {
+    "ok": ("OK", "green"),
+    "look": ("LOOK", "yellow"),
+    "wrong": ("WRONG", "bold red"),
+}
+
+
+class Finding(NamedTuple):
+    """One row: what was looked at, what was found, and the cure where something is amiss."""
+
+    what: str
+    level: Level
+    found: str
+    cure: str = ""
+
+
+def findings(report: dict[str, Any], failures: Sequence[str] = (), verify_errors: Sequence[str] = ()) -> list[Finding]:
+    """Judge a report of `RunReport.to_dict`; ``failures`` are the supervisor's words, ``verify_errors`` verify's."""
+    rows = [Finding("process", "wrong", text, "mend this first, then run again") for text in failures]
+    rows += [_cameras(report), *_sets(report)]
+    rows += [row for row in (_model(report), _latency(report), _behavior(report), _rules(report)) if row is not None]
+    rows.append(_replay(report) if report["mode"] == "replay" else _recording(report, verify_errors))
+    rows += _alarms(report)
+    return rows
+
+
+def verdict(rows: list[Finding]) -> Level:
+    """The worst of them."""
+    levels = {row.level for row in rows}
+    return "wrong" if "wrong" in levels else "look" if "look" in levels else "ok"
+
+
+def summary(rows: list[Finding]) -> RenderableType:
+    """The findings as a table, the verdict below it."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for row in rows:
+        mark, style = _MARK[row.level]
+        found = Text(row.found)
+        if row.cure:
+            found.append(f"\n→ {row.cure}", style=style)
+        grid.add_row(Text(mark, style=style), row.what, found)
+    level = verdict(rows)
+    words = {
+        "ok": "All well.",
+        "look": "It ran; read the rows marked LOOK.",
+        "wrong": "Something is wrong; the rows marked WRONG say what to do.",
+    }
+    return Group(Text(), grid, Text(), Text(words[level], style=_MARK[level][1]), Text())
+
+
+def _cameras(report: dict[str, Any]) -> Finding:
+    cameras: dict[str, dict[str, Any]] = report["cameras"]
+    dead = [name for name, one in cameras.items() if not one["captured"]]
+    lost = [name for name, one in cameras.items() if one["state"] == "lost" or one["restarts"]]
+    n = sum(one["captured"] for one in cameras.values())
+    rates = [one["rate_hz"] for one in cameras.values() if one["rate_hz"] is not None]
+    low, high = (f"{min(rates):.2f}", f"{max(rates):.2f}") if rates else ("", "")
+    rate = f" at {low} Hz" if low == high and low else f" at {low} to {high} Hz" if low else ""
+    dropped = sum(one["dropped_device"] for one in cameras.values())
+    declared = sum(one["dropped_declared"] for one in cameras.values())
+    said = f"{n:,} frames of {len(cameras)} cameras{rate}; dropped by cameras {dropped:,}, on the way {declared:,}"
+    if dead or not cameras:
+        return Finding(
+            "cameras",
+            "wrong",
+            f"{said}; nothing from {', '.join(dead) or 'any camera'}",
+            "check cable, power and the camera's entry in the rig file",
+        )
+    if lost:
+        return Finding(
+            "cameras",
+            "wrong",
+            f"{said}; was lost: {', '.join(lost)}",
+            "check cable and power; the missing time is declared in the recording",
+        )
+    if declared:
+        return Finding(
+            "cameras", "look", said, "the machine fell behind: close other programs, or raise bus.ring_slots"
+        )
+    if dropped:
+        worst = max(cameras, key=lambda name: cameras[name]["dropped_device"])
+        return Finding(
+            "cameras",
+            "look",
+            f"{said}; most from {worst}",
+            "every one is declared; many of them point to bandwidth, cable or trigger",
+        )
+    return Finding("cameras", "ok", said)
+
+
+def _sets(report: dict[str, Any]) -> list[Finding]:
+    sets = report["sets"]
+    total = sets["complete"] + sets["partial"]
+    said = f"{sets['complete']:,} complete, {sets['partial']:,} partial, {sets['late']:,} frames late"
+    rows: list[Finding] = []
+    if not sets["complete"]:
+        rows.append(
+            Finding("frame sets", "wrong", said, "the views never matched: check trigger wiring, rates and clocks")
+        )
+    elif sets["partial"] > PARTIAL_SHARE * total:
+        missing: dict[str, int] = sets["missing"]
+        most = max(missing, key=missing.__getitem__, default="")
+        rows.append(Finding("frame sets", "look", f"{said}; most often without {most}", f"look at camera {most} first"))
+    else:
+        rows.append(Finding("frame sets", "ok", said))
+    if sets["mispaired"]:
+        rows.append(
+            Finding(
+                "pairing",
+                "wrong",
+                f"{sets['mispaired']:,} sets hold frames of different instants",
+                "do not use this data across views; lower sets.tolerance_ms and check the clocks",
+            )
+        )
+    elif sets["mispaired"] == 0:
+        rows.append(
+            Finding("pairing", "ok", f"no set of {sets['checked']:,} mixes instants (known from the simulator)")
+        )
+    return rows
+
+
+def _model(report: dict[str, Any]) -> Finding | None:
+    one = report["inference"]
+    if one["bundle"] is None:
+        return None
+    said = f"{one['steps']:,} steps, {one['skipped']:,} sets skipped, {one['provider'] or 'provider not known'}"
+    if not one["steps"]:
+        return Finding(
+            "model", "wrong", f"{one['bundle']}: no behaviour came", "see logs/inference.log in the recording"
+        )
+    if one["skipped"] > SKIPPED_SHARE * (one["steps"] + one["skipped"]):
+        return Finding(
+            "model", "look", said, "the model is slower than the cameras: fewer views, a smaller model or a GPU"
+        )
+    return Finding("model", "ok", said)
+
+
+def _latency(report: dict[str, Any]) -> Finding | None:
+    one = report["latency_ms"]["exposure_to_behavior"]
+    if not one["n"] or report["mode"] == "replay":
+        return None
+    said = f"exposure to behaviour p50 {one['p50']:.1f}, p99 {one['p99']:.1f}, max {one['max']:.1f} ms"
+    trigger = report["latency_ms"]["exposure_to_trigger"]
+    if trigger["n"]:
+        said += f"; to trigger p50 {trigger['p50']:.1f}, max {trigger['max']:.1f} ms ({trigger['n']} fired)"
+    return Finding("latency", "ok", said)
+
+
+def _behavior(report: dict[str, Any]) -> Finding | None:
+    one = report["behavior"]
+    if not report["inference"]["steps"]:
+        return None
+    bouts = ", ".join(f"{name} {n}" for name, n in sorted(one["bouts_by_class"].items()))
+    said = f"{one['bouts']} bouts: {bouts}" if bouts else "no behaviour was ever sure enough to be named"
+    if one["accuracy"] is not None:
+        said += (
+            f"; against truth {one['accuracy']:.1%}, balanced {one['balanced_accuracy']:.1%} ({one['n_scored']:,} sets)"
+        )
+    if not bouts:
+        return Finding(
+            "behaviour", "look", said, "the model may not fit this view; lower its thresholds or train it here"
+        )
+    return Finding("behaviour", "ok", said)
+
+
+def _rules(report: dict[str, Any]) -> Finding | None:
+    one = report["triggers"]
+    if not one["by_rule"]:
+        return None
+    why = ", ".join(
+        f"{reason} {n}" for reason, n in sorted(one["withheld_by_reason"].items(), key=lambda it: -it[1])[:3]
+    )
+    held = f", withheld {one['withheld']} ({why})" if one["withheld"] else ""
+    return Finding("rules", "ok", f"fired {one['fired']}{held}")
+
+
+def _recording(report: dict[str, Any], verify_errors: Sequence[str]) -> Finding:
+    one = report["recording"]
+    if one["path"] is None:
+        return Finding("recording", "look", "nothing was recorded", "set recording.enabled: true to keep the data")
+    said = f"{one['written']:,} frames written, {one['declared_drops']:,} declared lost\n{one['path']}"
+    check = f"ethostream verify {one['path']}"
+    if one["verified"] is False:
+        why = "".join(f"\n{line}" for line in verify_errors[:SHOWN_ERRORS])
+        return Finding("recording", "wrong", f"does NOT verify: {said}{why}", f"keep the folder and run: {check}")
+    if one["state"] == "video_stopped":
+        return Finding(
+            "recording", "wrong", f"the disk was full, video stopped early: {said}", "make room before the next run"
+        )
+    if one["verified"] is None:
+        return Finding("recording", "look", f"not verified: {said}", f"run: {check}")
+    level: Level = "look" if one["declared_drops"] else "ok"
+    cure = (
+        "the disk or the encoder fell behind: choose codec mjpeg or h264, or a faster disk" if level == "look" else ""
+    )
+    return Finding("recording", level, f"verified: {said}", cure)
+
+
+def _replay(report: dict[str, Any]) -> Finding:
+    one: dict[str, Any] = report.get("replay", {"exact": None, "why": "not compared"})
+    if one.get("exact") is None:
+        return Finding("replay", "look", f"not comparable with the live run: {one.get('why', '')}")
+    if one["exact"]:
+        return Finding("replay", "ok", "every probability, label and decision equals the live run")
+    return Finding(
+        "replay", "wrong", "differs from the live run", "same release, bundle and provider as live? see the report"
+    )
+
+
+def _alarms(report: dict[str, Any]) -> list[Finding]:
+    alarms = report["alarms"]
+    total = alarms["errors"] + alarms["warnings"]
+    if not total:
+        return []
+    last = alarms["last"][-1]
+    said = f"{alarms['errors']} errors, {alarms['warnings']} warnings; last from {last['node']}: {last['text']}"
+    return [Finding("alarms", "look", said, "all of them stand in the report and in the recording")]

@@ -1,0 +1,125 @@
+"""What the command line prints: the display of a run, its summary, and results as small tables."""
+
+import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..sync.clock import ClockAnchor, RigClock
+from .live_state import LiveState
+from .live_table import LiveTable
+from .summary import findings, summary
+
+if TYPE_CHECKING:
+    from ..inference.bundle import Bundle
+    from .config import RunConfig
+    from .rig_run import Display, RunResult
+
+SHOWN_ERRORS = 20
+
+
+class Verified(Protocol):
+    """What `verify` answers, as far as it is printed here."""
+
+    @property
+    def ok(self) -> bool: ...
+
+    @property
+    def errors(self) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def make_display(config: "RunConfig | None", *, headless: bool) -> "AbstractContextManager[Display]":
+    """The live table of a run (``config``) or of a replay (None)."""
+    clock = RigClock(ClockAnchor.take())
+    if config is None:
+        state = LiveState("replay", mode="replay")
+    else:
+        state = LiveState(config.rig.name, tuple(config.rig.cameras))
+    return LiveTable(state, clock, headless=headless)
+
+
+def print_summary(result: "RunResult", console: Console | None = None) -> None:
+    """The end of a run in words: green what is well, red what is not and what to do."""
+    errors = [] if result.verified is None else result.verified.errors
+    rows = findings(result.report, result.outcome.failures, errors)
+    (console or _console()).print(summary(rows))
+
+
+def print_verified(result: Verified, console: Console | None = None) -> None:
+    """What `verify` found."""
+    out = console or _console()
+    print_result({key: value for key, value in result.to_json().items() if key not in ("ok", "errors")}, out)
+    for line in result.errors[:SHOWN_ERRORS]:
+        out.print(Text("WRONG  ", style="bold red").append(line, style="default"))
+    if len(result.errors) > SHOWN_ERRORS:
+        out.print(f"       and {len(result.errors) - SHOWN_ERRORS} more")
+    out.print(Text("verified", style="green") if result.ok else Text("does NOT verify", style="bold red"))
+
+
+def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
+    """A bundle's manifest."""
+    out = console or _console()
+    out.print(Text(bundle.identity, style="bold cyan"))
+    print_result(bundle.manifest.model_dump(mode="json", by_alias=True), out)
+
+
+def print_result(result: dict[str, Any], console: Console | None = None) -> None:
+    """Any result as names and values: groups are indented, a group of equal groups becomes a table."""
+    (console or _console()).print(_group(result))
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, highlight=False)
+
+
+def _group(values: dict[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bright_black", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        grid.add_row(str(name), _value(value))
+    return grid
+
+
+def _value(value: Any) -> Table | Text:
+    if isinstance(value, dict) and value:
+        rows: list[Any] = list(value.values())
+        if all(isinstance(row, dict) and row.keys() == rows[0].keys() and _flat(row) for row in rows):
+            return _rows({str(name): row for name, row in value.items()})
+        return _group(value)
+    return Text(_word(value))
+
+
+def _flat(row: dict[str, Any]) -> bool:
+    return bool(row) and not any(isinstance(value, dict | list) for value in row.values())
+
+
+def _rows(values: dict[str, dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+    table.add_column("")
+    for name in next(iter(values.values())):
+        table.add_column(str(name), justify="right")
+    for name, row in values.items():
+        table.add_row(name, *(_word(value) for value in row.values()))
+    return table
+
+
+def _word(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return ", ".join(_word(one) for one in value) or "-"
+        case _:
+            return str(value) or "-"
