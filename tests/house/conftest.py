@@ -24,3 +24,10 @@ def package_files(repository: Path) -> list[Path]:
     """Every Python file of the package, relative to the root, tracked or not."""
     found = [path for layer in LAYERS for path in (repository / layer).rglob("*.py")]
     return [Path("__init__.py"), *sorted(path.relative_to(repository) for path in found)]
+
+
+@pytest.fixture(scope="session")
+def pages(repository: Path) -> list[Path]:
+    """Every page of prose, relative to the root."""
+    found = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md"), *(repository / "examples").rglob("*.md")]
+    return sorted(path.relative_to(repository) for path in found)
