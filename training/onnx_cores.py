@@ -1,0 +1,65 @@
+"""Recurrent cores as ONNX operators.
+
+The exporter unrolls torch's LSTM and GRU over the example's steps, which fixes the length of the sequence; so the two
+are written as the ONNX operators ``LSTM`` and ``GRU`` here, from the same weights. The parity gate compares the result
+with torch.
+"""
+
+from copy import copy
+
+import torch
+from torch import Tensor, nn
+
+from .heads import CausalHead, Core, GruCore, LstmCore, State
+
+
+def exportable(head: CausalHead) -> CausalHead:
+    """The same head with a core that exports for any number of steps; weights are shared, not copied."""
+    core = head.core
+    if not isinstance(core, LstmCore | GruCore):
+        return head
+    twin = copy(head)
+    twin._modules = {**head._modules, "core": _OnnxRnn(core)}  # pyright: ignore[reportPrivateUsage]
+    return twin
+
+
+class _OnnxRnn(Core):
+    def __init__(self, core: LstmCore | GruCore) -> None:
+        super().__init__()
+        self.rnn: nn.LSTM | nn.GRU = core.rnn
+        self.n_layers, self.n_hidden = core.shape
+        self.shapes = core.state_shapes()
+
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return self.shapes
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y = x.transpose(0, 1)
+        n_steps, n_batch, _ = y.shape
+        shapes = [[n_steps, 1, n_batch, self.n_hidden], *([1, n_batch, self.n_hidden] for _ in state)]
+        after: list[list[Tensor]] = [[] for _ in state]
+        for layer in range(self.n_layers):
+            initial = [part[:, layer : layer + 1].transpose(0, 1) for part in state]
+            out = torch.onnx.ops.symbolic_multi_out(
+                "LSTM" if isinstance(self.rnn, nn.LSTM) else "GRU",
+                (y, *self._weights(layer), None, *initial),
+                {"hidden_size": self.n_hidden} | ({} if isinstance(self.rnn, nn.LSTM) else {"linear_before_reset": 1}),
+                dtypes=[torch.float32] * len(shapes),
+                shapes=shapes,
+                version=14,
+            )
+            y = out[0][:, 0]
+            for parts, part in zip(after, out[1:], strict=True):
+                parts.append(part.transpose(0, 1))
+        return y.transpose(0, 1), tuple(torch.cat(parts, dim=1) for parts in after)
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        # torch stacks LSTM gates as i f g o and GRU gates as r z n; ONNX as i o f g and z r n.
+        order = (0, 3, 1, 2) if isinstance(self.rnn, nn.LSTM) else (1, 0, 2)
+
+        def stacked(name: str) -> Tensor:
+            gates = getattr(self.rnn, f"{name}_l{layer}").detach().chunk(len(order), dim=0)
+            return torch.cat([gates[place] for place in order], dim=0)[None]
+
+        bias = torch.cat([stacked("bias_ih"), stacked("bias_hh")], dim=1)
+        return stacked("weight_ih"), stacked("weight_hh"), bias
