@@ -43,6 +43,7 @@ class Posture(NamedTuple):
 
     hip_x: float = -HIP_BACK_MM
     hip_z: float = 19.0
+    trunk_length: float = 1.0
     trunk_pitch: float = 0.02
     trunk_yaw: float = 0.0
     neck_pitch: float = 0.15
@@ -179,19 +180,20 @@ def _groom(start: Stance, length_s: float, rng: np.random.Generator) -> Callable
         stroke = strength * sin(2 * pi * stroke_hz * t_s)
         across = strength * cos(2 * pi * stroke_hz * t_s)
         posture = Posture(
-            hip_x=-13.0,
+            hip_x=-10.0,
             hip_z=17.0,
-            trunk_pitch=0.85 + 0.03 * stroke,
+            trunk_length=0.72,
+            trunk_pitch=1.0 + 0.03 * stroke,
             trunk_yaw=side,
-            neck_pitch=-0.05 + 0.16 * stroke,
-            head_pitch=-1.0 + 0.26 * stroke,
+            neck_pitch=-0.25 + 0.16 * stroke,
+            head_pitch=-0.95 + 0.26 * stroke,
             head_yaw=side + 0.12 * across,
-            forepaw_left_x=33.0 + 3.5 * across,
-            forepaw_left_y=6.0 + 12.0 * side - 2.5 * stroke,
-            forepaw_left_z=27.0 + 8.0 * stroke,
-            forepaw_right_x=33.0 + 3.5 * across,
-            forepaw_right_y=-6.0 + 12.0 * side + 2.5 * stroke,
-            forepaw_right_z=27.0 + 8.0 * stroke,
+            forepaw_left_x=33.0 + 3.0 * across,
+            forepaw_left_y=7.0 + 26.0 * side - 2.5 * stroke,
+            forepaw_left_z=23.0 + 8.0 * stroke,
+            forepaw_right_x=33.0 + 3.0 * across,
+            forepaw_right_y=-7.0 + 26.0 * side + 2.5 * stroke,
+            forepaw_right_z=23.0 + 8.0 * stroke,
             hindpaw_left_x=-2.0,
             hindpaw_right_x=-2.0,
             tail_yaw=tail,
@@ -214,13 +216,14 @@ def _still(start: Stance, length_s: float, rng: np.random.Generator) -> Callable
         breath = sin(2 * pi * breath_hz * t_s)
         posture = Posture(
             hip_z=17.5 + 0.25 * breath,
+            trunk_length=0.92,
             trunk_pitch=-0.02,
             trunk_yaw=bend,
             neck_pitch=-0.02,
             head_pitch=-0.32,
             head_yaw=look,
-            forepaw_left_x=27.0,
-            forepaw_right_x=27.0,
+            forepaw_left_x=22.0,
+            forepaw_right_x=22.0,
             tail_yaw=tail,
             tail_curl=0.8 * tail,
             tail_z=3.0,
@@ -235,12 +238,13 @@ def pose_of(stance: Stance, p: Posture) -> NDArray[np.float64]:
     """(len(KEYPOINTS), 3) float64, mm in the cage's frame; no point lies outside the cage."""
     c, s = cos(p.trunk_yaw), sin(p.trunk_yaw)
     hip = (p.hip_x, 0.0, p.hip_z)
-    reach, rise = TRUNK_MM * cos(p.trunk_pitch), TRUNK_MM * sin(p.trunk_pitch)
+    reach, rise = p.trunk_length * TRUNK_MM * cos(p.trunk_pitch), p.trunk_length * TRUNK_MM * sin(p.trunk_pitch)
     half = p.trunk_yaw / 2  # the trunk bends as an arc
     neck = (hip[0] + reach * cos(half), reach * sin(half), hip[2] + rise)
     arch = 3.5 * cos(p.trunk_pitch) + 2.5 * sin(p.trunk_pitch)
+    hunch = 3.0 * sin(p.trunk_pitch) + 16.0 * (1.0 - p.trunk_length)
     spine = (
-        hip[0] + 0.5 * reach * cos(half / 2) - 3.0 * sin(p.trunk_pitch),
+        hip[0] + 0.5 * reach * cos(half / 2) - hunch,
         0.5 * reach * sin(half / 2),
         hip[2] + 0.5 * rise + arch,
     )
@@ -271,10 +275,10 @@ def pose_of(stance: Stance, p: Posture) -> NDArray[np.float64]:
             base,
             mid,
             tip,
-            p[7:10],
-            p[10:13],
-            p[13:16],
-            p[16:19],
+            p[8:11],
+            p[11:14],
+            p[14:17],
+            p[17:20],
         )
     )
     ch, sh = cos(stance.heading_rad), sin(stance.heading_rad)
