@@ -34,11 +34,11 @@ demo: $(DEMO_READY)
 test: $(DEV_READY)
 	@$(BIN)/python -m pytest $(ARGS)
 
+# Every tool runs, so that one report names all that is wrong.
 check: $(DEV_READY)
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	@failed=0; for tool in "ruff check" "ruff format --check" basedpyright lint-imports; do \
+		echo "== $$tool"; $(BIN)/$$tool || failed=1; \
+	done; exit $$failed
 
 format: $(DEV_READY)
 	$(BIN)/ruff check --fix
