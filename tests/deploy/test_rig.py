@@ -1,0 +1,272 @@
+"""The whole rig in real processes: acquired, classified, recorded, verified, and replayed to the same result."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from ethostream.deploy.config import load_run
+from ethostream.deploy.report import RunReport
+from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
+from ethostream.inference.config import TaskConfig
+from ethostream.streaming.messages import Behavior, Decision, FrameHeader, FrameTruth, Heartbeat
+from ethostream.streaming.recording_reader import Recording
+from ethostream.streaming.topics import BEHAVIOR, FRAME, TRUTH
+from ethostream.streaming.verify import verify
+from ethostream.streaming.wire import Received
+
+pytestmark = pytest.mark.timeout(300)
+
+TASK = {
+    "bundle": "demo",
+    "rules": [
+        {"name": f"on_{behavior}", "on_enter": behavior, "refractory_ms": 700, "actuator": "log"}
+        for behavior in ("rear", "locomote", "groom", "still")
+    ],
+    "actuators": {"log": {"kind": "log"}},
+}
+
+
+class Quiet(AbstractContextManager["Quiet"]):
+    """A display that shows nothing and may act on what it sees."""
+
+    def __init__(self, act: Callable[[Received], None] | None = None) -> None:
+        self._act = act
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def on_message(self, received: Received) -> None:
+        if self._act:
+            self._act(received)
+
+    def on_tick(self, phase: str, report: RunReport) -> None:
+        pass
+
+
+def write_rig(folder: Path, n_views: int = 2, task: dict[str, Any] | None = None, **options: Any) -> tuple[Path, Path]:
+    """A small simulated rig and its task."""
+    camera = {"kind": "simulated", "width": 320, "height": 240, "rate_hz": 30, "seed": 7, **options.pop("camera", {})}
+    rig = {
+        "name": "small",
+        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(n_views)},
+        "recording": {"codec": "h264_lossless", "reserve_mb": 10},
+        "monitor": {"enabled": False},
+        **options,
+    }
+    (folder / "rig.yaml").write_text(yaml.safe_dump(rig))
+    (folder / "task.yaml").write_text(yaml.safe_dump(TASK if task is None else task))
+    return folder / "rig.yaml", folder / "task.yaml"
+
+
+def live(folder: Path, seconds: float, display: Quiet | None = None, **options: Any) -> RunResult:
+    rig, task = write_rig(folder, **options)
+    return run_rig(load_run(rig, task), display or Quiet(), seconds, folder / "out", folder / "report.json")
+
+
+FAULTS = {"drop_p": 0.02, "duplicate_p": 0.01, "reorder_p": 0.01}
+
+
+@pytest.fixture(scope="module")
+def lossless(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """One live run with injected faults, recorded without loss."""
+    return live(tmp_path_factory.mktemp("rig"), 8.0, camera={"faults": FAULTS})
+
+
+def test_the_live_run_is_whole(lossless: RunResult) -> None:
+    report = lossless.report
+    assert lossless.outcome.failures == []
+    assert lossless.verified is not None and lossless.verified.ok, lossless.verified and lossless.verified.errors
+    assert report["recording"]["verified"] is True
+    assert report["sets"]["complete"] > 100
+    assert report["sets"]["mispaired"] == 0
+    assert report["inference"]["steps"] > 100
+    assert report["behavior"]["accuracy"] is not None
+    assert report["latency_ms"]["exposure_to_behavior"]["n"] == report["inference"]["steps"]
+    assert set(report["cameras"]) == {"cam0", "cam1"}
+
+
+def test_every_frame_is_written_or_declared(lossless: RunResult) -> None:
+    """Injected drops: device frames = written + declared, and what the simulator delivered is in the recording."""
+    assert lossless.recording is not None
+    recording = Recording.open(lossless.recording)
+    truth = {
+        (one.message.camera, one.message.seq)
+        for one in recording.messages([TRUTH])
+        if isinstance(one.message, FrameTruth)
+    }
+    seen = {
+        (one.message.camera, one.message.seq)
+        for one in recording.messages([FRAME])
+        if isinstance(one.message, FrameHeader)
+    }
+    assert truth == seen
+    n_dropped = 0
+    assert lossless.verified is not None
+    for name, camera in lossless.report["cameras"].items():
+        seqs = sorted(seq for camera_name, seq in seen if camera_name == name)
+        account = lossless.verified.cameras[name]
+        assert camera["captured"] == len(seqs)
+        assert account.n_device == seqs[-1] - seqs[0] + 1 == camera["captured"] + camera["dropped_device"]
+        assert account.n_device == account.written + sum(account.declared.values())
+        assert account.undeclared == 0
+        assert len(list(recording.frames(name))) == account.written
+        n_dropped += camera["dropped_device"]
+    assert n_dropped > 0, "the faults were not injected"
+
+
+@pytest.mark.parametrize("speed", [None, 1.0], ids=["max", "1"])
+def test_replay_equals_live(lossless: RunResult, speed: float | None, tmp_path: Path) -> None:
+    """Every probability, label, rule decision and trigger, bit for bit."""
+    assert lossless.recording is not None
+    result = run_replay(lossless.recording, Quiet(), speed, None, None, False, tmp_path / "replay.json")
+    replay = json.loads((tmp_path / "replay.json").read_text())["replay"]
+    assert result.outcome.failures == []
+    assert replay["exact"] is True, replay
+    assert replay["behaviors"] > 100
+    assert replay["decisions"] > 0
+    assert result.report["behavior"]["bouts"] == lossless.report["behavior"]["bouts"]
+    assert result.report["triggers"] == lossless.report["triggers"]
+
+
+def test_a_replay_that_differs_is_caught(lossless: RunResult, tmp_path: Path) -> None:
+    """The comparison can fail: other pixels give other probabilities."""
+    import shutil
+
+    from ethostream.streaming.video_writer import VideoWriter
+
+    assert lossless.recording is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(lossless.recording, copy)
+    recording = Recording.open(lossless.recording)
+    info = recording.info
+    video = copy / info.cameras["cam0"].file
+    video.unlink()
+    with VideoWriter(video, "h264_lossless", 320, 240, "mono8", 30.0, t_start_ns=info.t_start_ns) as writer:
+        for number, (header, image) in enumerate(recording.frames("cam0")):
+            writer.write(image if number < 60 else image // 2, header.t_exposure_ns)
+    result = run_replay(copy, Quiet(), None, None, None, False, None)
+    assert result.report["replay"]["exact"] is False
+    assert result.report["replay"]["different"] > 0
+
+
+def test_another_task_is_run_and_not_compared(lossless: RunResult) -> None:
+    assert lossless.recording is not None
+    task = TaskConfig.model_validate({**TASK, "rules": []})
+    result = run_replay(lossless.recording, Quiet(), None, None, task, False, None)
+    assert result.outcome.failures == []
+    assert result.report["replay"]["exact"] is None
+    assert "another task" in result.report["replay"]["why"]
+    assert result.report["triggers"]["fired"] == 0
+    n_sets = lossless.report["sets"]["complete"] + lossless.report["sets"]["partial"]
+    assert result.report["sets"]["complete"] + result.report["sets"]["partial"] == n_sets
+
+
+@pytest.mark.parametrize("pixels", ["raw", "jpeg"])
+def test_pixels_inside_the_message_over_tcp(tmp_path: Path, pixels: str, unused_tcp_ports: int) -> None:
+    result = live(tmp_path, 2.0, bus={"transport": "tcp", "pixels": pixels, "first_port": unused_tcp_ports}, n_views=2)
+    assert result.outcome.failures == []
+    assert result.verified is not None and result.verified.ok, result.verified and result.verified.errors
+    assert result.report["inference"]["steps"] > 20
+
+
+@pytest.fixture
+def unused_tcp_ports() -> int:
+    """First of ten ports in a row that are free now."""
+    import socket
+
+    for first in range(20_000, 60_000, 97):
+        try:
+            for port in range(first, first + 10):
+                with socket.socket() as one:
+                    one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    pytest.skip("no ten free ports in a row")
+
+
+def kill(node: str, number: signal.Signals = signal.SIGKILL) -> Callable[[Received], None]:
+    """Kill a node's process once it has run for a second."""
+    state = {"beats": 0, "done": 0}
+
+    def act(received: Received) -> None:
+        message = received.message
+        if isinstance(message, Heartbeat) and message.node == node and not state["done"]:
+            state["beats"] += message.state == "running" or message.counters.get("steps", 0) > 0
+            if state["beats"] == 6:
+                state["done"] = 1
+                os.kill(message.pid, number)
+
+    return act
+
+
+def test_a_camera_that_is_killed_comes_back_and_the_loss_is_declared(tmp_path: Path) -> None:
+    result = live(tmp_path, 7.0, Quiet(kill("camera.cam1")))
+    assert result.outcome.failures == []
+    assert result.outcome.restarts == {"camera.cam1": 1}
+    assert result.report["sets"]["partial"] > 0
+    assert result.report["sets"]["mispaired"] == 0
+    assert result.recording is not None
+    epochs = {
+        one.message.epoch
+        for one in Recording.open(result.recording).messages([FRAME])
+        if isinstance(one.message, FrameHeader) and one.message.camera == "cam1"
+    }
+    assert epochs == {0, 1}
+    assert any("camera process failed" in reason for reason in declared_reasons(result.recording))
+
+
+def declared_reasons(recording: Path) -> list[str]:
+    from ethostream.streaming.messages import Gap
+    from ethostream.streaming.topics import GAP
+
+    return [one.message.reason for one in Recording.open(recording).messages([GAP]) if isinstance(one.message, Gap)]
+
+
+def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) -> None:
+    killed: list[int] = []
+    decisions: list[tuple[int, Decision]] = []
+
+    def act(received: Received) -> None:
+        killer(received)
+        if isinstance(received.message, Decision):
+            decisions.append((received.message.t_decided_ns, received.message))
+        beat = received.message
+        if isinstance(beat, Heartbeat) and beat.node == "inference" and beat.epoch == 1 and not killed:
+            killed.append(beat.t_ns)
+
+    killer = kill("inference")
+    result = live(tmp_path, 12.0, Quiet(act))
+    assert result.outcome.failures == []
+    assert result.outcome.restarts == {"inference": 1}
+    after = [decision for t_ns, decision in decisions if killed and t_ns > killed[0]]
+    assert after and all((one.action, one.reason) == ("withheld", "disarmed") for one in after)
+    # The new process begins from a state of its own, and replay follows it.
+    assert result.recording is not None and result.verified is not None and result.verified.ok
+    replay = run_replay(result.recording, Quiet(), None, None, None, False, None)
+    behaviors = [
+        one for one in Recording.open(result.recording).messages([BEHAVIOR]) if isinstance(one.message, Behavior)
+    ]
+    assert replay.report["replay"]["behaviors"] <= len(behaviors)
+
+
+def test_a_recorder_that_is_killed_ends_the_run_and_says_so(tmp_path: Path) -> None:
+    result = live(tmp_path, 30.0, Quiet(kill("recorder")))
+    assert result.outcome.reason == "failed"
+    assert any("recorder" in words and "SIGKILL" in words for words in result.outcome.failures)
+    assert result.recording is not None
+    torn = verify(result.recording)
+    assert not torn.ok
+    assert list(Recording.open(result.recording).messages([FRAME])), "what was written before opens"
+
+
+def test_nothing_is_left_after_a_run(lossless: RunResult) -> None:
+    assert not psutil.Process().children(recursive=True)
+    assert not list(Path("/dev/shm").glob("ethostream-*"))
