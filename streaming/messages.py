@@ -19,7 +19,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of all messages: immutable, encoded as a MessagePack array."""
 
 
-class FrameHeader(Message):
+class FrameHeader(Message, frozen=True):
     """One frame of one camera, published when its pixels are readable.
 
     ``seq`` is the device's own frame counter, so a jump in it is a frame that the device dropped.
@@ -44,7 +44,7 @@ class FrameHeader(Message):
     trigger_id: int = -1
 
 
-class FrameTruth(Message):
+class FrameTruth(Message, frozen=True):
     """What the simulator knows of one frame. ``instant`` is the same for all views of one true instant.
 
     ``pose`` is in millimetres, (x, y, z) per keypoint in the order of ``acquisition.simulated_world.KEYPOINTS``; only
@@ -60,7 +60,7 @@ class FrameTruth(Message):
     pose: tuple[tuple[float, float, float], ...] = ()
 
 
-class Gap(Message):
+class Gap(Message, frozen=True):
     """A declared loss: ``n`` frames of ``camera`` from ``first_seq`` on that ``source`` did not pass on.
 
     ``source`` device: the camera never delivered them (counted from its frame counter, or from the time between
@@ -77,7 +77,7 @@ class Gap(Message):
     t_ns: int
 
 
-class CameraStatus(Message):
+class CameraStatus(Message, frozen=True):
     """Counters of one camera since this epoch began; the last one, state ``stopped``, closes the account.
 
     Device frames = ``last_seq - first_seq + 1`` = ``captured + dropped_device``. ``captured`` counts each frame once;
@@ -97,7 +97,7 @@ class CameraStatus(Message):
     n_behind: int = 0
 
 
-class SourceFrame(Message):
+class SourceFrame(Message, frozen=True):
     """One frame as a link in the chain from photon to action."""
 
     camera: str
@@ -108,7 +108,7 @@ class SourceFrame(Message):
     t_received_ns: int
 
 
-class FrameSet(Message):
+class FrameSet(Message, frozen=True):
     """Frames of one instant, matched by mid-exposure. ``missing`` names the cameras without a frame in it."""
 
     set_id: int
@@ -119,7 +119,7 @@ class FrameSet(Message):
     t_closed_ns: int
 
 
-class Box(Message):
+class Box(Message, frozen=True):
     """Where the animal is in one view, pixels of the full frame; ``valid`` False: the view does not show it."""
 
     camera: str
@@ -130,7 +130,7 @@ class Box(Message):
     valid: bool = False
 
 
-class Behavior(Message):
+class Behavior(Message, frozen=True):
     """The model's answer for one frame set.
 
     ``p`` are the fused probabilities in the order of the bundle's classes. ``raw`` is their arg max, ``label`` the
@@ -162,7 +162,7 @@ class Behavior(Message):
     animal: int = 0
 
 
-class Decision(Message):
+class Decision(Message, frozen=True):
     """A rule's answer where its behaviour began: fired or withheld, and why, with its chain of source frames."""
 
     rule: str
@@ -180,7 +180,7 @@ class Decision(Message):
     animal: int = 0
 
 
-class PipelineState(Message):
+class PipelineState(Message, frozen=True):
     """Everything the pipeline remembers just before set ``set_id``, as an ``.npz`` (no pickle); replay starts here."""
 
     set_id: int
@@ -188,7 +188,7 @@ class PipelineState(Message):
     payload: bytes
 
 
-class ReplaySet(Message):
+class ReplaySet(Message, frozen=True):
     """In replay: the set to take next, exactly as the live node took it. ``n_skipped`` repeats the live value."""
 
     set_id: int
@@ -199,7 +199,7 @@ class ReplaySet(Message):
     t_decided_ns: int
 
 
-class RecordingStatus(Message):
+class RecordingStatus(Message, frozen=True):
     """The recorder's account. ``first_seq`` maps "camera/epoch" to the first frame that is in the recording."""
 
     recording: str
@@ -212,7 +212,7 @@ class RecordingStatus(Message):
     t_ns: int
 
 
-class Heartbeat(Message):
+class Heartbeat(Message, frozen=True):
     """A node is alive. ``state`` ready: it has heard every publisher that it needs. ``counters`` are the node's own."""
 
     node: str
@@ -223,7 +223,7 @@ class Heartbeat(Message):
     counters: dict[str, int] = {}
 
 
-class Alarm(Message):
+class Alarm(Message, frozen=True):
     """Something a person should know now."""
 
     node: str
@@ -232,7 +232,7 @@ class Alarm(Message):
     t_ns: int
 
 
-class Control(Message):
+class Control(Message, frozen=True):
     """From the supervisor to every node: ``start`` begins acquisition at ``t_start_ns``."""
 
     command: Literal["start", "arm", "disarm"]
