@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from ethostream.deploy import cli, config
+from ethostream.deploy import cli
 from typer.testing import CliRunner
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -104,11 +104,13 @@ def test_the_list_of_commands_is_whole(repository: Path) -> None:
 
 
 def test_the_first_rig_of_the_readme_is_valid(repository: Path, tmp_path: Path) -> None:
+    from ethostream.deploy.config import load_run
+
     rig, task = blocks((repository / "README.md").read_text(), "yaml")
     assert len(rig.strip().splitlines()) + len(task.strip().splitlines()) <= 10
     for name, text in (("rig", rig), ("task", task)):
         (tmp_path / f"{name}.yaml").write_text(text)
-    run = config.load_run(tmp_path / "rig.yaml", tmp_path / "task.yaml")
+    run = load_run(tmp_path / "rig.yaml", tmp_path / "task.yaml")
     assert list(run.rig.cameras) == list(yaml.safe_load(rig)["cameras"])
     assert run.rig.recording.codec == "h264_lossless"
     assert [rule.name for rule in run.task.rules] == ["reward_rear"]
