@@ -51,5 +51,5 @@ def _blobs(distance: NDArray[Any], rule: BackgroundCrop) -> NDArray[np.bool_]:
     areas = stats[:, cv2.CC_STAT_AREA] / distance.size
     fits = (areas >= rule.min_area) & (areas <= rule.max_area)
     fits[0] = False
-    mask = np.take(fits, labels).astype(np.uint8)
+    mask = fits[labels.astype(np.intp)].astype(np.uint8)
     return cv2.dilate(mask, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)).astype(np.bool_)

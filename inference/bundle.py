@@ -1,0 +1,144 @@
+"""A model bundle: loading it with every check, and writing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sync.errors import LookAheadError
+from . import parity
+from .backend import Graph, GraphOpener, Provider
+from .bundle_files import check_hashes, read_bundle_files, sha256
+from .manifest import (
+    EMBEDDER_FILE,
+    HEAD_SEQUENCE_FILE,
+    HEAD_STEP_FILE,
+    MANIFEST_FILE,
+    PARITY_FILE,
+    Manifest,
+    build_manifest,
+    read_manifest,
+)
+from .onnxruntime_backend import open_graph
+
+IDENTITY_DIGITS: Final = 12
+_NO_HASH: Final = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model that was checked on this machine and may run.
+
+    Attributes:
+        identity: ``name@`` and the first 12 digits of the manifest's sha256, which names every file of the bundle.
+        parity_errors: relative error of each stored output on this machine.
+    """
+
+    path: Path
+    manifest: Manifest
+    identity: str
+    provider: Provider
+    embedder: Graph
+    head_step: Graph
+    head_sequence: Graph
+    parity_errors: dict[str, float]
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        provider: Provider = "cpu",
+        threads: int = 1,
+        max_look_ahead_frames: int = 0,
+        opener: GraphOpener = open_graph,
+    ) -> Self:
+        """Read, check and open a bundle, and prove that it gives the stored outputs here.
+
+        Args:
+            path: folder or zip.
+            provider: what must run it.
+            threads: per graph.
+            max_look_ahead_frames: frames of the future that the task allows.
+            opener: the backend.
+
+        Raises:
+            BundleError: the manifest has a fault, or a graph cannot be opened.
+            BundleHashError: a file is missing or was changed.
+            LookAheadError: the model needs more of the future than is allowed.
+            ProviderError: the provider is not there.
+            ParityError: an output differs.
+        """
+        files = read_bundle_files(path)
+        manifest = read_manifest(files[MANIFEST_FILE], f"{path}/{MANIFEST_FILE}")
+        check_hashes(manifest, files, str(path))
+        check_look_ahead(manifest, max_look_ahead_frames)
+        video = manifest.video
+        embedder = opener(files[video.embedder.file], EMBEDDER_FILE, provider, threads)
+        head_step = opener(files[manifest.head.step_file], HEAD_STEP_FILE, provider, threads)
+        head_sequence = opener(files[manifest.head.sequence_file], HEAD_SEQUENCE_FILE, provider, threads)
+        errors = parity.check_parity(manifest, embedder, head_step, head_sequence, files[PARITY_FILE], provider)
+        identity = f"{manifest.name}@{sha256(files[MANIFEST_FILE])[:IDENTITY_DIGITS]}"
+        return cls(path, manifest, identity, provider, embedder, head_step, head_sequence, errors)
+
+
+def check_look_ahead(manifest: Manifest, allowed: int) -> None:
+    """Refuse a model that needs more of the future than the task allows.
+
+    Raises:
+        LookAheadError: the message states the need and the delay.
+    """
+    needed = manifest.look_ahead_frames
+    if needed is None:
+        raise LookAheadError(
+            f"bundle {manifest.name} looks ahead without bound (bidirectional or centred): it cannot run online; train "
+            "a causal head"
+        )
+    if needed > allowed:
+        raise LookAheadError(
+            f"bundle {manifest.name} needs {needed} frames of the future ({needed / manifest.rate_hz * 1000.0:.0f} ms) "
+            f"and the task allows {allowed}; set max_look_ahead_frames: {needed} if that delay is acceptable"
+        )
+
+
+def make_parity(
+    fields: Mapping[str, Any], files: Mapping[str, bytes], frames: NDArray[np.uint8], times_ns: NDArray[np.int64]
+) -> bytes:
+    """Make ``parity.npz`` for a bundle that is about to be written.
+
+    Args:
+        fields: of the manifest, without ``files``.
+        files: ``embedder.onnx`` and ``head_step.onnx``.
+        frames: (n_views, t, h, w) uint8 grey, small, in which the animal moves.
+        times_ns: (t,) int64 exposure times at the model's rate.
+
+    Raises:
+        BundleError: the fields have a fault.
+    """
+    names = (EMBEDDER_FILE, HEAD_STEP_FILE, HEAD_SEQUENCE_FILE, PARITY_FILE)
+    manifest = build_manifest({**fields, "files": dict.fromkeys(names, _NO_HASH)}, MANIFEST_FILE)
+    embedder = open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1)
+    head_step = open_graph(files[HEAD_STEP_FILE], HEAD_STEP_FILE, "cpu", 1)
+    return parity.make_parity(manifest, embedder, head_step, frames, times_ns)
+
+
+def write_bundle(folder: Path, fields: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle folder: the files, and a manifest with their hashes.
+
+    Args:
+        folder: made if it is not there.
+        fields: of the manifest, without ``files``; models or plain values.
+        files: name → bytes of the graphs and ``parity.npz``.
+
+    Raises:
+        BundleError: the fields have a fault; nothing is written then.
+    """
+    hashes = {name: sha256(data) for name, data in sorted(files.items())}
+    manifest = build_manifest({**fields, "files": hashes}, str(folder / MANIFEST_FILE))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return manifest

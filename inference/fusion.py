@@ -1,0 +1,26 @@
+"""One probability per class from those of several views."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fusion = Literal["mean", "max", "joined"]
+
+
+def fuse(p: NDArray[np.float32], fusion: Fusion) -> NDArray[np.float32]:
+    """Fuse views.
+
+    Args:
+        p: (n_views, n_classes) float32, rows sum to 1; one row for ``joined``.
+        fusion: ``mean``; ``max``: the largest of each class, scaled to sum 1; ``joined``: fused before the head.
+
+    Returns:
+        (n_classes,) float32.
+    """
+    if fusion == "joined" or len(p) == 1:
+        return p[0].copy()
+    if fusion == "mean":
+        return p.mean(axis=0, dtype=np.float32)
+    largest = p.max(axis=0)
+    return largest / largest.sum(dtype=np.float32)

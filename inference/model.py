@@ -1,0 +1,299 @@
+"""Images in, stabilised label out: the pure step that the rig, replay, training and the parity test all run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sync.clock import Clock
+from ..sync.errors import BundleError, ConfigError
+from .backend import Graph
+from .cropper import Crop, Cropper, State, make_cropper
+from .features import open_feature_steps
+from .fusion import Fusion, fuse
+from .gap import NEVER, StepGrid, plan_gap
+from .grey import grey_view
+from .head import Head
+from .manifest import Manifest
+from .stabiliser import Stabiliser
+from .stabiliser_config import StabiliserConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStep:
+    """What one step saw and answered.
+
+    Attributes:
+        views: cameras that were there, in model order; the rows of ``embeddings`` and ``features``.
+        crops: box of each of them.
+        embeddings: (n, d) float32.
+        features: (n, f) float32: embedding and feature steps of each view.
+        x: (b, dims) float32, the input of the head.
+        p_slots: (b, n_classes) float32, the output of the head.
+        p: (n_classes,) float32, fused.
+        raw: class with the largest fused probability.
+        label: stabilised behaviour, "" before the first one.
+        label_since_ns: exposure time of the step that set it.
+        gap_frames: steps before this one without any input.
+        reset: the gap was so long that the state was forgotten.
+        warm: enough steps since the last reset.
+        t_cropped_ns: the end of this stage; likewise ``t_embedded_ns`` and ``t_head_ns``.
+    """
+
+    views: tuple[str, ...]
+    crops: tuple[Crop, ...]
+    embeddings: NDArray[np.float32]
+    features: NDArray[np.float32]
+    x: NDArray[np.float32]
+    p_slots: NDArray[np.float32]
+    p: NDArray[np.float32]
+    raw: str
+    label: str
+    label_since_ns: int
+    gap_frames: int
+    reset: bool
+    warm: bool
+    t_cropped_ns: int
+    t_embedded_ns: int
+    t_head_ns: int
+
+
+class BehaviorModel:
+    """The whole chain from frames to behaviour, with explicit state. One thread steps it."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        embedder: Graph,
+        head_step: Graph,
+        views: Mapping[str, tuple[int, ...]],
+        set_rate_hz: float,
+        clock: Clock,
+        stabiliser: StabiliserConfig | None = None,
+    ) -> None:
+        """Prepare for a set of cameras.
+
+        Args:
+            manifest: of the bundle.
+            embedder: opened ``embedder.onnx``.
+            head_step: opened ``head_step.onnx``.
+            views: camera → array shape of its frames, in the order in which views are joined.
+            set_rate_hz: rate of the frame sets.
+            clock: for the stage times only.
+            stabiliser: instead of the bundle's defaults.
+
+        Raises:
+            ConfigError: number of views or rate do not suit the model.
+            BundleError: feature code differs, or a graph lacks an input.
+        """
+        video = manifest.video
+        self.manifest = manifest
+        self.views = list(views)
+        if not self.views or (video.n_views is not None and video.n_views != len(self.views)):
+            raise ConfigError(
+                f"bundle {manifest.name!r} takes {video.n_views or 'at least 1'} view(s), trained on "
+                f"{', '.join(video.view_names)}; {len(self.views)} are given ({', '.join(self.views)}): set task.views"
+            )
+        unknown = set(manifest.stabiliser.per_class if stabiliser is None else stabiliser.per_class)
+        unknown -= set(manifest.classes)
+        if unknown:
+            raise ConfigError(
+                f"stabiliser: {sorted(unknown)} are not classes of the bundle ({', '.join(manifest.classes)})"
+            )
+        self._fusion: Fusion = video.fusion
+        self._joined = video.fusion == "joined"
+        self._embedder = embedder
+        self._clock = clock
+        self._grid = StepGrid(manifest.rate_hz, set_rate_hz, manifest.other_rates)
+        self._step_s = 1.0 / manifest.rate_hz
+        self._croppers: list[Cropper] = [
+            make_cropper(video.crop, camera, tuple(shape), manifest.rate_hz) for camera, shape in views.items()
+        ]
+        self._steps = open_feature_steps(manifest.features)
+        self._n_slots = 1 if self._joined else len(self.views)
+        self._head = Head(head_step, manifest.head, self._n_slots)
+        self.stabiliser = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser)
+        self._batches = self._make_batches()
+        self.reset()
+
+    def _make_batches(self) -> list[tuple[list[int], NDArray[np.uint8]]]:
+        """Views with crops of one shape share a batch buffer."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, cropper in enumerate(self._croppers):
+            groups.setdefault(cropper.box_shape, []).append(place)
+        return [(places, np.zeros((len(places), *shape), np.uint8)) for shape, places in groups.items()]
+
+    def reset(self) -> None:
+        """Forget everything: background, features, head, label and time."""
+        for cropper in self._croppers:
+            cropper.reset()
+        self._head.reset()
+        self.stabiliser.reset()
+        self._grid.reset()
+        n = len(self.views)
+        self._feature_states: list[list[State]] = [[step.initial() for step in self._steps] for _ in range(n)]
+        self._last_step = np.full(n, NEVER, np.int64)
+        self._last_features: NDArray[np.float32] = np.zeros((n, self.manifest.view_dims), np.float32)
+        self._slot_step = np.full(self._n_slots, NEVER, np.int64)
+        self._n_warm = np.zeros(self._n_slots, np.int64)
+
+    def step(
+        self, images: Mapping[str, NDArray[np.uint8]], t_ns: int, check: Callable[[], None] | None = None
+    ) -> ModelStep | None:
+        """One frame set.
+
+        Args:
+            images: camera → frame; views that are missing are left out. They may lie in shared memory.
+            t_ns: exposure time of the set.
+            check: called when nothing of the images will be read again; it raises if they were overwritten meanwhile,
+                and then this object must be reset.
+
+        Returns:
+            None: the set is no step of the model (the rate rule, or not newer than the last one).
+        """
+        present = [place for place, camera in enumerate(self.views) if camera in images]
+        if not present:
+            raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
+        before = self._grid.index
+        index = self._grid.step(t_ns)
+        if index is None:
+            return None
+        crops = {place: self._croppers[place].step(images[self.views[place]]) for place in present}
+        batches = self._fill(images, present, crops)
+        if check is not None:
+            check()
+        t_cropped_ns = self._clock.now_ns()
+
+        last = self._last_features.copy()
+        embeddings = self._embed(batches)
+        features = self._measure(present, crops, embeddings, index)
+        t_embedded_ns = self._clock.now_ns()
+
+        slots = np.zeros(1, np.intp) if self._joined else np.array(present, np.intp)
+        reset = self._bridge_gaps(slots, index, last)
+        x = self._last_features.reshape(1, -1).copy() if self._joined else features
+        p_slots = self._head.step(x, slots)
+        self._slot_step[slots] = index
+        self._n_warm[slots] += 1
+        warm = self._n_warm[slots] >= self.manifest.warm_up_frames
+        trusted = p_slots[warm] if warm.any() else p_slots
+        p = fuse(trusted, self._fusion)
+        t_head_ns = self._clock.now_ns()
+        if reset:
+            self.stabiliser.reset()
+        label = self.stabiliser.step(p, t_ns)
+        return ModelStep(
+            views=tuple(self.views[place] for place in present),
+            crops=tuple(crops[place] for place in present),
+            embeddings=np.stack([embeddings[place] for place in present]),
+            features=features,
+            x=x,
+            p_slots=p_slots,
+            p=p,
+            raw=self.manifest.classes[int(np.argmax(p))],
+            label=label,
+            label_since_ns=self.stabiliser.label_since_ns,
+            gap_frames=index - before - 1 if before != NEVER else 0,
+            reset=reset,
+            warm=bool(warm.any()),
+            t_cropped_ns=t_cropped_ns,
+            t_embedded_ns=t_embedded_ns,
+            t_head_ns=t_head_ns,
+        )
+
+    def _fill(
+        self, images: Mapping[str, NDArray[np.uint8]], present: list[int], crops: dict[int, Crop]
+    ) -> list[tuple[list[int], NDArray[np.uint8]]]:
+        """Copy the crops out of the images; the batches that are not empty, with the views in them."""
+        batches: list[tuple[list[int], NDArray[np.uint8]]] = []
+        for places, buffer in self._batches:
+            here = [place for place in places if place in crops]
+            for row, place in enumerate(here):
+                np.copyto(buffer[row], grey_view(images[self.views[place]])[crops[place].slices])
+            if here:
+                batches.append((here, buffer[: len(here)]))
+        return batches
+
+    def _embed(self, batches: list[tuple[list[int], NDArray[np.uint8]]]) -> dict[int, NDArray[np.float32]]:
+        embeddings: dict[int, NDArray[np.float32]] = {}
+        for places, batch in batches:
+            values = self._embedder.run({"crops": batch})["embedding"]
+            if values.shape != (len(places), self.manifest.video.embedder.dims):
+                raise BundleError(
+                    f"{self._embedder.name}: gives {values.shape}, the manifest says "
+                    f"{(len(places), self.manifest.video.embedder.dims)}; export the bundle again"
+                )
+            embeddings.update(zip(places, values, strict=True))
+        return embeddings
+
+    def _measure(
+        self, present: list[int], crops: dict[int, Crop], embeddings: dict[int, NDArray[np.float32]], index: int
+    ) -> NDArray[np.float32]:
+        """Feature steps of the views that are there; remembers and returns their features."""
+        for place in present:
+            last = int(self._last_step[place])
+            dt_s = self._step_s * (index - last if last != NEVER else 1)
+            parts = [embeddings[place]]
+            for number, step in enumerate(self._steps):
+                self._feature_states[place][number], values = step.step(
+                    self._feature_states[place][number], crops[place], dt_s
+                )
+                parts.append(values)
+            self._last_features[place] = np.concatenate(parts)
+            self._last_step[place] = index
+        return self._last_features[present]
+
+    def _bridge_gaps(self, slots: NDArray[np.intp], index: int, last: NDArray[np.float32]) -> bool:
+        """Apply the gap rule to each slot that steps now. True: every one of them was reset by a gap."""
+        plans = {
+            int(slot): plan_gap(int(index - self._slot_step[slot] - 1), self.manifest.gap, self._grid.step_ns)
+            for slot in slots
+            if self._slot_step[slot] != NEVER
+        }
+        gone = np.array([slot for slot, plan in plans.items() if plan.reset], np.intp)
+        if gone.size:
+            self._head.reset(gone)
+            self._n_warm[gone] = 0
+        for round_ in range(max((plan.n_repeat for plan in plans.values()), default=0)):
+            again = np.array([slot for slot, plan in plans.items() if plan.n_repeat > round_], np.intp)
+            self._head.step(last.reshape(1, -1) if self._joined else last[again], again)
+            self._n_warm[again] += 1
+        return gone.size == len(slots)
+
+    def snapshot(self) -> State:
+        """Everything that it remembers, as flat arrays."""
+        state: dict[str, NDArray[Any]] = {
+            "last_step": self._last_step.copy(),
+            "last_features": self._last_features.copy(),
+            "slot_step": self._slot_step.copy(),
+            "n_warm": self._n_warm.copy(),
+            **self._grid.snapshot(),
+            **self.stabiliser.snapshot(),
+        }
+        state.update({f"head.{key}": value for key, value in self._head.snapshot().items()})
+        for place, cropper in enumerate(self._croppers):
+            state.update({f"crop.{place}.{key}": value for key, value in cropper.snapshot().items()})
+            for number, feature in enumerate(self._feature_states[place]):
+                state.update({f"feature.{place}.{number}.{key}": value for key, value in feature.items()})
+        return state
+
+    def restore(self, state: State) -> None:
+        """Continue from a snapshot of a model with the same manifest and views, bit for bit."""
+        self._last_step = state["last_step"].copy()
+        self._last_features = state["last_features"].copy()
+        self._slot_step = state["slot_step"].copy()
+        self._n_warm = state["n_warm"].copy()
+        self._grid.restore(state)
+        self.stabiliser.restore(state)
+        self._head.restore(_under(state, "head."))
+        for place, cropper in enumerate(self._croppers):
+            cropper.restore(_under(state, f"crop.{place}."))
+            self._feature_states[place] = [
+                _under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))
+            ]
+
+
+def _under(state: State, prefix: str) -> State:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
