@@ -1,0 +1,48 @@
+"""The task file: which model runs on which views, and what its behaviours set off."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ..sync.strict import StrictModel
+from .actuators import ActuatorConfig
+from .backend import Provider
+from .rules import RuleConfig
+from .stabiliser_config import StabiliserConfig
+
+
+class TaskConfig(StrictModel):
+    """A paradigm.
+
+    Attributes:
+        bundle: path of a bundle folder or zip, the name of a shipped one (``demo``), or null: cameras only.
+        provider: what must run the model; it never runs elsewhere.
+        threads: of the engine.
+        views: cameras that the model sees, in the order in which they are joined; null: all.
+        max_look_ahead_frames: how many frames of the future a model may need.
+        stabiliser: instead of the bundle's defaults.
+        rules: what is decided when a behaviour begins.
+        actuators: what a decision drives, by the name that rules use.
+    """
+
+    bundle: Path | None = None
+    provider: Provider = "cpu"
+    threads: int = Field(default=1, ge=1)
+    views: list[str] | None = Field(default=None, min_length=1)
+    max_look_ahead_frames: int = Field(default=0, ge=0)
+    stabiliser: StabiliserConfig | None = None
+    rules: list[RuleConfig] = Field(default_factory=list)
+    actuators: dict[str, ActuatorConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for rule in self.rules:
+            if rule.actuator not in self.actuators:
+                have = ", ".join(self.actuators) or "none"
+                raise ValueError(f"rule {rule.name!r}: actuator {rule.actuator!r} is not defined (there are: {have})")
+        if self.views is not None and len(set(self.views)) != len(self.views):
+            raise ValueError(f"views: a camera stands twice in {self.views}")
+        if self.rules and self.bundle is None:
+            raise ValueError("rules need a model: set bundle")
+        return self

@@ -1,0 +1,177 @@
+"""A frame set in, a behaviour message and decisions out: the pure step around the model. No sockets.
+
+Live, in replay and offline the same object runs; the only clock readings are those that it writes into its messages,
+and in replay the age of an onset is judged by the recorded time.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..streaming.messages import Behavior, Box, Decision, FrameSet, SourceFrame
+from ..sync.clock import NS_PER_US, Clock
+from ..sync.errors import BundleError
+from .bundle import Bundle
+from .config import TaskConfig
+from .cropper import State
+from .model import BehaviorModel, ModelStep
+from .rules import Rules
+
+SNAPSHOT_FORMAT: Final = 1
+
+
+class BehaviorPipeline:
+    """Model, stabiliser and rules over frame sets. One thread steps it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        task: TaskConfig,
+        views: Mapping[str, tuple[int, ...]],
+        clock: Clock,
+        set_rate_hz: float,
+        armed: bool,
+    ) -> None:
+        """Prepare for a rig.
+
+        Args:
+            bundle: the loaded model.
+            task: rules and stabiliser.
+            views: camera → array shape of its frames, those that the model sees, in joining order.
+            clock: rig time, for the stage times.
+            set_rate_hz: rate of the frame sets.
+            armed: False: every onset is withheld.
+
+        Raises:
+            ConfigError: views, rate, rules or stabiliser do not suit the model.
+        """
+        self._bundle = bundle
+        self._clock = clock
+        self._views = set(views)
+        self.model = BehaviorModel(
+            bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
+        )
+        self.rules = Rules(task.rules, bundle.manifest.classes, armed)
+
+    def reset(self) -> None:
+        """Forget everything; also after `step` raised, since it may have been half done."""
+        self.model.reset()
+        self.rules.reset()
+
+    def step(
+        self,
+        frame_set: FrameSet,
+        images: Mapping[str, NDArray[np.uint8]],
+        n_skipped: int,
+        t_decided_ns: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> tuple[Behavior, list[Decision]] | None:
+        """One frame set.
+
+        Args:
+            frame_set: its header; cameras that are no views of the model are passed over.
+            images: camera → frame, (h, w) or (h, w, 3) uint8, for the views that are there; shared memory is fine.
+            n_skipped: sets before this one that were not looked at.
+            t_decided_ns: in replay, when the live run decided.
+            check: called after the last pixel was read; it raises if the images were overwritten meanwhile, and then
+                this object must be reset.
+
+        Returns:
+            None: the set is no step (left out by the rate rule, not newer than the last, or none of the views in it).
+        """
+        t_taken_ns = self._clock.now_ns()
+        sources = tuple(one for one in frame_set.sources if one.camera in self._views)
+        if not sources:
+            return None
+        seen = {one.camera: images[one.camera] for one in sources}
+        t_mid_ns = middle_ns(sources)
+        step = self.model.step(seen, t_mid_ns, check)
+        if step is None:
+            return None
+        decided_ns = self._clock.now_ns() if t_decided_ns is None else t_decided_ns
+        behavior = self._message(frame_set, sources, step, n_skipped, t_taken_ns, decided_ns)
+        return behavior, self.rules.step(behavior, step.reset)
+
+    def _message(
+        self,
+        frame_set: FrameSet,
+        sources: tuple[SourceFrame, ...],
+        step: ModelStep,
+        n_skipped: int,
+        t_taken_ns: int,
+        t_decided_ns: int,
+    ) -> Behavior:
+        missing = tuple(camera for camera in self.model.views if camera not in step.views)
+        boxes = (
+            Box(camera, crop.x_px, crop.y_px, crop.width_px, crop.height_px, crop.valid)
+            for camera, crop in zip(step.views, step.crops, strict=True)
+        )
+        return Behavior(
+            set_id=frame_set.set_id,
+            status="partial" if missing else "complete",
+            sources=sources,
+            missing=missing,
+            bundle=self._bundle.identity,
+            p=tuple(float(value) for value in step.p),
+            raw=step.raw,
+            label=step.label,
+            label_since_ns=step.label_since_ns,
+            n_skipped=n_skipped,
+            gap_frames=step.gap_frames,
+            warm=step.warm,
+            boxes=tuple(boxes),
+            t_exposure_ns=min(one.t_exposure_ns for one in sources),
+            t_received_ns=max(one.t_received_ns for one in sources),
+            t_taken_ns=t_taken_ns,
+            t_cropped_ns=step.t_cropped_ns,
+            t_embedded_ns=step.t_embedded_ns,
+            t_head_ns=step.t_head_ns,
+            t_decided_ns=t_decided_ns,
+        )
+
+    def snapshot(self) -> bytes:
+        """Everything that it remembers, as an ``.npz`` without pickle."""
+        state = {f"model.{key}": value for key, value in self.model.snapshot().items()}
+        state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
+        buffer = io.BytesIO()
+        header = np.array([SNAPSHOT_FORMAT, len(self.model.views)], np.int64)
+        np.savez(buffer, allow_pickle=False, header=header, views=np.array(self.model.views), **state)
+        return buffer.getvalue()
+
+    def restore(self, payload: bytes) -> None:
+        """Continue from a snapshot of a pipeline with the same bundle and views, bit for bit.
+
+        Raises:
+            BundleError: it is no snapshot, or one of other views or another version.
+        """
+        try:
+            with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+                state: State = {name: archive[name] for name in archive.files}
+            version, views = int(state["header"][0]), [str(name) for name in state["views"]]
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise BundleError(f"pipeline state of {len(payload)} bytes cannot be read ({error})") from error
+        if version != SNAPSHOT_FORMAT or views != self.model.views:
+            raise BundleError(
+                f"pipeline state is of format {version} for views {', '.join(views)}; this pipeline is of format "
+                f"{SNAPSHOT_FORMAT} for {', '.join(self.model.views)}: replay with the recorded task"
+            )
+        try:
+            self.model.restore({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+            self.rules.restore({k.removeprefix("rules."): v for k, v in state.items() if k.startswith("rules.")})
+        except (KeyError, ValueError) as error:
+            raise BundleError(
+                f"pipeline state does not fit bundle {self._bundle.identity} ({error}); it was saved with another one"
+            ) from error
+
+
+def middle_ns(sources: tuple[SourceFrame, ...]) -> int:
+    """Exposure time of a set: halfway between its first and its last mid-exposure.
+
+    It is computed from the sources alone, so that replay, which knows nothing else, gets the same number.
+    """
+    middles = [one.t_exposure_ns + one.exposure_us * NS_PER_US // 2 for one in sources]
+    return (min(middles) + max(middles)) // 2
