@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from ..acquisition.camera import CameraFormat
 from ..acquisition.kinds import make_camera
-from ..inference.bundle import bundle_identity
-from ..inference.bundled import resolve_bundle
+
+from ..inference.bundled import bundle_identity, resolve_bundle
 from ..inference.config import TaskConfig
 from ..streaming.messages import FrameSet
 from ..streaming.recording_reader import Recording
@@ -181,7 +181,7 @@ def run_replay(
     }
     live = LiveDecisions.read(recording)
     why_not = live.why_not_exact(
-        None if chosen.bundle is None else bundle_identity(resolve_bundle(chosen.bundle)),
+        None if chosen.bundle is None else bundle_identity(chosen.bundle),
         same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
     )
     exact = why_not is None

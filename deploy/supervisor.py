@@ -18,8 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal, Protocol
 
-import zmq
-
+from ..streaming.context import open_context
 from ..streaming.messages import Alarm, CameraStatus, Control, Gap, Heartbeat
 from ..streaming.node import SUPERVISOR, NodeSpec
 from ..streaming.publisher import Publisher
@@ -139,7 +138,7 @@ class Supervisor:
             AddressError: the supervisor's own address is taken.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context = open_context()
         reason: Reason = "failed"
         try:
             with Publisher(context, SUPERVISOR, self._endpoints[SUPERVISOR]) as publisher:

@@ -80,8 +80,13 @@ class Bundle:
         head_step = opener(files[manifest.head.step_file], HEAD_STEP_FILE, provider, threads)
         head_sequence = opener(files[manifest.head.sequence_file], HEAD_SEQUENCE_FILE, provider, threads)
         errors = parity.check_parity(manifest, embedder, head_step, head_sequence, files[PARITY_FILE], provider)
-        identity = f"{manifest.name}@{sha256(files[MANIFEST_FILE])[:IDENTITY_DIGITS]}"
+        identity = identity_of(manifest, files[MANIFEST_FILE])
         return cls(path, manifest, identity, provider, embedder, head_step, head_sequence, errors)
+
+
+def identity_of(manifest: Manifest, content: bytes) -> str:
+    """Name of a bundle and the beginning of the sha256 of its manifest file, which holds the hash of every other."""
+    return f"{manifest.name}@{sha256(content)[:IDENTITY_DIGITS]}"
 
 
 def check_look_ahead(manifest: Manifest, allowed: int) -> None:

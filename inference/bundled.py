@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from ..sync.errors import BundleError
+from .bundle import identity_of
+from .bundle_files import read_bundle_files
+from .manifest import MANIFEST_FILE, read_manifest
 
 _FOLDER = Path(__file__).parent / "bundles"
 
@@ -23,4 +26,17 @@ def resolve_bundle(bundle: str | Path) -> Path:
         return path
     if str(bundle) in bundled_names():
         return _FOLDER / str(bundle)
-    raise BundleError(f"bundle {bundle}: no such folder, zip or shipped bundle ({', '.join(bundled_names()) or 'none'})")
+    raise BundleError(
+        f"bundle {bundle}: no such folder, zip or shipped bundle ({', '.join(bundled_names()) or 'none'})"
+    )
+
+
+def bundle_identity(bundle: str | Path) -> str:
+    """What `Bundle.load` would call this bundle, without opening it.
+
+    Raises:
+        BundleError: it is not there, or has no readable manifest.
+    """
+    path = resolve_bundle(bundle)
+    content = read_bundle_files(path)[MANIFEST_FILE]
+    return identity_of(read_manifest(content, f"{path}/{MANIFEST_FILE}"), content)

@@ -145,7 +145,8 @@ class _Model:
     def _act(self, decision: Decision) -> Decision:
         if decision.action != "fired":
             return decision
-        self._actuators[decision.actuator].fire(decision)
+        if not self._actuators[decision.actuator].fire(decision):
+            return msgspec.structs.replace(decision, action="withheld", reason="actuator disarmed")
         return msgspec.structs.replace(decision, t_fired_ns=self._context.clock.now_ns())
 
     def close(self) -> None:

@@ -122,14 +122,18 @@ class Rules:
     def snapshot(self) -> State:
         label = self._classes.index(self._label) if self._label else -1
         return {
-            "state": np.array([label, self._after_gap], np.int64),
+            "state": np.array([label, self._after_gap, self.armed], np.int64),
             "fired_ns": np.array([self._fired_ns[rule.name] for rule in self._rules], np.int64),
         }
 
     def restore(self, state: State) -> None:
-        """Continue from a snapshot; timers of rules that it does not know start anew."""
+        """Continue from a snapshot, armed as it was; timers of rules that it does not know start anew.
+
+        Only replay restores, and there no actuator is real.
+        """
         label = int(state["state"][0])
         self._label = self._classes[label] if label >= 0 else ""
         self._after_gap = bool(state["state"][1])
+        self.armed = bool(state["state"][2])
         if len(state["fired_ns"]) == len(self._rules):
             self._fired_ns = {rule.name: int(t) for rule, t in zip(self._rules, state["fired_ns"], strict=True)}
