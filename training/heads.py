@@ -5,7 +5,7 @@ offline use and the live rig cannot disagree. Nothing is padded: a TCN starts fr
 """
 
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -173,4 +173,4 @@ def warm_up_frames(head: CausalHead, rate_hz: float) -> int:
 
 def detached(state: State) -> State:
     """The same state, cut off from the graph of gradients."""
-    return tuple(cast(Tensor, part).detach() for part in state)
+    return tuple(part.detach() for part in state)

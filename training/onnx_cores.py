@@ -6,6 +6,7 @@ with torch.
 """
 
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +38,16 @@ class _OnnxRnn(Core):
         y = x.transpose(0, 1)
         n_steps, n_batch, _ = y.shape
         shapes = [[n_steps, 1, n_batch, self.n_hidden], *([1, n_batch, self.n_hidden] for _ in state)]
+        attributes: dict[str, Any] = {"hidden_size": self.n_hidden}
+        if isinstance(self.rnn, nn.GRU):
+            attributes["linear_before_reset"] = 1
         after: list[list[Tensor]] = [[] for _ in state]
         for layer in range(self.n_layers):
             initial = [part[:, layer : layer + 1].transpose(0, 1) for part in state]
             out = torch.onnx.ops.symbolic_multi_out(
                 "LSTM" if isinstance(self.rnn, nn.LSTM) else "GRU",
                 (y, *self._weights(layer), None, *initial),
-                {"hidden_size": self.n_hidden} | ({} if isinstance(self.rnn, nn.LSTM) else {"linear_before_reset": 1}),
+                attributes,
                 dtypes=[torch.float32] * len(shapes),
                 shapes=shapes,
                 version=14,

@@ -94,8 +94,8 @@ def split_by_block(
             stop -= guard
         if stop <= start:
             raise DataError(
-                f"{name}: block {place + 1} of {len(rule.pattern)} ({part}) is shorter than its guards of {rule.guard_s} s; "
-                "use fewer blocks or a smaller split.guard_s"
+                f"{name}: block {place + 1} of {len(rule.pattern)} ({part}) is shorter than its guards of "
+                f"{rule.guard_s} s; use fewer blocks or a smaller split.guard_s"
             )
         parts[start:stop] = PARTS.index(part)
     parts[~labelled] = UNUSED
@@ -126,6 +126,6 @@ def refuse_shared(members: Sequence[tuple[str, Part, str]]) -> None:
         other = seen.setdefault(fingerprint, (name, part))
         if other[1] != part:
             raise DataError(
-                f"{name} ({part}) and {other[0]} ({other[1]}) are the same recording; one recording belongs to one part, "
-                "or the test scores what was learnt by heart"
+                f"{name} ({part}) and {other[0]} ({other[1]}) are the same recording; one recording belongs to one "
+                "part, or the test scores what was learnt by heart"
             )
