@@ -56,9 +56,9 @@ def _views() -> tuple[ViewGeometry, ...]:
     out, up, half_base = 215.0, 210.0, 55.0
     target = (x / 2, y / 2, 28.0)
     walls = (
-        ("south", (x / 2, -out), (1.0, 0.0), 1.02),
-        ("east", (x + out, y / 2), (0.0, 1.0), 1.10),
         ("north", (x / 2, y + out), (-1.0, 0.0), 1.02),
+        ("east", (x + out, y / 2), (0.0, 1.0), 1.10),
+        ("south", (x / 2, -out), (1.0, 0.0), 1.02),
         ("west", (-out, y / 2), (0.0, -1.0), 1.10),
     )
     return tuple(
@@ -74,7 +74,10 @@ def _views() -> tuple[ViewGeometry, ...]:
 
 
 CAGE_VIEWS = _views()
-"""Two cameras outside each of the four walls, 110 mm apart, looking down into the cage."""
+"""Two cameras outside each wall, 110 mm apart, looking down into the cage: ``north_left``, ``north_right``, ``east_left``...
+
+Left and right are those of the camera itself.
+"""
 
 TEXTURE_GRAIN_MM = 1.0  # grain of the bedding
 FLOOR_GREY, WALL_GREY, OUTSIDE_GREY = 168.0, 196.0, 120.0

@@ -1,0 +1,22 @@
+"""Every kind of camera that a rig file can name."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..sync.clock import Clock
+from .camera import Camera
+from .file_camera import FileCamera, FileCameraConfig
+from .simulated_camera import SimulatedCamera, SimulatedCameraConfig
+
+CameraConfig = Annotated[SimulatedCameraConfig | FileCameraConfig, Field(discriminator="kind")]
+"""Settings of one camera; ``kind`` says which."""
+
+
+def make_camera(name: str, config: SimulatedCameraConfig | FileCameraConfig, clock: Clock) -> Camera:
+    """The camera ``name`` for its settings, not yet open."""
+    match config:
+        case SimulatedCameraConfig():
+            return SimulatedCamera(name, config, clock)
+        case FileCameraConfig():
+            return FileCamera(name, config, clock)

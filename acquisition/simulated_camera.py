@@ -1,0 +1,203 @@
+"""A camera that looks at the simulated mouse: real pixels, real timing, faults on request, and the truth beside it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..streaming.messages import FrameTruth
+from ..sync.clock import NS_PER_S, NS_PER_US, Clock
+from ..sync.errors import CameraLostError, CameraOpenError
+from ..sync.strict import StrictModel
+from .camera import CameraFormat, Grab
+from .simulated_device import Delivery, FaultDraws, InstantClock, SimulatedDevice, SimulatedFaults
+from .simulated_renderer import CAGE_VIEWS, SceneRenderer
+from .simulated_world import SimulatedWorld, WorldState
+
+READ_OUT_US = 1000
+"""Default transfer time after the exposure, where ``transfer_us`` is not given."""
+
+
+class SimulatedCameraConfig(StrictModel):
+    """Settings of one simulated camera. Cameras of one rig share ``seed`` and ``rate_hz``: they see one world.
+
+    Attributes:
+        view: which of ``CAGE_VIEWS``.
+        width, height: pixels.
+        rate_hz: exposures per second.
+        exposure_us: length of an exposure (the picture itself has no motion blur).
+        seed: of the world, the bedding, the noise and the faults.
+        noise: standard deviation of the sensor noise, grey levels; fresh around the animal, frozen elsewhere.
+        noise_everywhere: fresh noise in the whole image; costs time.
+        light_drift: relative amplitude of a slow change of the light.
+        transfer_us: from the start of exposure to delivery; None is ``exposure_us`` + 1000.
+        device_buffer_frames: frames that the device keeps for a host that is late; it overwrites the oldest.
+        truth_pose: the truth of this camera carries the pose (one camera of a rig is enough).
+        faults: what goes wrong.
+    """
+
+    kind: Literal["simulated"] = "simulated"
+    view: int = Field(ge=0, lt=len(CAGE_VIEWS))
+    width: int = Field(default=640, ge=64, le=8192)
+    height: int = Field(default=480, ge=64, le=8192)
+    rate_hz: float = Field(default=30.0, gt=0.0, le=1000.0)
+    exposure_us: int = Field(default=2000, gt=0)
+    seed: int = Field(default=7, ge=0)
+    noise: float = Field(default=2.0, ge=0.0, le=64.0)
+    noise_everywhere: bool = False
+    light_drift: float = Field(default=0.0, ge=0.0, lt=1.0)
+    transfer_us: int | None = Field(default=None, gt=0)
+    device_buffer_frames: int = Field(default=8, ge=1, le=1024)
+    truth_pose: bool = False
+    faults: SimulatedFaults = SimulatedFaults()
+
+
+class SimulatedCamera:
+    """One view of the simulated cage, as a `Camera`.
+
+    It draws the next frame and writes it to ``out`` before its exposure, then waits for the moment of delivery, so that
+    many cameras that deliver at once do not queue for the processor. Instant k is exposed at ``t_start_ns`` + k periods and
+    is ``seq`` k. A host that comes late gets the frames of the device's buffer late, with their own exposure times;
+    what was overwritten is a jump in ``seq``. Started after ``t_start_ns`` it begins with the next instant.
+    """
+
+    def __init__(self, name: str, config: SimulatedCameraConfig, clock: Clock) -> None:
+        self.name = name
+        self.config = config
+        self._clock = clock
+        self._world: SimulatedWorld | None = None
+        self._renderer: SceneRenderer | None = None
+        self._device: SimulatedDevice | None = None
+        self._draws = FaultDraws(config.faults, config.seed, name)
+        self._instants = InstantClock(0, config.rate_hz)
+        self._state: WorldState | None = None
+        self._drawn = -1
+
+    def open(self) -> CameraFormat:
+        c = self.config
+        if c.exposure_us * c.rate_hz > 1e6:
+            raise CameraOpenError(
+                f"camera {self.name}: exposure_us={c.exposure_us} is longer than the period at rate_hz={c.rate_hz:g} "
+                f"({1e6 / c.rate_hz:.0f} us); shorten the exposure or lower the rate"
+            )
+        if c.transfer_us is not None and c.transfer_us < c.exposure_us:
+            raise CameraOpenError(
+                f"camera {self.name}: transfer_us={c.transfer_us} counts from the start of exposure and cannot be less "
+                f"than exposure_us={c.exposure_us}; raise it or leave it out"
+            )
+        self._world = SimulatedWorld(c.seed)
+        self._renderer = SceneRenderer(
+            CAGE_VIEWS[c.view], c.width, c.height, c.seed, c.noise, c.noise_everywhere, c.light_drift
+        )
+        self._device = None
+        return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "simulated")
+
+    def start(self, t_start_ns: int) -> None:
+        if self._renderer is None:
+            raise CameraOpenError(f"camera {self.name}: start() before open(); open it first")
+        c = self.config
+        transfer_us = c.transfer_us if c.transfer_us is not None else c.exposure_us + READ_OUT_US
+        self._instants = InstantClock(t_start_ns, c.rate_hz)
+        first = self._instants.first_instant_at(self._clock.now_ns())
+        self._device = SimulatedDevice(
+            self._instants, self._draws, transfer_us * NS_PER_US, c.device_buffer_frames, first
+        )
+        self._drawn = -1
+
+    def read_into(self, out: NDArray[np.uint8], timeout_s: float) -> Grab | None:
+        device = self._device
+        if device is None:
+            raise CameraLostError(f"camera {self.name}: is not running; open() and start() it before reading")
+        now_ns = self._clock.now_ns()
+        deadline_ns = now_ns + round(timeout_s * NS_PER_S)
+        delivery = device.next_delivery(now_ns)
+        while True:
+            image = self._draw(delivery.instant)
+            if delivery.t_ns > deadline_ns:
+                self._clock.sleep_until_ns(deadline_ns)
+                return None
+            np.copyto(out, image)
+            self._clock.sleep_until_ns(delivery.t_ns)
+            still = device.next_delivery(self._clock.now_ns())
+            if still == delivery:
+                device.take()
+                return self._grab(delivery)
+            delivery = still  # the host slept so long that the device has overwritten the frame that was drawn
+
+    def close(self) -> None:
+        self._device = self._renderer = self._world = self._state = None
+
+    def _draw(self, instant: int) -> NDArray[np.uint8]:
+        assert self._world is not None
+        assert self._renderer is not None
+        if instant != self._drawn:
+            self._state = self._world.at(self._instants.elapsed_s(instant))
+            self._renderer.render(self._state, instant)
+            self._drawn = instant
+        return self._renderer.image
+
+    def _grab(self, delivery: Delivery) -> Grab:
+        assert self._state is not None
+        k = delivery.instant
+        t_true_ns = self._instants.exposure_ns(k)
+        pose = tuple((x, y, z) for x, y, z in self._state.pose.tolist()) if self.config.truth_pose else ()
+        return Grab(
+            k,
+            self._draws.stamped_ns(t_true_ns, self._instants.t_start_ns, k),
+            self.config.exposure_us,
+            truth=FrameTruth(self.name, 0, k, k, t_true_ns, self._state.behavior, pose),
+        )
+
+
+def render_session(
+    seed: int,
+    n_frames: int,
+    rate_hz: float,
+    views: int | Sequence[int | str] = len(CAGE_VIEWS),
+    width: int = 640,
+    height: int = 480,
+    noise: float = 2.0,
+    noise_everywhere: bool = False,
+    light_drift: float = 0.0,
+) -> Iterator[tuple[list[NDArray[np.uint8]], str]]:
+    """The frames that live cameras of the same seed deliver, bit for bit, as fast as they are drawn.
+
+    Args:
+        seed: of the session.
+        n_frames: instants.
+        rate_hz: exposures per second.
+        views: how many of ``CAGE_VIEWS``, or which, by number or name.
+        width: pixels.
+        height: pixels.
+        noise: as in `SimulatedCameraConfig`.
+        noise_everywhere: as in `SimulatedCameraConfig`.
+        light_drift: as in `SimulatedCameraConfig`.
+
+    Yields:
+        One new (height, width) uint8 image per view, and the behaviour.
+
+    Raises:
+        CameraOpenError: a view that does not exist.
+    """
+    wanted = range(views) if isinstance(views, int) else views
+    renderers = [
+        SceneRenderer(CAGE_VIEWS[_view_number(view)], width, height, seed, noise, noise_everywhere, light_drift)
+        for view in wanted
+    ]
+    world, instants = SimulatedWorld(seed), InstantClock(0, rate_hz)
+    for k in range(n_frames):
+        state = world.at(instants.elapsed_s(k))
+        yield [renderer.render(state, k).copy() for renderer in renderers], state.behavior
+
+
+def _view_number(view: int | str) -> int:
+    names = [geometry.name for geometry in CAGE_VIEWS]
+    if isinstance(view, str) and view in names:
+        return names.index(view)
+    if isinstance(view, int) and 0 <= view < len(CAGE_VIEWS):
+        return view
+    raise CameraOpenError(
+        f"view {view!r}: there is none; choose 0 to {len(CAGE_VIEWS) - 1} or one of {', '.join(names)}"
+    )
