@@ -46,7 +46,8 @@ class FileCamera:
     Frame i is ``seq`` i and is exposed at ``t_start_ns`` plus its own time, so that files started together are
     synchronised views. The next frame is decoded ahead and released at its instant. A host that is late gets every
     frame, late, with its own time. The length of an exposure is not in a file: ``exposure_us`` is 0. Only a camera
-    started more than `RESUME_AFTER_NS` after ``t_start_ns`` passes over what lies before now (logged); ``seq`` then begins there.
+    started more than `RESUME_AFTER_NS` after ``t_start_ns`` passes over what lies before now (logged); ``seq`` then
+    begins there.
     """
 
     def __init__(self, name: str, config: FileCameraConfig, clock: Clock) -> None:

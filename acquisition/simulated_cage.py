@@ -74,7 +74,7 @@ def _views() -> tuple[ViewGeometry, ...]:
 
 
 CAGE_VIEWS = _views()
-"""Two cameras outside each wall, 110 mm apart, looking down into the cage: ``north_left``, ``north_right``, ``east_left``...
+"""Two cameras outside each wall, 110 mm apart, looking down into the cage: ``north_left``, ``north_right``, ...
 
 Left and right are those of the camera itself.
 """

@@ -58,8 +58,8 @@ class SimulatedCamera:
     """One view of the simulated cage, as a `Camera`.
 
     It draws the next frame and writes it to ``out`` before its exposure, then waits for the moment of delivery, so that
-    many cameras that deliver at once do not queue for the processor. Instant k is exposed at ``t_start_ns`` + k periods and
-    is ``seq`` k. A host that comes late gets the frames of the device's buffer late, with their own exposure times;
+    many cameras that deliver at once do not queue for the processor. Instant k is exposed at ``t_start_ns`` + k periods
+    and is ``seq`` k. A host that comes late gets the frames of the device's buffer late, with their own exposure times;
     what was overwritten is a jump in ``seq``. Started after ``t_start_ns`` it begins with the next instant.
     """
 
