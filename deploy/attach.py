@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import psutil
 
 from ..streaming.node import NodeSpec, run_node
+from ..streaming.ring import unlink_session_rings
 from ..sync.errors import ConfigError, NodeError
 
 CARD = "session.json"
@@ -20,17 +22,28 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
 
 
-def running_sessions() -> list[tuple[Path, dict[str, Any]]]:
-    """Every rig of this user that runs now: its runtime folder and card."""
+def _cards() -> list[tuple[Path, dict[str, Any]]]:
     found: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(Path(tempfile.gettempdir()).glob(f"ethostream-*/{CARD}")):
         try:
-            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, json.JSONDecodeError):
-            continue  # it is being written, or has just gone
-        if psutil.pid_exists(int(card["pid"])):
-            found.append((path.parent, card))
+            continue  # it is being written, belongs to somebody else, or has just gone
     return found
+
+
+def running_sessions() -> list[tuple[Path, dict[str, Any]]]:
+    """Every rig of this user that runs now: its runtime folder and card."""
+    return [(folder, card) for folder, card in _cards() if psutil.pid_exists(int(card["pid"]))]
+
+
+def remove_dead_sessions() -> list[str]:
+    """Clear away what supervisors that were killed left behind: runtime folders and rings; returns their ids."""
+    dead = [(folder, str(card["session"])) for folder, card in _cards() if not psutil.pid_exists(int(card["pid"]))]
+    for folder, session in dead:
+        unlink_session_rings(session)
+        shutil.rmtree(folder, ignore_errors=True)
+    return [session for _, session in dead]
 
 
 def attach_monitor(session: str | None, port: int) -> None:

@@ -28,7 +28,7 @@ from ..streaming.topics import ALARM, CONTROL, GAP, PIPELINE_STATE, TOPICS
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, RigClock
 from ..sync.errors import NodeError
-from .attach import write_card
+from .attach import remove_dead_sessions, write_card
 from .process_table import ProcessRow
 
 READY_TIMEOUT_S = 120.0
@@ -107,6 +107,7 @@ class Supervisor:
         self._clock = clock
         self._session = session
         self._watcher = watcher
+        remove_dead_sessions()
         self._folder = Path(tempfile.mkdtemp(prefix="ethostream-"))
         self._logs = log_folder or self._folder
         self._logs.mkdir(parents=True, exist_ok=True)

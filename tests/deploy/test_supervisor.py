@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ethostream.deploy import supervisor as supervisor_module
+from ethostream.deploy.attach import remove_dead_sessions
 from ethostream.deploy.process_table import ProcessRow
 from ethostream.deploy.supervisor import Outcome, Supervisor, new_session_id
 from ethostream.streaming.messages import Alarm, Heartbeat
@@ -158,3 +159,5 @@ def test_nodes_quit_when_their_supervisor_is_killed(monkeypatch: pytest.MonkeyPa
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     assert not list(SHM.glob(f"{ring_prefix(session)}*")), "a node unlinks its own ring on an orderly stop"
+    assert session in remove_dead_sessions(), "the next run clears away the folder of the killed one"
+    assert session not in remove_dead_sessions()
