@@ -7,7 +7,8 @@ from ..streaming.messages import CameraStatus, FrameHeader, Gap
 from ..sync.clock import NS_PER_MS, NS_PER_S
 from .snapshot import CameraNow, Problem
 
-RATE_FRAMES = 61
+RATE_NS = 2 * NS_PER_S
+MAX_RATE_FRAMES = 2_048
 SILENT_NS = NS_PER_S
 RESTART_NS = 5 * NS_PER_S
 """Frames this much older than the last: a replay that has begun again."""
@@ -18,7 +19,8 @@ class LiveCamera:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._exposures: deque[int] = deque(maxlen=RATE_FRAMES)
+        self._recent: deque[tuple[int, int, int]] = deque(maxlen=MAX_RATE_FRAMES)
+        self._epoch = -1
         self._heard_ns: int | None = None
         self._n_headers = 0
         self._status: CameraStatus | None = None
@@ -27,12 +29,15 @@ class LiveCamera:
     def add_header(self, header: FrameHeader, now_ns: int) -> None:
         self._heard_ns = now_ns
         self._n_headers += 1
-        back_ns = self._exposures[-1] - header.t_exposure_ns if self._exposures else 0
-        if back_ns > RESTART_NS:
-            self._exposures.clear()
-        elif back_ns > 0:
+        last_ns, last_seq = self._recent[-1][:2] if self._recent else (0, -1)
+        if last_ns - header.t_exposure_ns > RESTART_NS or (header.seq < last_seq and header.epoch != self._epoch):
+            self._recent.clear()
+        elif header.t_exposure_ns <= last_ns:
             return  # one that was overtaken on its way
-        self._exposures.append(header.t_exposure_ns)
+        self._epoch = header.epoch
+        self._recent.append((header.t_exposure_ns, header.seq, self._declared["device"]))
+        while header.t_exposure_ns - self._recent[0][0] > RATE_NS:
+            self._recent.popleft()
 
     def add_status(self, status: CameraStatus) -> None:
         self._status = status
@@ -49,8 +54,7 @@ class LiveCamera:
 
     def now(self, now_ns: int) -> CameraNow:
         status, state = self._status, self.state(now_ns)
-        span_ns = self._exposures[-1] - self._exposures[0] if self._exposures else 0
-        rate_hz = (len(self._exposures) - 1) * NS_PER_S / span_ns if span_ns and state == "running" else 0.0
+        rate_hz = self._rate_hz() if state == "running" else 0.0
         return CameraNow(
             name=self._name,
             state=state,
@@ -61,6 +65,13 @@ class LiveCamera:
             duplicates=0 if status is None else status.duplicates,
             age_ms=None if self._heard_ns is None else round((now_ns - self._heard_ns) / NS_PER_MS, 1),
         )
+
+    def _rate_hz(self) -> float:
+        # By frame counter less declared drops: a reader that skips frames then measures the same rate.
+        if len(self._recent) < 2:
+            return 0.0
+        (t0, seq0, dropped0), (t1, seq1, dropped1) = self._recent[0], self._recent[-1]
+        return max(0, seq1 - seq0 - (dropped1 - dropped0)) * NS_PER_S / (t1 - t0)
 
     def problem(self, now_ns: int) -> Problem | None:
         """What is wrong with it now."""

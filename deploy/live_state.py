@@ -28,6 +28,8 @@ MAX_PROBLEMS = 32
 MANY_CAMERAS = 2
 STALE_NODE_NS = 3 * NS_PER_S
 MONITOR_NODE = "monitor"
+REPLAY_NODE = "replay"
+"""As `process_table` names them; said again here so that showing a run does not load every layer that makes one."""
 
 
 class LiveState:
