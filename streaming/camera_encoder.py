@@ -71,8 +71,8 @@ class CameraEncoder:
 
     @property
     def n_waiting(self) -> int:
-        """Frames in the queue."""
-        return self._jobs.qsize()
+        """Frames handed over without an outcome yet."""
+        return self._jobs.unfinished_tasks
 
     @property
     def ended(self) -> bool:
@@ -125,6 +125,7 @@ class CameraEncoder:
             self._outcomes.append(Outcome(job.header.epoch, job.header.seq, reason))
             if not reason:
                 self._recent.append((job.header.epoch, job.header.seq))
+            self._jobs.task_done()
         self._close_video()
 
     def _write(self, job: FrameJob) -> str:

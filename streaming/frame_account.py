@@ -12,6 +12,7 @@ from .seq_set import SeqSet
 
 SETTLE_FRAMES = 64
 """Frames this far behind the newest are final: twice the window within which a camera waits for a late frame."""
+NEVER_DECLARED = "missing, and the camera process ended before it could say whether the device dropped it"
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class FrameAccount:
         self.first_written: dict[int, int] = {}
         self._run: _LostRun | None = None
         self._closed_runs: list[_LostRun] = []
+        self._orphans: list[tuple[int, int, int]] = []
 
     @property
     def heard(self) -> bool:
@@ -143,7 +145,25 @@ class FrameAccount:
         for run in runs:
             self._epoch(run.epoch).n_lost += run.n
             gaps.append(Gap("recorder", self.camera, run.epoch, run.first_seq, run.n, run.reason, t_ns))
+        orphans, self._orphans = self._orphans, []
+        gaps += [Gap("bus", self.camera, epoch, first, n, NEVER_DECLARED, t_ns) for epoch, first, n in orphans]
         return gaps
+
+    def close_epochs(self) -> None:
+        """No status will come any more: where the last one is lacking, declare what is missing between frames."""
+        for epoch in self.epochs:
+            self._close_epoch(epoch)
+
+    def _close_epoch(self, epoch: int) -> None:
+        one = self.epochs[epoch]
+        received = self.headers.received.get(epoch)
+        if one.final or not received:
+            return
+        between = SeqSet([(received.first, received.last + 1)])
+        for start, stop in between.minus(received.union(one.device, one.bus)).runs():
+            one.bus.add_run(start, stop)
+            one.n_bus += stop - start
+            self._orphans.append((epoch, start, stop - start))
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -151,4 +171,10 @@ class FrameAccount:
             self._run = None
 
     def _epoch(self, epoch: int) -> EpochAccount:
-        return self.epochs.setdefault(epoch, EpochAccount())
+        one = self.epochs.get(epoch)
+        if one is None:
+            one = self.epochs[epoch] = EpochAccount()
+            for older in self.epochs:
+                if older < epoch:
+                    self._close_epoch(older)
+        return one

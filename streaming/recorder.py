@@ -115,11 +115,12 @@ class Recorder:
 
     def _take_frame(self, header: FrameHeader, received: Received) -> None:
         account = self._accounts.get(header.camera)
-        if account is None:
+        if account is None or header.camera != received.camera:
             self._alarm_once(
-                f"unknown {header.camera}",
+                f"unknown {header.camera}/{received.camera}",
                 "error",
-                f"camera {header.camera} is not part of this recording and is not written; add it to the rig file",
+                f"frame of camera {header.camera}: published as {received.camera} by {received.source}, which is not "
+                "part of this recording; it is not written: add the camera to the rig file",
             )
             return
         if not account.add_header(header):
@@ -272,6 +273,7 @@ class Recorder:
             RecordingError: the recording could not be closed, and opens as a torn one.
         """
         for camera in self.unfinished:
+            self._accounts[camera].close_epochs()
             self._alarm(
                 "error",
                 f"camera {camera}: ended without a last status; frames it took after the last one here are not "

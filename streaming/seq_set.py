@@ -95,10 +95,6 @@ class SeqSet:
             result.add_run(at, stop)
         return result
 
-    def up_to(self, stop: int) -> "SeqSet":
-        """The part below ``stop``."""
-        return SeqSet((start, min(end, stop)) for start, end in self.runs())
-
     def smallest(self, n: int) -> "SeqSet":
         """The ``n`` smallest."""
         result = SeqSet()

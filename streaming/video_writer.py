@@ -138,7 +138,7 @@ class VideoWriter:
             self._target = self._frame_view(width, height, pixel_format)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._abort()
-            raise _explained(path, f"{codec} refuses {width}x{height} {pixel_format}", error) from error
+            raise _explained(path, f"cannot be created as {codec} of {width}x{height} {pixel_format}", error) from error
 
     def _add_stream(self, width: int, height: int, rate_hz: float) -> av.video.stream.VideoStream:
         rate = Fraction(rate_hz).limit_denominator(1001)
@@ -150,7 +150,8 @@ class VideoWriter:
         context.time_base = _TIME_BASE
         context.thread_count = 1
         if self._recipe.encoder != "rawvideo":
-            context.gop_size = max(1, round(rate_hz))
+            # FFV1 carries its statistics from frame to frame unless every frame is a key frame.
+            context.gop_size = 1 if self._recipe.encoder == "ffv1" else max(1, round(rate_hz))
         if self._recipe.full_range:
             context.color_range = ColorRange.JPEG
         # The header is on the disk before the first frame comes, so that the file opens from then on.

@@ -1,0 +1,154 @@
+"""A recording as tables: frames, behaviour, bouts and decisions in CSV."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..sync.clock import NS_PER_S
+from ..sync.errors import RecordingError
+from .messages import Behavior, Decision, Gap
+from .recording_reader import Recording
+from .seq_set import SeqSet
+from .topics import BEHAVIOR, DECISION, GAP
+
+
+def export_csv(path: Path | str, out: Path | str, classes: Sequence[str] | None = None) -> list[Path]:
+    """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv`` and ``decisions.csv`` of a recording.
+
+    Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start. Frames that are not in the video
+    have an empty ``video_frame`` and a ``reason``.
+
+    Args:
+        path: the recording; a torn one is exported up to the tear.
+        out: folder, made where it is missing; files in it are replaced.
+        classes: of the model, in its order. None: taken from the messages, where a class that was never the most
+            probable one is called ``class_<place>``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RecordingError: it is not a recording, or ``out`` cannot be written.
+    """
+    recording = Recording.open(path)
+    folder = Path(out)
+    behaviors = [one.message for one in recording.messages([BEHAVIOR]) if isinstance(one.message, Behavior)]
+    tables = {
+        "frames.csv": _frames(recording),
+        "behavior.csv": _behavior(recording, behaviors, _classes(behaviors) if classes is None else list(classes)),
+        "bouts.csv": _bouts(recording, behaviors),
+        "decisions.csv": _decisions(recording),
+    }
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in tables.items():
+            with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+            written.append(folder / name)
+    except OSError as error:
+        raise RecordingError(f"{folder}: cannot be written ({error.strerror}); give another folder") from error
+    return written
+
+
+def _frames(recording: Recording) -> Iterable[Sequence[object]]:
+    yield ("camera", "epoch", "seq", "t_exposure_ns", "t_received_ns", "time_s", "video_frame", "reason")
+    reasons: dict[tuple[str, int], list[Gap]] = {}
+    for logged in recording.messages([GAP]):
+        if isinstance(logged.message, Gap) and logged.message.source != "sets":
+            reasons.setdefault((logged.message.camera, logged.message.epoch), []).append(logged.message)
+    for camera in recording.info.cameras:
+        index, pairing = recording.index(camera)
+        frame_of = {position: frame for frame, position in enumerate(pairing.header_of) if position >= 0}
+        seen: dict[int, SeqSet] = index.filter.received
+        for position, header in enumerate(recording.headers(camera)):
+            frame = frame_of.get(position, "")
+            reason = "" if frame != "" else _reason(reasons.get((camera, header.epoch), []), header.seq)
+            yield (
+                camera,
+                header.epoch,
+                header.seq,
+                header.t_exposure_ns,
+                header.t_received_ns,
+                _seconds(recording, header.t_exposure_ns),
+                frame,
+                reason,
+            )
+        # Frames that never reached the recorder have no times; they stand at the end of their camera.
+        for (name, epoch), gaps in reasons.items():
+            if name == camera:
+                for gap in gaps:
+                    run = SeqSet([(gap.first_seq, gap.first_seq + gap.n)])
+                    for seq in run.minus(seen.get(epoch, SeqSet())):
+                        yield (camera, epoch, seq, "", "", "", "", f"{gap.source}: {gap.reason}")
+
+
+def _reason(gaps: list[Gap], seq: int) -> str:
+    for gap in gaps:
+        if gap.first_seq <= seq < gap.first_seq + gap.n:
+            return f"{gap.source}: {gap.reason}"
+    return "undeclared"
+
+
+def _behavior(recording: Recording, behaviors: list[Behavior], classes: list[str]) -> Iterable[Sequence[object]]:
+    yield (
+        "set_id", "t_exposure_ns", "time_s", "animal", "label", "raw", *(f"p_{name}" for name in classes), "status",
+        "n_skipped", "gap_frames", "warm",
+    )  # fmt: skip
+    for one in behaviors:
+        p = [*one.p, *[""] * (len(classes) - len(one.p))]
+        yield (
+            one.set_id, one.t_exposure_ns, _seconds(recording, one.t_exposure_ns), one.animal, one.label, one.raw, *p,
+            one.status, one.n_skipped, one.gap_frames, int(one.warm),
+        )  # fmt: skip
+
+
+def _classes(behaviors: list[Behavior]) -> list[str]:
+    n = max((len(one.p) for one in behaviors), default=0)
+    names = [f"class_{place}" for place in range(n)]
+    for one in behaviors:
+        if one.p and one.raw:
+            names[max(range(len(one.p)), key=one.p.__getitem__)] = one.raw
+    return names
+
+
+def _bouts(recording: Recording, behaviors: list[Behavior]) -> Iterable[Sequence[object]]:
+    yield ("animal", "behavior", "start_ns", "stop_ns", "start_s", "stop_s", "duration_s", "n_sets")
+    for animal in sorted({one.animal for one in behaviors}):
+        own = [one for one in behaviors if one.animal == animal]
+        begin = 0
+        for at in range(1, len(own) + 1):
+            if at < len(own) and own[at].label == own[begin].label:
+                continue
+            first = own[begin]
+            # A bout ends where the next begins; the last one where its last set was exposed.
+            stop_ns = own[min(at, len(own) - 1)].t_exposure_ns
+            if first.label:
+                start_ns = first.t_exposure_ns
+                yield (
+                    animal,
+                    first.label,
+                    start_ns,
+                    stop_ns,
+                    _seconds(recording, start_ns),
+                    _seconds(recording, stop_ns),
+                    f"{(stop_ns - start_ns) / NS_PER_S:.6f}",
+                    at - begin,
+                )
+            begin = at
+
+
+def _decisions(recording: Recording) -> Iterable[Sequence[object]]:
+    fields = [name for name in Decision.__struct_fields__ if name != "sources"]
+    yield ("time_s", *fields, "frames")
+    for logged in recording.messages([DECISION]):
+        one = logged.message
+        if not isinstance(one, Decision):
+            continue
+        values = [getattr(one, name) for name in fields]
+        frames = " ".join(f"{source.camera}/{source.epoch}/{source.seq}" for source in one.sources)
+        yield (_seconds(recording, one.t_exposure_ns), *values, frames)
+
+
+def _seconds(recording: Recording, t_ns: int) -> str:
+    return f"{(t_ns - recording.info.t_start_ns) / NS_PER_S:.6f}"

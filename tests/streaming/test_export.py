@@ -1,0 +1,93 @@
+import csv
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ethostream.streaming.export import export_csv
+from ethostream.streaming.messages import Behavior, Decision, SourceFrame
+from ethostream.streaming.topics import BEHAVIOR, DECISION
+from ethostream.sync.errors import RecordingError
+
+PERIOD_NS = 16_666_667
+START_NS = 1_700_000_000_000_000_000
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def behavior(set_id: int, p: tuple[float, ...], label: str) -> Behavior:
+    raw = ("still", "groom", "rear")[max(range(3), key=p.__getitem__)]
+    t = START_NS + set_id * PERIOD_NS
+    source = SourceFrame("cam0", 0, set_id, t, 5000, t)
+    return Behavior(
+        set_id, "complete", (source,), (), "demo", p, raw, label, t, 0, 0, True, (), t, t, t, t, t, t, t
+    )  # fmt: skip
+
+
+@pytest.fixture
+def recorded(make_rig: Any) -> Any:
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    labels = ["", "still", "still", "groom", "groom", "groom", "still"]
+    for seq in (0, 1, 2, 4, 5, 6):
+        header = camera.frame(seq, arrives=seq != 5)
+        if seq == 5:
+            camera.deliver(msgspec.structs.replace(header, generation=header.generation + 2))
+    for set_id, label in enumerate(labels):
+        p = (0.25, 0.5, 0.25) if label == "groom" else (0.625, 0.125, 0.25)
+        rig.deliver(BEHAVIOR, behavior(set_id, p, label), source="inference")
+    t = START_NS + 3 * PERIOD_NS
+    source = SourceFrame("cam0", 0, 3, t, 5000, t)
+    decision = Decision("reward, once", 3, "fired", "entered", "groom", 0.5, "log", (source,), t, t, t, t)
+    rig.deliver(DECISION, decision, source="inference")
+    camera.status(stopped=True)
+    rig.close()
+    return rig
+
+
+def test_tables(recorded: Any, tmp_path: Path) -> None:
+    written = export_csv(recorded.folder, tmp_path / "out")
+    assert [path.name for path in written] == ["frames.csv", "behavior.csv", "bouts.csv", "decisions.csv"]
+    frames = rows(written[0])
+    assert [(row["seq"], row["video_frame"]) for row in frames] == [
+        ("0", "0"), ("1", "1"), ("2", "2"), ("4", "3"), ("5", ""), ("6", "4"), ("3", "")
+    ]  # fmt: skip
+    assert frames[4]["reason"] == "recorder: overwritten in shared memory before it was encoded"
+    assert frames[6]["reason"] == "device: counter jumped"
+    assert frames[1]["t_exposure_ns"] == str(START_NS + PERIOD_NS)
+    assert frames[1]["time_s"] == "0.016667"
+    behaviors = rows(written[1])
+    assert len(behaviors) == 7
+    assert behaviors[3]["label"] == behaviors[3]["raw"] == "groom"
+    assert (behaviors[3]["p_still"], behaviors[3]["p_groom"], behaviors[3]["p_class_2"]) == ("0.25", "0.5", "0.25")
+    bouts = rows(written[2])
+    assert [(row["behavior"], row["n_sets"]) for row in bouts] == [("still", "2"), ("groom", "3"), ("still", "1")]
+    assert bouts[1]["start_ns"] == str(START_NS + 3 * PERIOD_NS)
+    assert bouts[1]["stop_ns"] == str(START_NS + 6 * PERIOD_NS)
+    assert bouts[1]["duration_s"] == "0.050000"
+    decisions = rows(written[3])
+    assert len(decisions) == 1
+    assert (decisions[0]["rule"], decisions[0]["frames"]) == ("reward, once", "cam0/0/3")
+
+
+def test_classes_name_the_columns(recorded: Any, tmp_path: Path) -> None:
+    written = export_csv(recorded.folder, tmp_path, classes=["still", "groom", "rear"])
+    assert rows(written[1])[0]["p_rear"] == "0.25"
+
+
+def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:
+    path = recorded.folder / "events.mcap"
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"reward")])
+    written = export_csv(recorded.folder, tmp_path / "out")
+    assert len(rows(written[1])) == 7
+    assert not rows(written[3])
+
+
+def test_folder_that_cannot_be_written(recorded: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordingError, match="give another folder"):
+        export_csv(recorded.folder, tmp_path / "file")
