@@ -1,6 +1,6 @@
 """The background behind an animal that is already there in the first frame."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -12,15 +12,24 @@ SHRINK: Final = 4
 """The search runs on an image four times smaller: it need not be exact."""
 KERNEL: Final = 0.4
 """Side of the closing kernel as a fraction of the image's shorter side; wider than an animal, narrower than a cage."""
+PEAK_FRACTION: Final = 0.5
+"""Where the animal is: at least this fraction of the strongest contrast of an animal's size."""
 MARGIN: Final = 3
 """What is painted over is grown by this many small pixels, so that no rim of the animal stays."""
+INPAINT_RADIUS: Final = 3
+RADIUS_FRACTION: Final = 0.5
+"""A blob is a body when its largest inscribed circle has at least this fraction of the largest one's radius ..."""
+MIN_COMPACT: Final = 0.15
+"""... and this fraction of the area of the blob itself."""
 
 
 def bootstrap_background(sample: NDArray[np.uint8], rule: BackgroundCrop) -> NDArray[np.float32]:
     """The first frame with everything painted over that may be the animal.
 
-    A morphological closing removes what is dark and narrower than its kernel, an opening what is light (the top-hat
-    transforms of Serra 1982). Only blobs of an animal's size that differ enough are replaced; the rest stays as it is.
+    The contrast of what is narrower than a kernel is the top-hat transform (Serra 1982): closing minus image for dark
+    things, image minus opening for light ones; of ``both`` the polarity with the stronger contrast is taken. Blobs of
+    an animal's size and width that reach half of the strongest contrast are filled from around them (Telea 2004);
+    edges of the cage are no bodies. A wrong guess is mended later: what does not move is learnt.
 
     Args:
         sample: (h, w) uint8, the point-sampled first frame.
@@ -31,25 +40,41 @@ def bootstrap_background(sample: NDArray[np.uint8], rule: BackgroundCrop) -> NDA
     """
     rows, columns = sample.shape
     small = cv2.resize(sample, (max(columns // SHRINK, 1), max(rows // SHRINK, 1)), interpolation=cv2.INTER_AREA)
-    side = max(3, int(KERNEL * min(small.shape)) | 1)
-    kernel = np.ones((side, side), np.uint8)
-    filled = small.copy()
-    for polarity, operation in (("dark", cv2.MORPH_CLOSE), ("light", cv2.MORPH_OPEN)):
-        if rule.polarity not in (polarity, "both"):
-            continue
-        smooth = cv2.morphologyEx(small, operation, kernel)
-        mask = _blobs(cv2.absdiff(smooth, small), rule)
-        filled = np.where(mask, smooth, filled)
-    changed = cv2.resize((filled != small).astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
+    polarities: list[Literal["dark", "light"]] = ["dark", "light"] if rule.polarity == "both" else [rule.polarity]
+    contrasts = [_contrast(small, polarity) for polarity in polarities]
+    peaks = [float(np.quantile(contrast, 1.0 - rule.min_area)) for contrast in contrasts]
+    best = int(np.argmax(peaks))
+    mask = _blobs(contrasts[best], max(rule.threshold, PEAK_FRACTION * peaks[best]), rule)
+    filled = cv2.inpaint(small, mask, INPAINT_RADIUS, cv2.INPAINT_TELEA)
+    changed = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST)
     paint = cv2.resize(filled, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return np.where(changed, paint, sample).astype(np.float32)
 
 
-def _blobs(distance: NDArray[Any], rule: BackgroundCrop) -> NDArray[np.bool_]:
-    full = (distance > rule.threshold).astype(np.uint8)
+def _contrast(small: NDArray[Any], polarity: Literal["dark", "light"]) -> NDArray[Any]:
+    side = max(3, int(KERNEL * min(small.shape)) | 1)
+    operation = cv2.MORPH_BLACKHAT if polarity == "dark" else cv2.MORPH_TOPHAT
+    return cv2.morphologyEx(small, operation, np.ones((side, side), np.uint8))
+
+
+def _blobs(contrast: NDArray[Any], threshold: float, rule: BackgroundCrop) -> NDArray[Any]:
+    full = (contrast > threshold).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(full, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA] / distance.size
+    areas = stats[:, cv2.CC_STAT_AREA] / contrast.size
     fits = (areas >= rule.min_area) & (areas <= rule.max_area)
-    fits[0] = False
+    radius = inscribed_radius(full)
+    widest = np.array([np.max(radius, where=labels == label, initial=0.0) for label in range(len(stats))])
+    widest[~fits | (np.pi * widest**2 < MIN_COMPACT * stats[:, cv2.CC_STAT_AREA])] = 0.0
+    widest[0] = 0.0
+    fits = (widest > 0.0) & (widest >= RADIUS_FRACTION * widest.max())
     mask = fits[labels.astype(np.intp)].astype(np.uint8)
-    return cv2.dilate(mask, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)).astype(np.bool_)
+    return cv2.dilate(mask, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
+
+
+def inscribed_radius(full: NDArray[Any]) -> NDArray[np.float32]:
+    """For each pixel the distance to the nearest one outside, where the outside of the image counts as outside.
+
+    Its maximum over a blob is the radius of the largest circle that fits: large for a body, small for a tail or a rim.
+    """
+    framed = cv2.copyMakeBorder(full, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1].astype(np.float32, copy=False)

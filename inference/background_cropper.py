@@ -1,10 +1,10 @@
 """A box that follows the animal, by an adaptive background model on a point-sampled image.
 
 Per step: sample, compare with the background pixel by pixel, count foreground in blocks of 4 x 4 samples, take the blob
-that is large, near the last box and has moved lately. The background follows slow changes everywhere but under the
-animal, so that an animal that sleeps does not fade; foreground that is not the animal is learnt within ``stuck_s``.
-Only every eighth row is learnt in a step, which spreads the cost. A shift of the light that is common to all pixels is
-taken out at once.
+that is wide (by its largest inscribed circle: a tail, a rim or a cable is not), stands out, is near the last box and
+has moved lately. The background follows slow changes everywhere but under the animal, so that an animal that sleeps
+does not fade; foreground that is not the animal is learnt within ``stuck_s``. Only every 16th row is learnt in a step,
+which spreads the cost. A shift of the light that is common to all pixels is taken out at once.
 """
 
 from typing import Any, Final
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .background_bootstrap import bootstrap_background
+from .background_bootstrap import bootstrap_background, inscribed_radius
 from .crop_rule import BackgroundCrop
 from .cropper import Crop, Sampler, State, side_px
 
@@ -21,8 +21,8 @@ BLOCK: Final = 4
 """Foreground is counted in blocks of this many samples squared: single noisy pixels do not form a block."""
 FULL_BLOCK: Final = 96
 """A block is foreground from 96/255 of its samples on."""
-PHASES: Final = 8
-"""Rows are learnt in turn, every eighth in one step."""
+PHASES: Final = 16
+"""Rows are learnt in turn, every 16th in one step."""
 SHIFT_STRIDE: Final = 8
 """The common shift of the light is the median over every eighth sample in both directions."""
 ACTIVITY_S: Final = 120.0
@@ -159,19 +159,29 @@ class BackgroundCropper:
             return False
         _, labels, stats, centers = cv2.connectedComponentsWithStats(full, connectivity=8, ltype=cv2.CV_16U)
         areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
+        radius = inscribed_radius(full)
         scores = areas
         if self._ever_seen:
             stride = self._sampler.stride * BLOCK
             here = np.array([self._animal[0] / stride - 0.5, self._animal[1] / stride - 0.5])
             far = np.hypot(*(centers[1:] - here).T) / self._jump
-            scores = areas / (1.0 + far * far)
+            scores = areas / (1.0 + far * far) ** 2
         scores = np.where(areas >= self._min_blocks, scores, 0.0)
         best, best_score = 0, 0.0
         for index in np.argsort(-scores, kind="stable")[:N_CANDIDATES]:
             x, y, width, height = stats[index + 1, :4]
             patch = (slice(y, y + height), slice(x, x + width))
-            recent = float(np.max(self._activity[patch], where=labels[patch] == index + 1, initial=0.0))
-            score = float(scores[index]) * (ACTIVITY_FLOOR + recent)
+            own = (labels[patch] == index + 1).view(np.uint8)
+            recent = cv2.minMaxLoc(self._activity[patch], own)[1]
+            _, wide, _, (column, row) = cv2.minMaxLoc(radius[patch], own)
+            # How it stands out is judged at its widest place, the body.
+            core = (
+                slice((y + row) * BLOCK, (y + row + 1) * BLOCK),
+                slice((x + column) * BLOCK, (x + column + 1) * BLOCK),
+            )
+            contrast = cv2.mean(self._distance[core])[0]
+            near = float(scores[index] / areas[index])
+            score = wide * wide * near * contrast * contrast * (ACTIVITY_FLOOR + recent)
             if score > best_score:
                 best, best_score = int(index) + 1, score
         if not best:
@@ -187,17 +197,20 @@ class BackgroundCropper:
         own = (labels[top:bottom, left:right] == label).view(np.uint8)
         grown = cv2.dilate(own, np.ones((3, 3), np.uint8)).view(np.bool_)
         self._frozen[top:bottom, left:right] = grown
-        weights = self._blocks[top:bottom, left:right] * grown
+        counts = self._blocks[top:bottom, left:right] * grown
+        # A thin tail must not pull the centre away from the body: blocks count by how full they and their like are.
+        weights = cv2.blur(counts.astype(np.float32), (3, 3)) ** 2 * grown
         moments = cv2.moments(weights)
         mass = moments["m00"]
         block_px = self._sampler.stride * BLOCK
         x = (left + moments["m10"] / mass + 0.5) * block_px
         y = (top + moments["m01"] / mass + 0.5) * block_px
+        area_px = float(cv2.sumElems(counts)[0]) / 255.0 * block_px * block_px
         spread, skew = (moments["mu20"] + moments["mu02"]) / mass, moments["mu11"] / mass
         apart = float(np.hypot((moments["mu20"] - moments["mu02"]) / mass, 2.0 * skew))
         smallest = 1.0 / 12.0
         long, short = max(spread + apart, smallest), max(spread - apart, smallest)
-        self._animal = (x, y, mass / 255.0 * block_px * block_px, float(np.sqrt(long / short)))
+        self._animal = (x, y, area_px, float(np.sqrt(long / short)))
 
     def _learn_rows(self) -> None:
         rows = slice(self._phase, None, PHASES)

@@ -23,7 +23,7 @@ class BackgroundCrop(StrictModel):
         min_area: smallest animal, as a fraction of the image area.
         max_area: largest animal, as a fraction of the image area; more means that the light changed.
         max_jump: how strongly a far blob is disfavoured: at this distance (fraction of the image width) from the last
-            box a blob counts half.
+            place a blob counts a quarter.
         smooth_s: time constant of the box centre (a causal low-pass; 0 is none).
     """
 
@@ -34,7 +34,7 @@ class BackgroundCrop(StrictModel):
     threshold: float = Field(default=18.0, gt=0.0, le=255.0)
     noise_factor: float = Field(default=3.0, ge=0.0)
     learn_s: float = Field(default=4.0, gt=0.0)
-    stuck_s: float = Field(default=20.0, gt=0.0)
+    stuck_s: float = Field(default=5.0, gt=0.0)
     min_area: Fraction = 0.001
     max_area: Fraction = 0.35
     max_jump: Fraction = 0.15
