@@ -215,6 +215,8 @@ def _recording(report: dict[str, Any], verify_errors: Sequence[str]) -> Finding:
 
 def _replay(report: dict[str, Any]) -> Finding:
     one: dict[str, Any] = report.get("replay", {"exact": None, "why": "not compared"})
+    if one.get("exact") is None and report["inference"]["bundle"] is None:
+        return Finding("replay", "ok", "every recorded set was handed over; there is no model to compare")
     if one.get("exact") is None:
         return Finding("replay", "look", f"not comparable with the live run: {one.get('why', '')}")
     if one["exact"]:

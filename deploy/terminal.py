@@ -53,7 +53,22 @@ def print_summary(result: "RunResult", console: Console | None = None) -> None:
 def print_verified(result: Verified, console: Console | None = None) -> None:
     """What `verify` found."""
     out = console or _console()
-    print_result({key: value for key, value in result.to_json().items() if key not in ("ok", "errors")}, out)
+    found = result.to_json()
+    rows = {
+        name: {
+            "device frames": one["n_device"],
+            "written": one["written"],
+            "declared": sum(one["declared"].values()),
+            "undeclared": one["undeclared"],
+            "duplicates": one["duplicates"],
+            "starts": len(one["epochs"]),
+        }
+        for name, one in found["cameras"].items()
+    }
+    if rows:
+        out.print(_rows(rows))
+    for line in found["warnings"][:SHOWN_ERRORS]:
+        out.print(Text("LOOK   ", style="bold yellow").append(line, style="default"))
     for line in result.errors[:SHOWN_ERRORS]:
         out.print(Text("WRONG  ", style="bold red").append(line, style="default"))
     if len(result.errors) > SHOWN_ERRORS:
