@@ -1,0 +1,55 @@
+"""Bytes that a released version wrote are read for ever: recordings outlive releases.
+
+``wire_<release>.json`` holds one encoded message per topic. Never change a file of a release; add one per release with
+``python tests/streaming/test_wire_compat.py RELEASE``.
+"""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from ethostream.streaming import wire
+from ethostream.streaming.topics import TOPICS
+
+FOLDER = Path(__file__).parent
+RELEASES = sorted(FOLDER.glob("wire_*.json"))
+
+
+@pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)
+def test_bytes_of_a_release_are_read(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    assert stored, "an empty file tests nothing"
+    for key, one in stored.items():
+        received = wire.decode(key.encode(), base64.b64decode(one["body"]))
+        fields = msgspec.to_builtins(received.message)
+        known = one["fields"]
+        # Fields that were added since stand at the end, with their defaults.
+        assert json.loads(msgspec.json.encode(fields))[: len(known)] == known, key
+
+
+def test_the_first_release_covers_every_topic_that_is_logged() -> None:
+    assert RELEASES
+    stored = {key.split("/")[0] for key in json.loads(RELEASES[0].read_text())}
+    assert stored >= {topic.name for topic in TOPICS.values() if topic.logged}
+
+
+def main(release: str) -> None:
+    """Write the bytes of this release."""
+    sys.path.insert(0, str(FOLDER))
+    from test_wire import EXAMPLES
+
+    stored = {}
+    for name, message in EXAMPLES.items():
+        topic = TOPICS[name]
+        stored[topic.key("cam0").decode()] = {
+            "body": base64.b64encode(wire.encode(topic, "node", 9, message)).decode(),
+            "fields": json.loads(msgspec.json.encode(msgspec.to_builtins(message))),
+        }
+    (FOLDER / f"wire_{release}.json").write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
