@@ -129,6 +129,14 @@ class HeadConfig(StrictModel):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
 
 
+class FeatureConfig(StrictModel):
+    """A feature step beside the embedding, by name and version, with its parameters."""
+
+    name: str
+    version: int = Field(default=1, ge=1)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class AugmentConfig(StrictModel):
     """Random changes of a whole training window, the same for all of its frames.
 
@@ -199,7 +207,7 @@ class TrainConfig(StrictModel):
         crop: the rule that the rig will use, too.
         fusion: how the views are combined.
         any_views: the model takes any number of views (not with ``joined``); else exactly those of the data.
-        features: names of feature steps, computed beside the embedding.
+        features: feature steps, computed beside the embedding.
         stabiliser: defaults that the bundle carries.
         gap_repeat_ms: gaps up to this long repeat the last input; longer ones reset the state.
         seed: of everything random.
@@ -213,7 +221,7 @@ class TrainConfig(StrictModel):
     labels: LabelOptions = LabelOptions()
     crop: CropRule = BackgroundCrop()
     embedder: EmbedderConfig = SmallCnnConfig(kind="small_cnn")
-    features: list[str] = Field(default_factory=list)
+    features: list[FeatureConfig] = Field(default_factory=list)
     head: HeadConfig = HeadConfig()
     fusion: Literal["mean", "max", "joined"] = "mean"
     any_views: bool = False

@@ -102,6 +102,32 @@ def split_by_block(
     return parts
 
 
+def parts_of(
+    rule: RecordingSplit | TimeBlockSplit | FrameSplit,
+    part: Part | None,
+    labels: NDArray[np.integer],
+    rate_hz: float,
+    name: str,
+) -> NDArray[np.int8]:
+    """The part of every frame of one recording, int8 [n_frames], whichever way the data are split.
+
+    Args:
+        rule: of the configuration.
+        part: of the recording, with a split by recording.
+        labels: class of every frame, below 0 where there is none.
+        rate_hz: frames per second.
+        name: of the recording, for messages.
+
+    Raises:
+        DataError: the blocks of a time-block split do not fit.
+    """
+    if isinstance(rule, TimeBlockSplit):
+        return split_by_block(rule, labels >= 0, rate_hz, name)
+    if part is None:
+        raise DataError(f"{name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
+    return np.full(len(labels), PARTS.index(part), np.int8)
+
+
 def runs_of(mask: NDArray[np.bool_], min_frames: int = 1) -> list[tuple[int, int]]:
     """Stretches (start, stop exclusive) of True that are at least ``min_frames`` long."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
