@@ -10,8 +10,8 @@ from .crop_rule import BackgroundCrop
 
 SHRINK: Final = 4
 """The search runs on an image four times smaller: it need not be exact."""
-KERNEL: Final = 0.4
-"""Side of the closing kernel as a fraction of the image's shorter side; wider than an animal, narrower than a cage."""
+KERNEL: Final = 0.5
+"""Side of the median's window as a fraction of the image's shorter side; an animal fills less than half of it."""
 PEAK_FRACTION: Final = 0.5
 """Where the animal is: at least this fraction of the strongest contrast of an animal's size."""
 MARGIN: Final = 3
@@ -26,10 +26,10 @@ MIN_COMPACT: Final = 0.15
 def bootstrap_background(sample: NDArray[np.uint8], rule: BackgroundCrop) -> NDArray[np.float32]:
     """The first frame with everything painted over that may be the animal.
 
-    The contrast of what is narrower than a kernel is the top-hat transform (Serra 1982): closing minus image for dark
-    things, image minus opening for light ones; of ``both`` the polarity with the stronger contrast is taken. Blobs of
-    an animal's size and width that reach half of the strongest contrast are filled from around them (Telea 2004);
-    edges of the cage are no bodies. A wrong guess is mended later: what does not move is learnt.
+    What differs from the median around it is a blob. (The classical top-hat transforms also answer beside a strong
+    blob of the other polarity.) Of ``both`` the polarity with the stronger contrast is taken. Blobs of an animal's size
+    and width that reach half of the strongest contrast are filled from around them (Telea 2004); edges of the cage are
+    no bodies. A wrong guess is mended later: what does not move is learnt.
 
     Args:
         sample: (h, w) uint8, the point-sampled first frame.
@@ -41,7 +41,8 @@ def bootstrap_background(sample: NDArray[np.uint8], rule: BackgroundCrop) -> NDA
     rows, columns = sample.shape
     small = cv2.resize(sample, (max(columns // SHRINK, 1), max(rows // SHRINK, 1)), interpolation=cv2.INTER_AREA)
     polarities: list[Literal["dark", "light"]] = ["dark", "light"] if rule.polarity == "both" else [rule.polarity]
-    contrasts = [_contrast(small, polarity) for polarity in polarities]
+    around = cv2.medianBlur(small, max(3, int(KERNEL * min(small.shape)) | 1))
+    contrasts = [cv2.subtract(around, small) if one == "dark" else cv2.subtract(small, around) for one in polarities]
     peaks = [float(np.quantile(contrast, 1.0 - rule.min_area)) for contrast in contrasts]
     best = int(np.argmax(peaks))
     mask = _blobs(contrasts[best], max(rule.threshold, PEAK_FRACTION * peaks[best]), rule)
@@ -49,12 +50,6 @@ def bootstrap_background(sample: NDArray[np.uint8], rule: BackgroundCrop) -> NDA
     changed = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST)
     paint = cv2.resize(filled, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return np.where(changed, paint, sample).astype(np.float32)
-
-
-def _contrast(small: NDArray[Any], polarity: Literal["dark", "light"]) -> NDArray[Any]:
-    side = max(3, int(KERNEL * min(small.shape)) | 1)
-    operation = cv2.MORPH_BLACKHAT if polarity == "dark" else cv2.MORPH_TOPHAT
-    return cv2.morphologyEx(small, operation, np.ones((side, side), np.uint8))
 
 
 def _blobs(contrast: NDArray[Any], threshold: float, rule: BackgroundCrop) -> NDArray[Any]:
