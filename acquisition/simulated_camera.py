@@ -113,18 +113,21 @@ class SimulatedCamera:
         now_ns = self._clock.now_ns()
         deadline_ns = now_ns + round(timeout_s * NS_PER_S)
         delivery = device.next_delivery(now_ns)
-        while True:
+        if delivery.t_ns > now_ns:
             image = self._draw(delivery.instant)
             if delivery.t_ns > deadline_ns:
                 self._clock.sleep_until_ns(deadline_ns)
                 return None
             np.copyto(out, image)
             self._clock.sleep_until_ns(delivery.t_ns)
-            still = device.next_delivery(self._clock.now_ns())
-            if still == delivery:
+            drawn, delivery = delivery, device.next_delivery(self._clock.now_ns())
+            if delivery == drawn:
                 device.take()
                 return self._grab(delivery)
-            delivery = still  # the host slept so long that the device has overwritten the frame that was drawn
+        # The host is late: this frame has waited in the device's buffer, or has overwritten the one that was drawn.
+        device.take()
+        np.copyto(out, self._draw(delivery.instant))
+        return self._grab(delivery)
 
     def close(self) -> None:
         self._device = self._renderer = self._world = self._state = None

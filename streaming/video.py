@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..sync.clock import NS_PER_S
 from ..sync.errors import VideoError
+from .container_end import is_cut
 
 PixelFormat = Literal["mono8", "bgr8"]
 
@@ -33,8 +34,6 @@ LUMA_PLANE_FORMATS = frozenset({"gray", "gray8", "nv12", "nv21", "nv16", "nv24",
     for layout in ("410", "411", "420", "422", "440", "444")
 )  # fmt: skip
 """Formats whose first plane is 8-bit luma: ``mono8`` is that plane as it is stored, with no range expansion."""
-
-MATROSKA_SEGMENT_ID = b"\x18\x53\x80\x67"
 
 COLOR_SCALE = "flags=bilinear+accurate_rnd+bitexact"
 """swscale flags under which its vector code gives the same bytes as its plain C code."""
@@ -113,7 +112,7 @@ class VideoReader:
         self._last_ns = -1
         self._n_packets = 0
         self._torn = False
-        self._ends_early = "matroska" in self._container.format.name and _matroska_is_cut(self.path)
+        self._ends_early = is_cut(self.path, self._container.format.name)
         self._frames = self._decode()
 
     @property
@@ -275,20 +274,3 @@ def _open(path: Path) -> av.container.InputContainer:
             f"{path}: cannot be read as video ({error.strerror or error}); it is truncated or not a video: play it in "
             "a video player, and copy or export it again if that fails too"
         ) from error
-
-
-def _matroska_is_cut(path: Path) -> bool:
-    """True when the file is shorter than its Matroska segment says; FFmpeg reads such a file to its end in silence."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    at = head.find(MATROSKA_SEGMENT_ID)
-    if at < 0 or at + 12 > len(head):
-        return False
-    first = head[at + 4]
-    n_bytes = 9 - first.bit_length()  # the position of the first set bit is the length of the size field
-    if not 1 <= n_bytes <= 8:
-        return False
-    n_value_bits = 7 * n_bytes
-    size = int.from_bytes(head[at + 4 : at + 4 + n_bytes], "big") & ((1 << n_value_bits) - 1)
-    unknown = (1 << n_value_bits) - 1  # all ones: written live and never closed, so it promises nothing
-    return size != unknown and at + 4 + n_bytes + size > path.stat().st_size
