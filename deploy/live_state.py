@@ -38,7 +38,6 @@ class LiveState:
     Args:
         rig: its name.
         cameras: in the order of display.
-        classes: of the model; None: learned from the behaviours, since each one names its most probable class.
         mode: live or replay.
     """
 
@@ -46,13 +45,11 @@ class LiveState:
         self,
         rig: str,
         cameras: tuple[str, ...] = (),
-        classes: tuple[str, ...] | None = None,
         mode: Literal["live", "replay"] = "live",
     ) -> None:
         self._rig = rig
         self._mode: Literal["live", "replay"] = mode
         self._cameras = {name: LiveCamera(name) for name in cameras}
-        self._classes = dict(enumerate(classes or ()))
         self._sets = Counter[str]()
         self._first_ns: int | None = None
         self._t_set_ns: int | None = None
@@ -143,8 +140,6 @@ class LiveState:
         self._n_steps += 1
         self._n_skipped += one.n_skipped
         self._strip.add(one.label, one.t_exposure_ns)
-        if one.p:
-            self._classes.setdefault(one.p.index(max(one.p)), one.raw)
         total_ns = one.t_decided_ns - one.t_exposure_ns
         if self._mode == "live":
             # In a replay these times are those of the live run: to show them as today's would be untrue.
@@ -181,12 +176,11 @@ class LiveState:
         one = self._behavior
         if one is None:
             return None
-        names = [self._classes.get(i, f"class {i}") for i in range(len(one.p))]
         return BehaviorNow(
             label=one.label,
             raw=one.raw,
             for_ms=max(0, one.t_exposure_ns - one.label_since_ns) / NS_PER_MS if one.label else 0.0,
-            classes=tuple(ClassNow(name, round(p, 4)) for name, p in zip(names, one.p, strict=True)),
+            classes=tuple(ClassNow(name, round(p, 4)) for name, p in zip(one.classes, one.p, strict=True)),
             warm=one.warm,
             bundle=one.bundle,
             steps=self._n_steps,

@@ -50,6 +50,7 @@ class BehaviorPipeline:
             ConfigError: views, rate, rules or stabiliser do not suit the model.
         """
         self._bundle = bundle
+        self._classes = tuple(bundle.manifest.classes)
         self._clock = clock
         self._views = set(views)
         self.model = BehaviorModel(
@@ -131,6 +132,7 @@ class BehaviorPipeline:
             t_embedded_ns=step.t_embedded_ns,
             t_head_ns=step.t_head_ns,
             t_decided_ns=t_decided_ns,
+            classes=self._classes,
         )
 
     def snapshot(self) -> bytes:

@@ -12,7 +12,7 @@ from .seq_set import SeqSet
 from .topics import BEHAVIOR, DECISION, GAP
 
 
-def export_csv(path: Path | str, out: Path | str, classes: Sequence[str] | None = None) -> list[Path]:
+def export_csv(path: Path | str, out: Path | str) -> list[Path]:
     """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv`` and ``decisions.csv`` of a recording.
 
     Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start. Frames that are not in the video
@@ -21,8 +21,6 @@ def export_csv(path: Path | str, out: Path | str, classes: Sequence[str] | None 
     Args:
         path: the recording; a torn one is exported up to the tear.
         out: folder, made where it is missing; files in it are replaced.
-        classes: of the model, in its order. None: taken from the messages, where a class that was never the most
-            probable one is called ``class_<place>``.
 
     Returns:
         The files written.
@@ -35,7 +33,7 @@ def export_csv(path: Path | str, out: Path | str, classes: Sequence[str] | None 
     behaviors = [one.message for one in recording.messages([BEHAVIOR]) if isinstance(one.message, Behavior)]
     tables = {
         "frames.csv": _frames(recording),
-        "behavior.csv": _behavior(recording, behaviors, _classes(behaviors) if classes is None else list(classes)),
+        "behavior.csv": _behavior(recording, behaviors),
         "bouts.csv": _bouts(recording, behaviors),
         "decisions.csv": _decisions(recording),
     }
@@ -90,26 +88,19 @@ def _reason(gaps: list[Gap], seq: int) -> str:
     return "undeclared"
 
 
-def _behavior(recording: Recording, behaviors: list[Behavior], classes: list[str]) -> Iterable[Sequence[object]]:
+def _behavior(recording: Recording, behaviors: list[Behavior]) -> Iterable[Sequence[object]]:
+    classes = list(dict.fromkeys(name for one in behaviors for name in one.classes))
     yield (
         "set_id", "t_exposure_ns", "time_s", "animal", "label", "raw", *(f"p_{name}" for name in classes), "status",
         "n_skipped", "gap_frames", "warm",
     )  # fmt: skip
     for one in behaviors:
-        p = [*one.p, *[""] * (len(classes) - len(one.p))]
+        of_class = dict(zip(one.classes, one.p, strict=True))
+        p = [of_class.get(name, "") for name in classes]
         yield (
             one.set_id, one.t_exposure_ns, _seconds(recording, one.t_exposure_ns), one.animal, one.label, one.raw, *p,
             one.status, one.n_skipped, one.gap_frames, int(one.warm),
         )  # fmt: skip
-
-
-def _classes(behaviors: list[Behavior]) -> list[str]:
-    n = max((len(one.p) for one in behaviors), default=0)
-    names = [f"class_{place}" for place in range(n)]
-    for one in behaviors:
-        if one.p and one.raw:
-            names[max(range(len(one.p)), key=one.p.__getitem__)] = one.raw
-    return names
 
 
 def _bouts(recording: Recording, behaviors: list[Behavior]) -> Iterable[Sequence[object]]:

@@ -54,14 +54,12 @@ class MonitorNodeConfig(StrictModel):
         rig: its name.
         cameras: in the order of display.
         rate_hz: of the rig; tiles come no faster.
-        classes: of the model; None: learned from what it says.
     """
 
     monitor: MonitorConfig = MonitorConfig()
     rig: str
     cameras: list[str]
     rate_hz: float = Field(default=60.0, gt=0)
-    classes: list[str] | None = None
 
 
 class PageStatus(msgspec.Struct, frozen=True):
@@ -88,11 +86,10 @@ def main(context: NodeContext) -> None:
 class _MonitorLoop:
     def __init__(self, context: NodeContext, config: MonitorNodeConfig, hub: Hub, server: MonitorServer) -> None:
         mode: Literal["live", "replay"] = "replay" if REPLAY_NODE in context.spec.endpoints else "live"
-        classes = None if config.classes is None else tuple(config.classes)
         self._context = context
         self._hub = hub
         self._server = server
-        self._state = LiveState(config.rig, tuple(config.cameras), classes, mode)
+        self._state = LiveState(config.rig, tuple(config.cameras), mode)
         self._cameras = list(config.cameras)
         self._receiver = FrameReceiver()
         self._encoder = TileEncoder(config.monitor.tile_width, config.monitor.jpeg_quality)

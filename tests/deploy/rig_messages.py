@@ -42,6 +42,7 @@ def behavior(
         n_skipped=n_skipped,
         gap_frames=n_skipped,
         warm=warm,
+        classes=tuple(CLASSES),
         boxes=tuple(m.Box(camera, 100 + i % 200, 120, 160, 120, True) for camera in cameras),
         t_exposure_ns=t,
         t_received_ns=t + 5 * NS_PER_MS,

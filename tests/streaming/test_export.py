@@ -23,7 +23,8 @@ def behavior(set_id: int, p: tuple[float, ...], label: str) -> Behavior:
     t = START_NS + set_id * PERIOD_NS
     source = SourceFrame("cam0", 0, set_id, t, 5000, t)
     return Behavior(
-        set_id, "complete", (source,), (), "demo", p, raw, label, t, 0, 0, True, (), t, t, t, t, t, t, t
+        set_id, "complete", (source,), (), "demo", p, raw, label, t, 0, 0, True, (), t, t, t, t, t, t, t,
+        classes=("still", "groom", "rear"),
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_tables(recorded: Any, tmp_path: Path) -> None:
     behaviors = rows(written[1])
     assert len(behaviors) == 7
     assert behaviors[3]["label"] == behaviors[3]["raw"] == "groom"
-    assert (behaviors[3]["p_still"], behaviors[3]["p_groom"], behaviors[3]["p_class_2"]) == ("0.25", "0.5", "0.25")
+    assert (behaviors[3]["p_still"], behaviors[3]["p_groom"], behaviors[3]["p_rear"]) == ("0.25", "0.5", "0.25")
     bouts = rows(written[2])
     assert [(row["behavior"], row["n_sets"]) for row in bouts] == [("still", "2"), ("groom", "3"), ("still", "1")]
     assert bouts[1]["start_ns"] == str(START_NS + 3 * PERIOD_NS)
@@ -71,11 +72,6 @@ def test_tables(recorded: Any, tmp_path: Path) -> None:
     decisions = rows(written[3])
     assert len(decisions) == 1
     assert (decisions[0]["rule"], decisions[0]["frames"]) == ("reward, once", "cam0/0/3")
-
-
-def test_classes_name_the_columns(recorded: Any, tmp_path: Path) -> None:
-    written = export_csv(recorded.folder, tmp_path, classes=["still", "groom", "rear"])
-    assert rows(written[1])[0]["p_rear"] == "0.25"
 
 
 def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:

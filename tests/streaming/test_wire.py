@@ -21,7 +21,8 @@ EXAMPLES: dict[str, m.Message] = {
     "frame_set": m.FrameSet(4, "partial", (SOURCE,), ("cam1",), 10**18, 10**18 + 7),
     "behavior": m.Behavior(
         4, "complete", (SOURCE,), (), "demo@0123", (0.1, 0.9), "rear", "rear", 10**18, 1, 0, True,
-        (m.Box("cam0", 1, 2, 3, 4, True),), 10**18, 10**18 + 1, 2, 3, 4, 5, 6,
+        (m.Box("cam0", 1, 2, 3, 4, True),), 10**18, 10**18 + 1, 2, 3, 4, 5, 6, 0,
+        ("still", "rear"),
     ),
     "decision": m.Decision(
         "reward", 4, "withheld", "refractory", "rear", 0.9, "log", (SOURCE,), 10**18, 10**18 + 1, 10**18 + 2, 0
