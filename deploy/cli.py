@@ -211,9 +211,9 @@ def train(
     json_path: JsonOption = None,
 ) -> None:
     """Train a causal model on labelled video or simulated sessions, score it and export it as a bundle."""
-    from ..training import entry
+    from ..training.train import train as train_bundle
 
-    _show(entry.train(config, out, data, quiet=str(json_path) == "-"), json_path)
+    _show(train_bundle(config, out, data, quiet=str(json_path) == "-"), json_path)
 
 
 @app.command()
@@ -224,9 +224,9 @@ def evaluate(
     json_path: JsonOption = None,
 ) -> None:
     """Score a bundle on the held-out part of a data set, through the very pipeline that runs live."""
-    from ..training import entry
+    from ..training.evaluate import evaluate as evaluate_bundle
 
-    _show(entry.evaluate(bundle, config, data), json_path)
+    _show(evaluate_bundle(bundle, config, data), json_path)
 
 
 @app.command()
@@ -237,9 +237,9 @@ def predict(
     json_path: JsonOption = None,
 ) -> None:
     """Name the behaviour in every frame of a video file."""
-    from ..training import entry
+    from ..training.predict import predict as predict_csv
 
-    _show(entry.predict(bundle, video, out), json_path)
+    _show(predict_csv(bundle, video, out), json_path)
 
 
 @bundle_app.command("info")
