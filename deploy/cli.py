@@ -6,6 +6,8 @@ Exit status: 0 all well; 1 something unforeseen; 2 a wrong file or option; 3 to 
 
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -211,7 +213,8 @@ def train(
     json_path: JsonOption = None,
 ) -> None:
     """Train a causal model on labelled video or simulated sessions, score it and export it as a bundle."""
-    from ..training.train import train as train_bundle
+    with _extra("train"):
+        from ..training.train import train as train_bundle
 
     _show(train_bundle(config, out, data, quiet=str(json_path) == "-"), json_path)
 
@@ -224,7 +227,8 @@ def evaluate(
     json_path: JsonOption = None,
 ) -> None:
     """Score a bundle on the held-out part of a data set, through the very pipeline that runs live."""
-    from ..training.evaluate import evaluate as evaluate_bundle
+    with _extra("train"):
+        from ..training.evaluate import evaluate as evaluate_bundle
 
     _show(evaluate_bundle(bundle, config, data), json_path)
 
@@ -280,6 +284,15 @@ def version(json_path: JsonOption = None) -> None:
         _write_json(json_path, facts)
     else:
         typer.echo(f"ethostream {__version__}, Python {facts['python']}")
+
+
+@contextmanager
+def _extra(name: str) -> Generator[None]:
+    """Say which extra brings what is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is not installed; pip install 'ethostream[{name}]' brings it") from error
 
 
 def _show(result: dict[str, Any], json_path: Path | None) -> None:
