@@ -1,0 +1,176 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ethostream.inference.actuators import (
+    Actuator,
+    LogActuator,
+    LogActuatorConfig,
+    NullActuator,
+    NullActuatorConfig,
+    make_actuator,
+)
+from ethostream.inference.config import TaskConfig
+from ethostream.inference.rules import RuleConfig, Rules
+from ethostream.streaming.messages import Behavior, Decision, SourceFrame
+from ethostream.sync.clock import FakeClock
+from ethostream.sync.errors import ConfigError
+from ethostream.sync.strict import validate
+
+CLASSES = ["still", "groom", "rear"]
+MS = 1_000_000
+RULE = RuleConfig(name="puff", on_enter="groom", actuator="valve", refractory_ms=500.0, max_age_ms=50.0)
+
+
+def behavior(label: str, t_ms: int = 0, **changes: Any) -> Behavior:
+    fields: dict[str, Any] = {
+        "set_id": t_ms,
+        "status": "complete",
+        "sources": (SourceFrame("cam0", 0, 1, t_ms * MS, 1000, t_ms * MS),),
+        "missing": (),
+        "bundle": "tiny@0",
+        "p": (0.1, 0.8, 0.1),
+        "raw": "groom",
+        "label": label,
+        "label_since_ns": 0,
+        "n_skipped": 0,
+        "gap_frames": 0,
+        "warm": True,
+        "boxes": (),
+        "t_exposure_ns": t_ms * MS,
+        "t_received_ns": (t_ms + 5) * MS,
+        "t_taken_ns": (t_ms + 5) * MS,
+        "t_cropped_ns": (t_ms + 6) * MS,
+        "t_embedded_ns": (t_ms + 7) * MS,
+        "t_head_ns": (t_ms + 8) * MS,
+        "t_decided_ns": (t_ms + 9) * MS,
+    }
+    return Behavior(**(fields | changes))
+
+
+def test_an_onset_fires_once_with_its_chain() -> None:
+    rules = Rules([RULE], CLASSES, armed=True)
+    assert rules.step(behavior("still"), False) == []
+    (decision,) = rules.step(behavior("groom", 33), False)
+    assert (decision.action, decision.reason, decision.rule, decision.actuator) == ("fired", "onset", "puff", "valve")
+    assert (decision.set_id, decision.p, decision.t_decided_ns) == (33, 0.8, 42 * MS)
+    assert decision.sources[0].camera == "cam0"
+    assert rules.step(behavior("groom", 66), False) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "armed", "changes"),
+    [
+        ("disarmed", False, {}),
+        ("warm-up", True, {"warm": False}),
+        ("partial", True, {"status": "partial", "missing": ("cam1",)}),
+        ("stale", True, {"t_decided_ns": 1051 * MS}),
+    ],
+)
+def test_what_must_not_fire_is_withheld_with_its_reason(reason: str, armed: bool, changes: dict[str, Any]) -> None:
+    rules = Rules([RULE], CLASSES, armed)
+    (decision,) = rules.step(behavior("groom", 1000, **changes), False)
+    assert (decision.action, decision.reason) == ("withheld", reason)
+    assert rules.step(behavior("groom", 1033), False) == []  # and it is not made up for
+
+
+def test_a_partial_set_may_be_allowed() -> None:
+    rules = Rules([RULE.model_copy(update={"require_complete": False})], CLASSES, armed=True)
+    assert rules.step(behavior("groom", status="partial"), False)[0].action == "fired"
+
+
+def test_after_a_gap_it_waits_until_the_model_is_warm() -> None:
+    rules = Rules([RULE], CLASSES, armed=True)
+    rules.step(behavior("groom"), False)
+    (decision,) = rules.step(behavior("groom", 5000, warm=False), True)
+    assert (decision.action, decision.reason) == ("withheld", "gap")
+    rules.step(behavior("still", 5033, warm=True), False)
+    assert rules.step(behavior("groom", 5066), False)[0].action == "fired"
+
+
+labels = st.lists(st.tuples(st.sampled_from(["", *CLASSES]), st.integers(1, 400), st.booleans()), max_size=80)
+
+
+@given(labels)
+def test_every_onset_has_exactly_one_decision_and_firings_keep_their_distance(
+    sequence: list[tuple[str, int, bool]],
+) -> None:
+    rules = Rules([RULE, RULE.model_copy(update={"name": "other", "refractory_ms": 0.0})], CLASSES, armed=True)
+    t_ms, before = 0, ""
+    decisions: list[Decision] = []
+    for label, dt_ms, complete in sequence:
+        t_ms += dt_ms
+        made = rules.step(behavior(label, t_ms, status="complete" if complete else "partial"), False)
+        onset = label == "groom" and before != "groom"
+        assert [one.rule for one in made] == (["puff", "other"] if onset else [])
+        decisions += made
+        before = label
+    fired = [one.t_exposure_ns for one in decisions if one.rule == "puff" and one.action == "fired"]
+    assert all(later - earlier >= 500 * MS for earlier, later in zip(fired, fired[1:], strict=False))
+    for one in decisions:
+        if one.rule == "puff" and one.reason == "refractory":
+            assert any(0 <= one.t_exposure_ns - t < 500 * MS for t in fired)
+
+
+@given(labels, st.integers(0, 80))
+def test_restored_rules_decide_the_same(sequence: list[tuple[str, int, bool]], cut: int) -> None:
+    whole, first, second = (Rules([RULE], CLASSES, armed=True) for _ in range(3))
+    t_ms = 0
+    for place, (label, dt_ms, complete) in enumerate(sequence):
+        t_ms += dt_ms
+        if place == cut:
+            second.restore(first.snapshot())
+        message = behavior(label, t_ms, status="complete" if complete else "partial")
+        expected = whole.step(message, False)
+        assert (first if place < cut else second).step(message, False) == expected
+
+
+def test_rules_that_do_not_suit_the_model_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'dance' is not among the model's classes"):
+        Rules([RULE.model_copy(update={"on_enter": "dance"})], CLASSES, armed=True)
+    with pytest.raises(ConfigError, match="stands twice"):
+        Rules([RULE, RULE], CLASSES, armed=True)
+
+
+def test_a_task_names_its_faults() -> None:
+    rule = {"name": "puff", "on_enter": "groom", "actuator": "valve"}
+    good = {"bundle": "demo", "rules": [rule], "actuators": {"valve": {"kind": "log"}}}
+    assert validate(TaskConfig, good, "task").actuators["valve"] == LogActuatorConfig()
+    with pytest.raises(ConfigError, match="actuator 'valve' is not defined"):
+        validate(TaskConfig, good | {"actuators": {}}, "task")
+    with pytest.raises(ConfigError, match="refractory_s: unknown key"):
+        validate(TaskConfig, good | {"rules": [rule | {"refractory_s": 1}]}, "task")
+    with pytest.raises(ConfigError, match="kind"):
+        validate(TaskConfig, good | {"actuators": {"valve": {"kind": "laser"}}}, "task")
+    with pytest.raises(ConfigError, match="set bundle"):
+        validate(TaskConfig, good | {"bundle": None}, "task")
+
+
+@pytest.mark.parametrize("actuator", [LogActuatorConfig(), NullActuatorConfig()], ids=lambda config: config.kind)
+def test_actuator_contract(actuator: LogActuatorConfig | NullActuatorConfig) -> None:
+    made: Actuator = make_actuator("valve", actuator, FakeClock(20 * MS))
+    assert isinstance(made, LogActuator | NullActuator)
+    (decision,) = Rules([RULE], CLASSES, armed=True).step(behavior("groom"), False)
+    assert not made.fire(decision)
+    made.arm()
+    assert made.fire(decision)
+    assert made.n_fired == 1
+    made.release()
+    made.release()
+    assert not made.fire(decision)
+    made.arm()
+    made.close()
+    made.close()
+    assert not made.fire(decision)
+    assert made.n_fired == 1
+
+
+def test_the_log_actuator_writes_what_it_did(caplog: pytest.LogCaptureFixture) -> None:
+    made = LogActuator("valve", LogActuatorConfig(level="warning"), FakeClock(20 * MS))
+    made.arm()
+    made.fire(Rules([RULE], CLASSES, armed=True).step(behavior("groom"), False)[0])
+    (record,) = caplog.records
+    assert "actuator valve fired: rule puff, behavior groom" in record.getMessage()
+    assert record.__dict__["after_ms"] == 20.0
