@@ -176,11 +176,13 @@ class LiveState:
         one = self._behavior
         if one is None:
             return None
+        # A message of an older recording names no classes.
+        names = one.classes if len(one.classes) == len(one.p) else [f"class {i}" for i in range(len(one.p))]
         return BehaviorNow(
             label=one.label,
             raw=one.raw,
             for_ms=max(0, one.t_exposure_ns - one.label_since_ns) / NS_PER_MS if one.label else 0.0,
-            classes=tuple(ClassNow(name, round(p, 4)) for name, p in zip(one.classes, one.p, strict=True)),
+            classes=tuple(ClassNow(name, round(p, 4)) for name, p in zip(names, one.p, strict=True)),
             warm=one.warm,
             bundle=one.bundle,
             steps=self._n_steps,

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 
 class Hub:
@@ -17,13 +17,19 @@ class Hub:
         self._slots: dict[str, tuple[int, bytes]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[HubClient] = set()
-        self.n_skipped = 0
-        """Payloads that some client never got because it was still busy with older ones."""
+        self._n_skipped = 0
 
     @property
     def n_clients(self) -> int:
         """Browsers that look on now; any thread."""
         return len(self._clients)
+
+    @property
+    def n_skipped(self) -> int:
+        """Payloads that some client never got because it was still busy with older ones; any thread."""
+        with self._lock:
+            waiting = sum(client.skipped(self._slots) for client in self._clients)
+            return self._n_skipped + waiting
 
     def put(self, slot: str, payload: bytes) -> None:
         """Replace what is in a slot."""
@@ -50,17 +56,31 @@ class Hub:
     def join(self) -> "HubClient":
         """A new client; its slots are all unsent."""
         client = HubClient(self)
-        self._clients.add(client)
+        with self._lock:
+            self._clients.add(client)
         return client
 
     def leave(self, client: "HubClient") -> None:
         """Forget a client."""
-        self._clients.discard(client)
+        with self._lock:
+            self._clients.discard(client)
+            self._n_skipped += client.skipped(self._slots)
 
     def newest(self, slot: str) -> tuple[int, bytes]:
         """Version and payload of a slot; (0, b"") where nothing was ever put."""
         with self._lock:
             return self._slots.get(slot, (0, b""))
+
+    def take(self, slot: str, client: "HubClient") -> bytes | None:
+        """The payload of a slot where this client does not have it yet, from now on counted as sent."""
+        with self._lock:
+            version, payload = self._slots[slot]
+            last = client.sent.get(slot)
+            if version == last:
+                return None
+            client.n_skipped += 0 if last is None else version - last - 1
+            client.sent[slot] = version
+            return payload
 
     def slots(self) -> list[str]:
         """Names, in the order in which they were first filled."""
@@ -69,27 +89,24 @@ class Hub:
 
 
 class HubClient:
-    """What one browser has been sent."""
+    """What one browser has been sent: the version of each slot. The hub guards it."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._sent: dict[str, int] = {}
+        self.sent: dict[str, int] = {}
+        self.n_skipped = 0
         self.changed = asyncio.Event()
         self.changed.set()
-        self.n_sent = 0
-        self.n_skipped = 0
 
     def take(self) -> Iterator[tuple[str, bytes]]:
         """Each slot that changed, newest payload at the moment it is asked for. Send one before asking for the next."""
         self.changed.clear()
         for slot in self._hub.slots():
-            version, payload = self._hub.newest(slot)
-            last = self._sent.get(slot)
-            if version == last:
-                continue
-            skipped = 0 if last is None else version - last - 1
-            self.n_skipped += skipped
-            self._hub.n_skipped += skipped
-            self._sent[slot] = version
-            self.n_sent += 1
-            yield slot, payload
+            payload = self._hub.take(slot, self)
+            if payload is not None:
+                yield slot, payload
+
+    def skipped(self, slots: Mapping[str, tuple[int, bytes]]) -> int:
+        """What it has skipped, with what has already been replaced while it is still busy. The hub holds its lock."""
+        replaced = sum(max(0, slots[slot][0] - version - 1) for slot, version in self.sent.items())
+        return self.n_skipped + replaced

@@ -125,7 +125,7 @@ class FakeRig:
         done = self.clock.now_ns() + (4 + i % 7) * NS_PER_MS
         behavior = m.Behavior(
             i, "complete", tuple(sources), (), "fake", probabilities, label, label, since, 0, 0, True, boxes,
-            due, now, now, now, now, now, done,
+            due, now, now, now, now, now, done, classes=CLASSES,
         )  # fmt: skip
         bus.publish(t.BEHAVIOR, behavior)
         if label != self.label(i - 1) and label in ("rear", "groom"):

@@ -1,0 +1,194 @@
+import importlib.util
+import io
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ethostream.deploy.live_state import LiveState
+from ethostream.deploy.live_table import LINE_NS, REFRESH_NS, LiveTable, plain_line, table
+from ethostream.deploy.report import RunReport
+from ethostream.deploy.summary import findings, summary, verdict
+from ethostream.deploy.terminal import print_result
+from ethostream.streaming import messages as m
+from ethostream.streaming import topics as t
+from ethostream.streaming.wire import Received
+from ethostream.sync.clock import FakeClock
+from rich.console import Console
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rig_messages", Path(__file__).with_name("rig_messages.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+rig = _load()
+CAMERAS = ("north", "south")
+
+
+def console(*, terminal: bool, width: int = 120) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
+
+
+def text_of(out: Console) -> str:
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def messages() -> list[tuple[t.Topic, m.Message]]:
+    found: list[tuple[t.Topic, m.Message]] = []
+    for i in range(180):
+        for camera in CAMERAS:
+            at = rig.T0 + i * rig.PERIOD_NS
+            header = m.FrameHeader(camera, 0, i, at, 10, at, "simulated", 4, 4, "mono8", "", 0, 0)
+            found += [(t.FRAME, header), (t.TRUTH, rig.truth(camera, i, "rear"))]
+        found += [(t.FRAME_SET, rig.frame_set(CAMERAS, i)), (t.BEHAVIOR, rig.behavior(CAMERAS, i, "rear"))]
+    found += [(t.CAMERA_STATUS, rig.camera_status(camera, 180)) for camera in CAMERAS]
+    found.append((t.DECISION, rig.decision(100, "fired")))
+    status = m.RecordingStatus("r", "/data/r", "running", {}, {"north/0": 180, "south/0": 180}, {}, 2**38, rig.T0)
+    found.append((t.RECORDING, status))
+    found.append((t.HEARTBEAT, m.Heartbeat("monitor", 0, 1, "ready", rig.T0 + 3 * 10**9, {"port": 8765})))
+    return found
+
+
+def filled_report(**changes: Any) -> dict[str, Any]:
+    report = RunReport("live", CAMERAS)
+    for topic, message in messages():
+        report.add(topic, message)
+    report.set_inference("CPUExecutionProvider", "demo_mouse")
+    report.set_verified(True)
+    result = report.to_dict()
+    for path, value in changes.items():
+        group, _, key = path.partition("__")
+        result[group][key] = value
+    return result
+
+
+def fill(shown: LiveTable, clock: FakeClock) -> None:
+    clock.set_ns(rig.T0 + 3 * 10**9)
+    for topic, message in messages():
+        shown.on_message(Received(topic, "", "test", 0, message, b""))
+
+
+def test_the_table_shows_what_matters():
+    clock, out = FakeClock(), console(terminal=True)
+    with LiveTable(LiveState("cage", CAMERAS), clock, console=out) as shown:
+        fill(shown, clock)
+        shown.on_tick("running", RunReport())
+    text = text_of(out)
+    for word in ("cage", "north", "60.00", "rear", "0.91", "rear_light", "fired 1", "p50 14.0", "256.0 GiB", ":8765"):
+        assert word in text, word
+
+
+def test_it_draws_four_times_a_second_and_at_each_new_phase():
+    clock, out = FakeClock(rig.T0), console(terminal=True)
+    with LiveTable(LiveState("cage", CAMERAS), clock, console=out) as shown:
+
+        def drawn(phase: str) -> bool:
+            before = len(text_of(out))
+            shown.on_tick(phase)
+            return len(text_of(out)) > before
+
+        assert drawn("starting")
+        assert not drawn("starting")
+        assert drawn("running")
+        clock.advance_ns(REFRESH_NS - 1)
+        assert not drawn("running")
+        clock.advance_ns(1)
+        assert drawn("running")
+
+
+@pytest.mark.parametrize(("headless", "terminal"), [(True, True), (False, False)])
+def test_headless_is_one_plain_line_now_and_then(headless: bool, terminal: bool):
+    clock, out = FakeClock(rig.T0), console(terminal=terminal, width=40)
+    with LiveTable(LiveState("cage", CAMERAS), clock, headless=headless, console=out) as shown:
+        fill(shown, clock)
+        for _ in range(10):
+            shown.on_tick("running")
+        clock.advance_ns(LINE_NS)
+        shown.on_tick("running")
+    lines = text_of(out).splitlines()
+    assert lines[0] == "monitor: http://127.0.0.1:8765"
+    assert len(lines) == 3
+    assert "2 cameras 60.0-60.0 Hz" in lines[1]
+    assert "rear p 0.91" in lines[1]
+    assert "\x1b" not in text_of(out)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_it_fits_any_terminal(width: int):
+    state = LiveState("cage", CAMERAS)
+    for _, message in messages():
+        state.add(message, rig.T0 + 3 * 10**9)
+    out = console(terminal=True, width=width)
+    snapshot = state.snapshot(rig.T0 + 3 * 10**9)
+    out.print(table(snapshot, "running", width))
+    assert max(len(line) for line in text_of(out).splitlines()) <= width
+    assert plain_line(LiveState("empty").snapshot(rig.T0), "starting").startswith("[0:00:00] starting")
+
+
+def test_a_good_run_is_all_green():
+    rows = findings(filled_report())
+    assert verdict(rows) == "ok"
+    out = console(terminal=False)
+    out.print(summary(rows))
+    assert "All well." in text_of(out)
+    assert "against truth 100.0%" in text_of(out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "level", "words"),
+    [
+        ({"recording__verified": False}, "recording", "wrong", "ethostream verify /data/r"),
+        ({"recording__verified": None}, "recording", "look", "not verified"),
+        ({"recording__path": None}, "recording", "look", "nothing was recorded"),
+        ({"recording__declared_drops": 7}, "recording", "look", "faster disk"),
+        ({"sets__mispaired": 2}, "pairing", "wrong", "different instants"),
+        ({"sets__complete": 0}, "frame sets", "wrong", "trigger wiring"),
+        ({"sets__partial": 50, "sets__missing": {"south": 50}}, "frame sets", "look", "camera south"),
+        ({"inference__steps": 0}, "model", "wrong", "no behaviour came"),
+        ({"inference__skipped": 60}, "model", "look", "slower than the cameras"),
+        ({"alarms__errors": 1, "alarms__last": [{"node": "n", "text": "hot"}]}, "alarms", "look", "hot"),
+    ],
+)
+def test_each_fault_is_named_with_its_cure(changes: dict[str, Any], what: str, level: str, words: str):
+    row = next(row for row in findings(filled_report(**changes)) if row.what == what)
+    assert row.level == level
+    assert words in row.found + row.cure
+
+
+def test_cameras_that_fail_are_named():
+    report = filled_report()
+    report["cameras"]["south"]["captured"] = 0
+    assert findings(report)[0].level == "wrong"
+    assert "south" in findings(report)[0].found
+    report = filled_report()
+    report["cameras"]["south"]["dropped_device"] = 3
+    assert (findings(report)[0].level, "south" in findings(report)[0].found) == ("look", True)
+
+
+def test_failures_and_verify_errors_come_through():
+    rows = findings(filled_report(recording__verified=False), ("camera.north: gone",), ("north/0: 3 frames missing",))
+    assert rows[0].found == "camera.north: gone"
+    assert verdict(rows) == "wrong"
+    assert any("3 frames missing" in row.found for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("replay", "level"), [({"exact": True}, "ok"), ({"exact": False}, "wrong"), ({"exact": None, "why": "x"}, "look")]
+)
+def test_a_replay_is_judged_by_equality(replay: dict[str, Any], level: str):
+    report = filled_report() | {"mode": "replay", "replay": replay}
+    assert next(row for row in findings(report) if row.what == "replay").level == level
+
+
+def test_results_print_as_names_and_values():
+    out = console(terminal=False)
+    classes = {"rear": {"precision": 0.5, "recall": None}, "groom": {"precision": 1.0, "recall": 0.25}}
+    print_result({"ok": True, "n": 12345, "classes": classes, "split": {"kind": "block"}, "none": []}, out)
+    text = text_of(out)
+    for word in ("yes", "12,345", "precision", "0.25", "block", "-"):
+        assert word in text
