@@ -5,7 +5,6 @@ the network is given beforehand is its own resize alone, rounded to whole grey l
 memory; scores are always taken from the whole pipeline on raw frames.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +15,11 @@ from numpy.typing import NDArray
 from ..inference.cropper import Crop, State, make_cropper
 from ..inference.features import FeatureStep, make_feature_step
 from ..inference.grey import grey_view
-from ..inference.manifest import DataFingerprint
 from ..sync.errors import DataError
 from .config import TrainConfig
 from .networks import Embedder
-from .sources import Source, fingerprint
-from .splits import PARTS, UNUSED, Part, parts_of, refuse_shared
+from .sources import Source
+from .splits import PARTS, Part, parts_of, refuse_shared, runs_of
 
 _RESIZE_BATCH = 64
 PARITY_FRAMES = 24
@@ -34,25 +32,19 @@ class Recording:
 
     Attributes:
         name: of the source.
-        rate_hz: frames per second.
         views: camera names.
         crops: uint8 [v, t, side, side], resized as the embedder does.
         features: float32 [v, t, f] of the feature steps; f may be 0.
         labels: int16 [t], below 0 where there is none.
         parts: int8 [t], index into ``PARTS`` or ``UNUSED``.
-        data: fingerprint for the manifest.
-        content: hash of its crops, which finds a copy under another name.
     """
 
     name: str
-    rate_hz: float
     views: tuple[str, ...]
     crops: NDArray[np.uint8]
     features: NDArray[np.float32]
     labels: NDArray[np.int16]
     parts: NDArray[np.int8]
-    data: DataFingerprint
-    content: str
 
     def mask(self, part: Part) -> NDArray[np.bool_]:
         """Frames of a part that have a label, bool [t]."""
@@ -81,16 +73,13 @@ def read_recording(
     pending: list[list[NDArray[np.uint8]]] = [[] for _ in views]
     crops: list[list[NDArray[np.uint8]]] = [[] for _ in views]
     features: list[list[NDArray[np.float32]]] = [[] for _ in views]
-    content = hashlib.sha256()
     n_frames = 0
 
     def flush() -> None:
         for place, batch in enumerate(pending):
             if batch:
                 stack = np.stack(batch)
-                small = resized(embedder, stack)
-                content.update(small.tobytes())
-                crops[place].append(small)
+                crops[place].append(resized(embedder, stack))
                 batch.clear()
 
     for images in source.open_frames():
@@ -106,19 +95,18 @@ def read_recording(
     flush()
     if progress is not None:
         progress(n_frames % _RESIZE_BATCH)
-    if not n_frames:
-        raise DataError(f"{source.name}: holds no frame")
-    labels = source.read_labels(n_frames)
+    if n_frames != source.n_frames:
+        raise DataError(
+            f"{source.name}: announces {source.n_frames} frames and holds {n_frames}; copy or remux the video, so that "
+            "labels and frames fit"
+        )
     return Recording(
         name=source.name,
-        rate_hz=source.rate_hz,
         views=tuple(views),
         crops=np.stack([np.concatenate(view) for view in crops]),
         features=np.stack([np.stack(view) for view in features]),
-        labels=labels,
-        parts=parts_of(config.split, source.part, labels, source.rate_hz, source.name),
-        data=fingerprint(source, labels, content.hexdigest()),
-        content=content.hexdigest(),
+        labels=source.labels,
+        parts=parts_of_source(source, config),
     )
 
 
@@ -129,21 +117,31 @@ def resized(embedder: Embedder, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return grey.round_().clamp_(0, 255).to(torch.uint8).numpy()
 
 
-def check_split(recordings: Sequence[Recording], classes: Sequence[str]) -> None:
+def parts_of_source(source: Source, config: TrainConfig) -> NDArray[np.int8]:
+    """The part of every frame, int8 [t]; see `parts_of`."""
+    return parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
+
+
+def check_split(sources: Sequence[Source], config: TrainConfig) -> None:
     """Refuse a recording in two parts, and a training part without one of the classes.
 
     Raises:
         DataError: see above.
     """
     members: list[tuple[str, Part, str]] = [
-        (one.name, part, one.content)
-        for one in recordings
-        for part in PARTS
-        if bool((one.parts == PARTS.index(part)).all())
+        (one.name, one.part, one.content) for one in sources if one.part is not None
     ]
     refuse_shared(members)
-    counts = class_counts(recordings, "train", len(classes))
-    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if config.split.by != "recording":
+        contents = [one.content for one in sources]
+        copies = [one.name for one in sources if contents.count(one.content) > 1]
+        if copies:
+            raise DataError(f"{' and '.join(copies)} are the same recording, whose blocks would stand in several parts")
+    counts = np.zeros(len(config.classes), np.int64)
+    for source in sources:
+        labels = source.labels[(parts_of_source(source, config) == PARTS.index("train")) & (source.labels >= 0)]
+        counts += np.bincount(labels, minlength=len(counts))
+    absent = [name for name, count in zip(config.classes, counts, strict=True) if not count]
     if absent:
         raise DataError(
             f"the training part has no frame of {', '.join(absent)}; label some, choose other blocks, or leave the "
@@ -159,16 +157,15 @@ def class_counts(recordings: Sequence[Recording], part: Part, n_classes: int) ->
     return total
 
 
-def members_of(recordings: Sequence[Recording], part: Part) -> list[str]:
+def members_of(sources: Sequence[Source], config: TrainConfig, part: Part) -> list[str]:
     """Names of what a part holds, for the manifest: whole recordings, or ``name[first:stop]`` for blocks of time."""
     names: list[str] = []
-    for recording in recordings:
-        mask = recording.parts == PARTS.index(part)
+    for source in sources:
+        mask = parts_of_source(source, config) == PARTS.index(part)
         if mask.all():
-            names.append(recording.name)
-            continue
-        edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-        names += [f"{recording.name}[{start}:{stop}]" for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+            names.append(source.name)
+        else:
+            names += [f"{source.name}[{start}:{stop}]" for start, stop in runs_of(mask)]
     return names
 
 
@@ -191,13 +188,6 @@ def parity_frames(source: Source, moving_from: int) -> tuple[NDArray[np.uint8], 
             break
     times_ns = np.rint(np.arange(len(kept)) * 1e9 / source.rate_hz).astype(np.int64)
     return np.stack([np.stack(view) for view in zip(*kept, strict=True)]), times_ns
-
-
-def unused_share(recordings: Sequence[Recording]) -> float:
-    """Share of labelled frames that no part uses: the guards."""
-    labelled = sum(int((one.labels >= 0).sum()) for one in recordings)
-    unused = sum(int(((one.parts == UNUSED) & (one.labels >= 0)).sum()) for one in recordings)
-    return unused / labelled if labelled else 0.0
 
 
 def _measure(steps: Sequence[FeatureStep], states: list[State], crop: Crop, dt_s: float) -> NDArray[np.float32]:

@@ -115,10 +115,7 @@ def evaluate_bundle(
 
 def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) -> Answers | None:
     """Run the pipeline over one recording, from its first frame to the last one of ``part``; None: it has none."""
-    expected = source.n_frames
-    if expected is None:
-        expected = sum(1 for _ in source.open_frames())
-    labels = source.read_labels(expected)
+    labels = source.labels
     parts = parts_of(config.split, source.part, labels, source.rate_hz, source.name)
     wanted = (parts == PARTS.index(part)) & (labels >= 0)
     if not wanted.any():
@@ -163,7 +160,7 @@ def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) 
     return Answers(
         name=source.name,
         truth=labels[:n_run][chosen],
-        compare={name: read(expected)[:n_run][chosen] for name, read in source.compare.items()},
+        compare={name: other[:n_run][chosen] for name, other in source.compare.items()},
         raw=raw[chosen],
         label=label[chosen],
         p=p[chosen],

@@ -15,7 +15,7 @@ from .heads import CausalHead, Core, GruCore, LstmCore, State
 
 
 def exportable(head: CausalHead) -> CausalHead:
-    """The same head with a core that exports for any number of steps; weights are shared, not copied."""
+    """The same head with a core that exports for any number of steps; its recurrent weights are a copy."""
     core = head.core
     if not isinstance(core, LstmCore | GruCore):
         return head
@@ -27,9 +27,14 @@ def exportable(head: CausalHead) -> CausalHead:
 class _OnnxRnn(Core):
     def __init__(self, core: LstmCore | GruCore) -> None:
         super().__init__()
-        self.rnn: nn.LSTM | nn.GRU = core.rnn
+        self.is_lstm = isinstance(core, LstmCore)
         self.n_layers, self.n_hidden = core.shape
         self.shapes = core.state_shapes()
+        for layer in range(self.n_layers):
+            bias = [_stacked(core.rnn, f"{name}_l{layer}") for name in ("bias_ih", "bias_hh")]
+            self.register_buffer(f"w_{layer}", _stacked(core.rnn, f"weight_ih_l{layer}"))
+            self.register_buffer(f"r_{layer}", _stacked(core.rnn, f"weight_hh_l{layer}"))
+            self.register_buffer(f"b_{layer}", torch.cat(bias, dim=1))
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         return self.shapes
@@ -39,13 +44,13 @@ class _OnnxRnn(Core):
         n_steps, n_batch, _ = y.shape
         shapes = [[n_steps, 1, n_batch, self.n_hidden], *([1, n_batch, self.n_hidden] for _ in state)]
         attributes: dict[str, Any] = {"hidden_size": self.n_hidden}
-        if isinstance(self.rnn, nn.GRU):
+        if not self.is_lstm:
             attributes["linear_before_reset"] = 1
         after: list[list[Tensor]] = [[] for _ in state]
         for layer in range(self.n_layers):
             initial = [part[:, layer : layer + 1].transpose(0, 1) for part in state]
             out = torch.onnx.ops.symbolic_multi_out(
-                "LSTM" if isinstance(self.rnn, nn.LSTM) else "GRU",
+                "LSTM" if self.is_lstm else "GRU",
                 (y, *self._weights(layer), None, *initial),
                 attributes,
                 dtypes=[torch.float32] * len(shapes),
@@ -58,12 +63,11 @@ class _OnnxRnn(Core):
         return y.transpose(0, 1), tuple(torch.cat(parts, dim=1) for parts in after)
 
     def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        # torch stacks LSTM gates as i f g o and GRU gates as r z n; ONNX as i o f g and z r n.
-        order = (0, 3, 1, 2) if isinstance(self.rnn, nn.LSTM) else (1, 0, 2)
+        return self.get_buffer(f"w_{layer}"), self.get_buffer(f"r_{layer}"), self.get_buffer(f"b_{layer}")
 
-        def stacked(name: str) -> Tensor:
-            gates = getattr(self.rnn, f"{name}_l{layer}").detach().chunk(len(order), dim=0)
-            return torch.cat([gates[place] for place in order], dim=0)[None]
 
-        bias = torch.cat([stacked("bias_ih"), stacked("bias_hh")], dim=1)
-        return stacked("weight_ih"), stacked("weight_hh"), bias
+def _stacked(rnn: nn.LSTM | nn.GRU, name: str) -> Tensor:
+    # torch stacks LSTM gates as i f g o and GRU gates as r z n; ONNX as i o f g and z r n.
+    order = (0, 3, 1, 2) if isinstance(rnn, nn.LSTM) else (1, 0, 2)
+    gates = getattr(rnn, name).detach().chunk(len(order), dim=0)
+    return torch.cat([gates[place] for place in order], dim=0)[None].clone()

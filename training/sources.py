@@ -1,14 +1,16 @@
 """Recordings to learn from and to score on: frames of all views in step, with one label per frame."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acquisition.simulated_renderer import CAGE_VIEWS, SceneRenderer, ViewGeometry
+from ..acquisition.simulated_camera import render_session
+from ..acquisition.simulated_device import InstantClock
+from ..acquisition.simulated_renderer import CAGE_VIEWS, ViewGeometry
 from ..acquisition.simulated_world import SimulatedWorld
 from ..inference.manifest import DataFingerprint
 from ..streaming.video import VideoReader
@@ -29,25 +31,25 @@ class Source:
         name: unique among the recordings of a configuration.
         views: camera → array shape of its frames, in joining order.
         rate_hz: frames per second.
-        n_frames: as far as it is known before reading, else None.
+        n_frames: of every view.
         part: with a split by recording.
-        origin: where it comes from, for people.
+        content: names what is seen in it; two recordings with the same content are the same animal at the same time.
         open_frames: starts from the first frame; each item holds one image per view, valid until the next.
-        read_labels: class index of every frame, int16, given the number of frames.
+        labels: class index of every frame, int16 [n_frames], below 0 where there is none.
         compare: labels of other raters by name, likewise.
-        files: videos and label files.
+        data: fingerprint for the manifest.
     """
 
     name: str
     views: dict[str, tuple[int, ...]]
     rate_hz: float
-    n_frames: int | None
+    n_frames: int
     part: Part | None
-    origin: str
+    content: str
+    data: DataFingerprint
     open_frames: Callable[[], FrameIterator]
-    read_labels: Callable[[int], NDArray[np.int16]]
-    compare: dict[str, Callable[[int], NDArray[np.int16]]] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
+    labels: NDArray[np.int16]
+    compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
 
 
 def open_sources(config: TrainConfig, root: Path) -> list[Source]:
@@ -65,6 +67,8 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
             sources += [_simulated_source(entry, seed, config.classes, config.labels) for seed in entry.seeds]
     first = sources[0]
     for place, source in enumerate(sources):
+        if source.n_frames < 2:
+            raise DataError(f"{source.name}: has {source.n_frames} frame(s); a recording has at least 2")
         if source.name in {other.name for other in sources[:place]}:
             raise DataError(f"recording {source.name!r} stands twice in data; give each a 'name' of its own")
         if abs(source.rate_hz / first.rate_hz - 1.0) > 0.02:
@@ -80,61 +84,57 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
     return sources
 
 
-def fingerprint(source: Source, labels: NDArray[np.int16], content: str) -> DataFingerprint:
-    """What the manifest says of a recording: the hash of its files, or of its crops where there are no files.
-
-    Args:
-        source: the recording.
-        labels: of every frame.
-        content: hash of its crops.
-    """
-    digest = hashlib.sha256(b"" if source.files else content.encode())
-    for path in source.files:
+def hash_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of several files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-    digest.update(labels.tobytes())
-    return DataFingerprint(name=source.name, sha256=digest.hexdigest(), n_frames=len(labels), source=source.origin)
+    return digest.hexdigest()
 
 
 def _video_source(entry: VideoData, root: Path, classes: list[str], options: LabelOptions) -> Source:
     paths = {camera: root / path for camera, path in entry.videos.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     rates: dict[str, float] = {}
-    counts: set[int | None] = set()
+    counts: set[int] = set()
     for camera, path in paths.items():
         with VideoReader(path, entry.pixel_format) as reader:
             shapes[camera], rates[camera] = reader.shape, reader.rate_hz
-            counts.add(reader.n_frames)
+            counts.add(reader.n_frames if reader.n_frames is not None else sum(1 for _ in reader))
     if max(rates.values()) > 1.02 * min(rates.values()):
         stated = ", ".join(f"{camera} {rate:g}" for camera, rate in rates.items())
         raise DataError(f"{entry.recording_name}: its views have different frame rates ({stated})")
     if len(counts) > 1:
         raise DataError(
-            f"{entry.recording_name}: its views have {', '.join(map(str, sorted(counts, key=str)))} frames; views must "
+            f"{entry.recording_name}: its views have {', '.join(map(str, sorted(counts)))} frames; views must "
             "be synchronised frame by frame"
         )
     n_frames = counts.pop()
     label_paths = {"": root / entry.labels} | {name: root / path for name, path in entry.compare.items()}
-    bouts = {name: read_bouts(path, n_frames) for name, path in label_paths.items()}
-
-    def reader_of(path: Path, bouts: list[Bout]) -> Callable[[int], NDArray[np.int16]]:
-        return lambda n: frame_labels(bouts, n, classes, path, options.rename, options.ignore)
-
-    readers = {name: reader_of(path, bouts[name]) for name, path in label_paths.items()}
-    for read in readers.values():  # unknown classes are found before any frame is decoded
-        read(n_frames if n_frames is not None else max(bout.stop_frame for one in bouts.values() for bout in one))
+    labels = {
+        name: frame_labels(read_bouts(path, n_frames), n_frames, classes, path, options.rename, options.ignore)
+        for name, path in label_paths.items()
+    }
+    content = hash_files(paths.values())
+    origin = f"video {', '.join(str(path) for path in entry.videos.values())}; labels {entry.labels}"
     return Source(
         name=entry.recording_name,
         views=shapes,
         rate_hz=next(iter(rates.values())),
         n_frames=n_frames,
         part=entry.part,
-        origin=f"video {', '.join(str(path) for path in entry.videos.values())}; labels {entry.labels}",
+        content=content,
+        data=DataFingerprint(
+            name=entry.recording_name,
+            sha256=hash_files([*paths.values(), root / entry.labels]),
+            n_frames=n_frames,
+            source=origin,
+        ),
         open_frames=lambda: _video_frames(entry, paths),
-        read_labels=readers.pop(""),
-        compare=readers,
-        files=(*paths.values(), root / entry.labels),
+        labels=labels.pop(""),
+        compare=labels,
     )
 
 
@@ -165,31 +165,39 @@ def _simulated_source(entry: SimulatedData, seed: int, classes: list[str], optio
     path = Path(f"{entry.name}-{seed}")
 
     def frames() -> FrameIterator:
-        world = SimulatedWorld(seed)
-        renderers = [
-            SceneRenderer(view, entry.width, entry.height, seed, entry.noise, entry.noise_everywhere, entry.light_drift)
-            for view in views
-        ]
-        for instant in range(entry.n_frames):
-            state = world.at(instant / entry.rate_hz)
-            yield [renderer.render(state, instant) for renderer in renderers]
+        names = [view.name for view in views]
+        session = render_session(
+            seed,
+            entry.n_frames,
+            entry.rate_hz,
+            names,
+            entry.width,
+            entry.height,
+            entry.noise,
+            entry.noise_everywhere,
+            entry.light_drift,
+        )
+        return (images for images, _ in session)
 
-    def labels(n_frames: int) -> NDArray[np.int16]:
-        world = SimulatedWorld(seed)
-        bouts = [Bout(i, i + 1, world.at(i / entry.rate_hz).behavior) for i in range(n_frames)]
-        return frame_labels(bouts, n_frames, classes, path, options.rename, options.ignore)
-
+    world, instants = SimulatedWorld(seed), InstantClock(0, entry.rate_hz)
+    bouts = [Bout(k, k + 1, world.at(instants.elapsed_s(k)).behavior) for k in range(entry.n_frames)]
+    labels = frame_labels(bouts, entry.n_frames, classes, path, options.rename, options.ignore)
+    parameters = entry.model_dump_json(exclude={"name", "seeds", "part"})
     return Source(
         name=f"{entry.name}-{seed}",
         views={view.name: (entry.height, entry.width) for view in views},
         rate_hz=entry.rate_hz,
         n_frames=entry.n_frames,
         part=entry.part,
-        origin=(
-            f"simulated session, seed {seed}, {len(views)} views of {entry.width}x{entry.height}, noise {entry.noise:g}"
+        content=f"simulated world of seed {seed}",
+        data=DataFingerprint(
+            name=f"{entry.name}-{seed}",
+            sha256=hashlib.sha256(f"{seed} {parameters}".encode() + labels.tobytes()).hexdigest(),
+            n_frames=entry.n_frames,
+            source=f"simulated session, seed {seed}: {parameters}",
         ),
         open_frames=frames,
-        read_labels=labels,
+        labels=labels,
     )
 
 
