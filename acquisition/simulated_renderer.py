@@ -68,7 +68,7 @@ class SceneRenderer:
         self._box = (0, 0, 0, 0)
         self._mask = np.zeros((height, width), np.uint8)
         self.image: NDArray[np.uint8] = np.empty((height, width), np.uint8)
-        self._background = self._dimmed = self.image
+        self._clean = self._background = self._dimmed = self.image
         self._light(0.0)
 
     def render(self, state: WorldState, instant: int) -> NDArray[np.uint8]:
@@ -78,12 +78,11 @@ class SceneRenderer:
             ``image`` (height, width) uint8, valid until the next call.
         """
         self._light(state.t_s)
-        clean = self._background
         x0, y0, x1, y1 = self._box
         if self._noise_everywhere:
-            np.copyto(self.image, clean)
+            np.copyto(self.image, self._background)
         else:
-            self.image[y0:y1, x0:x1] = clean[y0:y1, x0:x1]
+            self.image[y0:y1, x0:x1] = self._background[y0:y1, x0:x1]
         ellipses, depth = outlines(self._projection, state.pose, state.breath)
         extras = self._extras.at(state.pose)
         vertices = np.concatenate(
@@ -103,6 +102,8 @@ class SceneRenderer:
         self._box = (x0, y0, x1, y1)
         patch = self.image[y0:y1, x0:x1]
         if patch.size:
+            if self._noise and not self._noise_everywhere:
+                patch[...] = self._clean[y0:y1, x0:x1]  # without the frozen noise, since fresh noise follows
             fixed -= (x0 * FIXED, y0 * FIXED)
             n, m = ellipses.size // 2, extras.tail.size // 2
             k = n + m + extras.eyes.size // 2
@@ -136,9 +137,10 @@ class SceneRenderer:
         self._gain_step = step
         table = np.clip(np.rint(np.arange(256) * (step / 256)), 0, 255).astype(np.uint8)
         self._grey = [(value,) for value in table.tolist()]
-        self._background = np.asarray(cv2.LUT(self._empty, table), np.uint8)
+        self._clean = self._background = np.asarray(cv2.LUT(self._empty, table), np.uint8)
         self._dimmed = cv2.convertScaleAbs(self._background, alpha=SHADOW)
         if self._noise and not self._noise_everywhere:
+            self._background = self._clean.copy()
             self._add_noise(self._background, 0, 0, 0)
         np.copyto(self.image, self._background)
 

@@ -89,6 +89,15 @@ def test_noise_has_the_strength_asked_for():
     assert (noisy - clean).std() == pytest.approx(4.0, rel=0.05)
 
 
+def test_noise_is_as_strong_around_the_animal_as_elsewhere():
+    state = SimulatedWorld(7).at(1.0)
+    clean = SceneRenderer(CAGE_VIEWS[0], 640, 480, 7).render(state, 5).astype(int)
+    difference = SceneRenderer(CAGE_VIEWS[0], 640, 480, 7, noise=4.0).render(state, 5) - clean
+    x, y = CAGE_VIEWS[0].project(state.pose[SPINE : SPINE + 1], 640, 480)[0].astype(int)
+    assert difference[y - 15 : y + 15, x - 15 : x + 15].std() == pytest.approx(4.0, rel=0.12)
+    assert difference[:40].std() == pytest.approx(4.0, rel=0.05)
+
+
 def test_light_drifts_slowly():
     world = SimulatedWorld(7)
     renderer = SceneRenderer(CAGE_VIEWS[0], 320, 240, 7, light_drift=0.2)
