@@ -117,7 +117,11 @@ def _sets(report: dict[str, Any]) -> list[Finding]:
     elif sets["partial"] > PARTIAL_SHARE * total:
         missing: dict[str, int] = sets["missing"]
         most = max(missing, key=missing.__getitem__, default="")
-        rows.append(Finding("frame sets", "look", f"{said}; most often without {most}", f"look at camera {most} first"))
+        if missing.get(most, 0) > sum(missing.values()) / 2:
+            said, cure = f"{said}; most often without {most}", f"look at camera {most} first"
+        else:
+            cure = "frames of all cameras came late: close other programs, or raise sets.deadline_ms"
+        rows.append(Finding("frame sets", "look", said, cure))
     else:
         rows.append(Finding("frame sets", "ok", said))
     if sets["mispaired"]:

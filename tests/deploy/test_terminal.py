@@ -149,6 +149,7 @@ def test_a_good_run_is_all_green():
         ({"sets__mispaired": 2}, "pairing", "wrong", "different instants"),
         ({"sets__complete": 0}, "frame sets", "wrong", "trigger wiring"),
         ({"sets__partial": 50, "sets__missing": {"south": 50}}, "frame sets", "look", "camera south"),
+        ({"sets__partial": 50, "sets__missing": {"south": 25, "north": 25}}, "frame sets", "look", "sets.deadline_ms"),
         ({"inference__steps": 0}, "model", "wrong", "no behaviour came"),
         ({"inference__skipped": 60}, "model", "look", "slower than the cameras"),
         ({"alarms__errors": 1, "alarms__last": [{"node": "n", "text": "hot"}]}, "alarms", "look", "hot"),

@@ -56,7 +56,7 @@ export class Ethogram {
     c.rect(left, 0, span, AXIS_TOP);
     c.clip();
     this.row(c, now.strip, x, MODEL_TOP, MODEL_HEIGHT, true);
-    this.row(c, now.truth_strip, x, TRUTH_TOP, TRUTH_HEIGHT, false);
+    this.row(c, now.truth_strip, x, TRUTH_TOP, TRUTH_HEIGHT, !now.strip.length);
     for (const trigger of now.triggers) this.mark(c, trigger, x(trigger.t_ms));
     c.restore();
   }
