@@ -1,0 +1,63 @@
+"""``ethostream monitor`` joins a rig that is already running, and leaves it alone."""
+
+import re
+import signal
+import subprocess
+import sys
+import time  # noqa: TID251 - only to bound the wait for a real process
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from ethostream.deploy.attach import attach_monitor, running_sessions
+from ethostream.sync.errors import ConfigError
+
+CLI = [sys.executable, "-c", "from ethostream.deploy.cli import main; main()"]
+
+
+def test_without_a_rig_it_says_how_to_start_one() -> None:
+    with pytest.raises(ConfigError, match="start one with: ethostream run"):
+        attach_monitor("no-such-session", 0)
+
+
+def test_a_monitor_joins_and_leaves(tmp_path: Path) -> None:
+    rig = {
+        "name": "joined",
+        "cameras": {"cam0": {"kind": "simulated", "view": 0, "width": 160, "height": 120}},
+        "monitor": {"enabled": False},
+        "recording": {"enabled": False},
+    }
+    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
+    command = [*CLI, "run", str(tmp_path / "rig.yaml"), "--headless"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        try:
+            session = wait_for_session(running)
+            with subprocess.Popen(
+                [*CLI, "monitor", "--session", session], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ) as monitor:
+                assert monitor.stdout
+                address = next(
+                    found.group() for line in monitor.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
+                )
+                with urllib.request.urlopen(address, timeout=10) as page:
+                    assert page.status == 200
+                monitor.send_signal(signal.SIGINT)
+                said = monitor.communicate(timeout=30)[0]
+            assert monitor.returncode == 0, said
+            assert running.poll() is None, "the rig goes on"
+        finally:
+            running.send_signal(signal.SIGINT)
+            said = running.communicate(timeout=60)[0]
+    assert running.returncode == 0, said
+    assert session not in {card["session"] for _, card in running_sessions()}
+
+
+def wait_for_session(running: "subprocess.Popen[str]") -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for _, card in running_sessions():
+            if card["pid"] == running.pid:
+                return str(card["session"])
+        time.sleep(0.02)
+    raise AssertionError("the rig did not start")
