@@ -112,6 +112,8 @@ class Sampler:
         np.copyto(self.now, grey_view(image)[:: self.stride, :: self.stride][:rows, :columns])
         if self.n_seen:
             cv2.absdiff(self.now, self.before, dst=self.difference)
+        else:
+            self.difference[:] = 0
         self.n_seen += 1
 
     def motion(self, x_px: int, y_px: int, width_px: int, height_px: int) -> float:
@@ -131,7 +133,6 @@ class Sampler:
 
     def reset(self) -> None:
         self.n_seen = 0
-        self.difference[:] = 0
 
 
 class FixedCropper:

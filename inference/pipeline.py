@@ -7,7 +7,7 @@ and in replay the age of an onset is judged by the recorded time.
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,13 +161,23 @@ class BehaviorPipeline:
                 f"pipeline state is of format {version} for views {', '.join(views)}; this pipeline is of format "
                 f"{SNAPSHOT_FORMAT} for {', '.join(self.model.views)}: replay with the recorded task"
             )
-        try:
-            self.model.restore({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
-            self.rules.restore({k.removeprefix("rules."): v for k, v in state.items() if k.startswith("rules.")})
-        except (KeyError, ValueError) as error:
+        mine, theirs = self.model.snapshot(), _under(state, "model.")
+        differs = [name for name in {**mine, **theirs} if _form(mine.get(name)) != _form(theirs.get(name))]
+        if differs:
             raise BundleError(
-                f"pipeline state does not fit bundle {self._bundle.identity} ({error}); it was saved with another one"
-            ) from error
+                f"pipeline state does not fit bundle {self._bundle.identity} and these views: {', '.join(differs[:5])} "
+                "differ in shape; it was saved with another bundle or image size"
+            )
+        self.model.restore(theirs)
+        self.rules.restore(_under(state, "rules."))
+
+
+def _form(value: NDArray[Any] | None) -> tuple[tuple[int, ...], str] | None:
+    return None if value is None else (value.shape, value.dtype.str)
+
+
+def _under(state: State, prefix: str) -> State:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:

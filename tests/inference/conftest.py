@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-
 from ethostream.inference.bundle import make_parity, write_bundle
 from ethostream.inference.crop_rule import BackgroundCrop, CropRule
 from ethostream.inference.features import spec_of
@@ -23,6 +20,8 @@ from ethostream.inference.manifest import (
     StateTensor,
     VideoInput,
 )
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = ["still", "move", "rear"]
 HIDDEN = 5
@@ -184,23 +183,34 @@ def scene() -> Scene:
     return mouse_scene
 
 
+def write_tiny(folder: Path, **options: Any) -> Path:
+    """Write a tiny bundle; the options are those of `tiny_fields` and change the manifest."""
+    fields = tiny_fields(**options)
+    dims = fields["head"].dims
+    files = {
+        EMBEDDER_FILE: tiny_embedder(),
+        HEAD_STEP_FILE: tiny_head(dims, sequence=False),
+        HEAD_SEQUENCE_FILE: tiny_head(dims, sequence=True),
+    }
+    n_views = len(fields["inputs"][0].view_names)
+    frames = np.stack([[mouse_scene(t, (60, 80), seed=view) for t in range(24)] for view in range(n_views)])
+    times_ns = np.arange(24, dtype=np.int64) * round(1e9 / RATE_HZ)
+    files[PARITY_FILE] = make_parity(fields, files, frames, times_ns)
+    write_bundle(folder, fields, files)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_module_bundle() -> BundleWriter:
+    """`write_tiny`, for fixtures of any scope."""
+    return write_tiny
+
+
 @pytest.fixture
 def write_tiny_bundle(tmp_path: Path) -> BundleWriter:
-    """Writes a tiny bundle; arguments are those of `tiny_fields` and change the manifest."""
+    """`write_tiny` into a folder of this test, by name."""
 
     def write(name: str = "tiny", **options: Any) -> Path:
-        fields = tiny_fields(**options)
-        dims = fields["head"].dims
-        files = {
-            EMBEDDER_FILE: tiny_embedder(),
-            HEAD_STEP_FILE: tiny_head(dims, sequence=False),
-            HEAD_SEQUENCE_FILE: tiny_head(dims, sequence=True),
-        }
-        n_views = len(fields["inputs"][0].view_names)
-        frames = np.stack([[mouse_scene(t, (60, 80), seed=view) for t in range(24)] for view in range(n_views)])
-        times_ns = np.arange(24, dtype=np.int64) * round(1e9 / RATE_HZ)
-        files[PARITY_FILE] = make_parity(fields, files, frames, times_ns)
-        write_bundle(tmp_path / name, fields, files)
-        return tmp_path / name
+        return write_tiny(tmp_path / name, **options)
 
     return write

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundle_files import sha256, zip_bundle
 from ethostream.inference.manifest import MANIFEST_FILE, read_manifest

@@ -3,12 +3,11 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from ethostream.inference.crop_rule import BackgroundCrop, FixedBox, FixedCrop, FullCrop
 from ethostream.inference.cropper import Crop, Cropper, make_cropper
 from ethostream.inference.grey import grey_view
 from ethostream.sync.errors import BundleError, ConfigError
+from numpy.typing import NDArray
 
 SHAPE = (240, 320)
 RATE_HZ = 30.0
@@ -73,7 +72,9 @@ def test_an_animal_that_lies_still_for_two_minutes_does_not_fade() -> None:
     assert share_inside(still) == 1.0
     areas = [crop.area_px for crop, _ in still]
     assert min(areas[-100:]) > 0.9 * max(areas[:100])
-    after = [(cropper.step(frame(place[0] + 2.0 * t, place[1], t=t)), (place[0] + 2.0 * t, place[1])) for t in range(40)]
+    after = [
+        (cropper.step(frame(place[0] + 2.0 * t, place[1], t=t)), (place[0] + 2.0 * t, place[1])) for t in range(40)
+    ]
     assert share_inside(after) > 0.95  # and it leaves no ghost behind that is followed instead
 
 
@@ -118,9 +119,7 @@ def test_boxes_keep_their_size_and_stay_inside() -> None:
     "rule", [BackgroundCrop(), FixedCrop(boxes={"*": FixedBox(x=0.5, y=0.5, side=0.25)}), FullCrop()]
 )
 @pytest.mark.parametrize("n_before", [0, 1, 37])
-def test_a_restored_cropper_continues_bit_for_bit(
-    rule: BackgroundCrop | FixedCrop | FullCrop, n_before: int
-) -> None:
+def test_a_restored_cropper_continues_bit_for_bit(rule: BackgroundCrop | FixedCrop | FullCrop, n_before: int) -> None:
     one, other = (make_cropper(rule, "cam", SHAPE, RATE_HZ) for _ in range(2))
     for t in range(n_before):
         one.step(frame(*walk(t), t=t, light=t / 5.0))

@@ -1,9 +1,7 @@
+import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ethostream.inference.actuators import (
     Actuator,
     LogActuator,
@@ -18,6 +16,8 @@ from ethostream.streaming.messages import Behavior, Decision, SourceFrame
 from ethostream.sync.clock import FakeClock
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
+from hypothesis import given
+from hypothesis import strategies as st
 
 CLASSES = ["still", "groom", "rear"]
 MS = 1_000_000
@@ -108,7 +108,7 @@ def test_every_onset_has_exactly_one_decision_and_firings_keep_their_distance(
         decisions += made
         before = label
     fired = [one.t_exposure_ns for one in decisions if one.rule == "puff" and one.action == "fired"]
-    assert all(later - earlier >= 500 * MS for earlier, later in zip(fired, fired[1:], strict=False))
+    assert all(later - earlier >= 500 * MS for earlier, later in itertools.pairwise(fired))
     for one in decisions:
         if one.rule == "puff" and one.reason == "refractory":
             assert any(0 <= one.t_exposure_ns - t < 500 * MS for t in fired)

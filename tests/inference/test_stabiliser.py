@@ -1,11 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
+from ethostream.inference.stabiliser import Stabiliser
+from ethostream.inference.stabiliser_config import ClassThresholds, StabiliserConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from ethostream.inference.stabiliser import Stabiliser
-from ethostream.inference.stabiliser_config import ClassThresholds, StabiliserConfig
 
 CLASSES = ["a", "b", "c"]
 MS = 1_000_000
@@ -53,7 +54,7 @@ def test_the_label_holds_between_its_thresholds_and_gives_way_below_exit() -> No
 
 
 def test_an_exit_above_its_enter_is_refused() -> None:
-    with pytest.raises(ValidationError, match="exit 0.8 is above enter 0.6"):
+    with pytest.raises(ValidationError, match=r"exit 0\.8 is above enter 0\.6"):
         ClassThresholds(enter=0.6, exit=0.8)
 
 
@@ -65,7 +66,7 @@ def test_a_label_never_lasts_shorter_than_the_dwell_of_the_one_after_it(
     changes = [
         (t, label) for (t, label), (_, before) in zip(labels, [(0, ""), *labels[:-1]], strict=True) if label != before
     ]
-    for (t_before, _), (t, label) in zip(changes, changes[1:], strict=False):
+    for (t_before, _), (t, label) in itertools.pairwise(changes):
         assert t - t_before >= CONFIG.of(label).min_dwell_ms * MS
 
 
