@@ -47,7 +47,7 @@ class RunReport:
         self._mode: Literal["live", "replay"] = mode
         self._cameras: dict[str, CameraPart] = {name: CameraPart() for name in cameras}
         self._sets = SetsPart()
-        self._latency = LatencyPart()
+        self._latency = LatencyPart(mode == "live")
         self._behavior = BehaviorPart()
         self._triggers = TriggerPart()
         self._recording = RecordingPart()

@@ -124,32 +124,38 @@ class SetsPart:
 
 
 class LatencyPart:
-    """Latency from photon to label and to trigger, and the time of each stage."""
+    """Latency from photon to label and to trigger, and the time of each stage.
 
-    def __init__(self) -> None:
+    In a replay there is no photon, and the time of decision is the live one: only crop, embed and head are measured.
+    """
+
+    def __init__(self, live: bool = True) -> None:
+        self._live = live
         names = "exposure_to_received received_to_behavior received_to_trigger exposure_to_behavior exposure_to_trigger"
         self._paths = {name: LatencyHistogram() for name in names.split()}
         self._sets_received = LatencyHistogram()
         self._stages = {name: LatencyHistogram() for name in ("wait", "crop", "embed", "head", "decide")}
 
     def add_set(self, frame_set: FrameSet) -> None:
-        if frame_set.sources:
+        if frame_set.sources and self._live:
             first = min(source.t_exposure_ns for source in frame_set.sources)
             last = max(source.t_received_ns for source in frame_set.sources)
             self._sets_received.add(last - first)
 
     def add_behavior(self, one: Behavior) -> None:
-        self._paths["exposure_to_received"].add(one.t_received_ns - one.t_exposure_ns)
-        self._paths["received_to_behavior"].add(one.t_decided_ns - one.t_received_ns)
-        self._paths["exposure_to_behavior"].add(one.t_decided_ns - one.t_exposure_ns)
-        self._stages["wait"].add(one.t_taken_ns - one.t_received_ns)
         self._stages["crop"].add(one.t_cropped_ns - one.t_taken_ns)
         self._stages["embed"].add(one.t_embedded_ns - one.t_cropped_ns)
         self._stages["head"].add(one.t_head_ns - one.t_embedded_ns)
+        if not self._live:
+            return
+        self._stages["wait"].add(one.t_taken_ns - one.t_received_ns)
         self._stages["decide"].add(one.t_decided_ns - one.t_head_ns)
+        self._paths["exposure_to_received"].add(one.t_received_ns - one.t_exposure_ns)
+        self._paths["received_to_behavior"].add(one.t_decided_ns - one.t_received_ns)
+        self._paths["exposure_to_behavior"].add(one.t_decided_ns - one.t_exposure_ns)
 
     def add_decision(self, decision: Decision) -> None:
-        if decision.action == "fired":
+        if decision.action == "fired" and self._live:
             self._paths["received_to_trigger"].add(decision.t_fired_ns - decision.t_received_ns)
             self._paths["exposure_to_trigger"].add(decision.t_fired_ns - decision.t_exposure_ns)
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from ..acquisition.camera import CameraFormat
 from ..acquisition.kinds import make_camera
-
 from ..inference.bundled import bundle_identity, resolve_bundle
 from ..inference.config import TaskConfig
 from ..streaming.messages import FrameSet
@@ -222,6 +221,7 @@ def _supervise(
     folder: Path | None,
 ) -> Outcome:
     if run.task.bundle is not None:
+        # The node refuses to run anywhere but on the provider that was asked for.
         report.set_inference(run.task.provider, str(run.task.bundle))
     about = {"rig": run.rig.name, "cameras": list(formats), "rate_hz": next(iter(formats.values())).rate_hz}
     with display as shown:
