@@ -1,0 +1,233 @@
+"""From a training file to a CSV: everything real, everything small."""
+
+import csv
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ethostream.acquisition.simulated_camera import render_session
+from ethostream.inference.bundle import Bundle
+from ethostream.streaming.video import VideoReader
+from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
+from ethostream.training.evaluate import evaluate
+from ethostream.training.predict import predict, predict_video
+from ethostream.training.train import train
+
+CLASSES = ["locomote", "rear", "groom", "still"]
+WIDTH, HEIGHT, RATE_HZ = 160, 120, 30
+N_FRAMES = 360
+
+
+def _simulated(part: str, seed: int) -> dict[str, Any]:
+    return {
+        "kind": "simulated", "name": part, "part": part, "seeds": [seed], "n_frames": N_FRAMES, "views": 2,
+        "width": WIDTH, "height": HEIGHT,
+    }  # fmt: skip
+
+
+def _config(**changes: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "name": "tiny",
+        "classes": CLASSES,
+        "data": [_simulated("train", 11), _simulated("validation", 12), _simulated("test", 13)],
+        "crop": {"kind": "background", "side": 0.3, "polarity": "dark", "sample_width_px": 160},
+        "embedder": {"kind": "small_cnn", "dims": 8, "side_px": 32, "width": 4},
+        "head": {"kind": "gru", "hidden": 8},
+        "features": [{"name": "box_motion"}],
+        "any_views": True,
+        "split": {"by": "recording"},
+        "fit": {"joint_epochs": 2, "head_epochs": 2, "window_frames": 12, "stretch_frames": 60, "threads": 1},
+    }
+    return config | changes
+
+
+def _write(path: Path, config: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one short lossless video of the simulated mouse and its labels."""
+    import av
+
+    folder = tmp_path_factory.mktemp("clip")
+    behaviors: list[str] = []
+    with av.open(str(folder / "clip.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE_HZ)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "gray"
+        for images, behavior in render_session(21, N_FRAMES, RATE_HZ, 1, WIDTH, HEIGHT):
+            behaviors.append(behavior)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(images[0], format="gray")))
+        container.mux(stream.encode(None))
+    edges = [0, *(i for i in range(1, N_FRAMES) if behaviors[i] != behaviors[i - 1]), N_FRAMES]
+    rows = [f"{a},{b},{behaviors[a]},3" for a, b in pairwise(edges)]
+    text = "start_frame,stop_frame,behaviour,confidence\n" + "\n".join(rows) + "\n"
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    (folder / "other.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("trained")
+    config = _write(folder / "train.yaml", _config())
+    return config, folder / "bundle", train(config, folder / "bundle", None, quiet=True)
+
+
+def test_training_writes_a_bundle_that_loads(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, path, result = trained
+    bundle = Bundle.load(path)
+    assert bundle.identity == result["bundle"]
+    manifest = bundle.manifest
+    assert manifest.classes == CLASSES
+    assert manifest.look_ahead_frames == 0
+    assert manifest.video.n_views is None
+    assert manifest.split.train == ["train-11"]
+    assert manifest.split.validation == ["validation-12"]
+    assert manifest.split.test == ["test-13"]
+    assert [one.name for one in manifest.data] == ["train-11", "validation-12", "test-13"]
+    assert manifest.scores.n_frames == N_FRAMES
+    assert {one.stage for one in manifest.compute} == {"crop", "embed", "head"}
+    assert max(bundle.parity_errors.values()) <= 1e-5
+    assert max(result["parity"].values()) <= 1e-5
+    names = {one.name for one in path.iterdir()}
+    assert names == {"manifest.json", "embedder.onnx", "head_step.onnx", "head_sequence.onnx", "parity.npz"}
+    assert not (path.parent / "bundle.run" / "draft").exists()
+
+
+def test_the_run_is_logged_epoch_by_epoch(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, path, result = trained
+    text = (path.parent / "bundle.run" / "metrics.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [("joint", 0), ("joint", 1), ("head", 0), ("head", 1)]
+    assert all(0 <= line["validation"]["macro_f1"] <= 1 for line in lines)
+    assert result["fit"]["joint"]["epochs"] == 2
+
+
+def test_evaluation_repeats_the_scores_of_the_manifest(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    config, path, result = trained
+    found = evaluate(path, config)
+    scores = Bundle.load(path).manifest.scores
+    json.dumps(found, allow_nan=False)
+    assert found["causal"] is True
+    assert found["split"] == {"by": "recording"}
+    assert found["n_frames"] == N_FRAMES
+    assert found["balanced_accuracy"] == found["stabilised"]["balanced_accuracy"] == scores.balanced_accuracy
+    assert found["confusion_matrix"] == scores.confusion == result["evaluation"]["confusion_matrix"]
+    assert set(found["per_class"]) == set(CLASSES)
+    assert found["raw"]["n_undecided"] == 0
+
+
+def test_the_same_seed_gives_the_same_model(trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
+    config, path, _ = trained
+    train(config, tmp_path / "again", None, quiet=True)
+    for name in ("embedder.onnx", "head_step.onnx", "head_sequence.onnx"):
+        assert (tmp_path / "again" / name).read_bytes() == (path / name).read_bytes(), name
+
+
+def test_prediction_has_one_row_per_frame(
+    trained: tuple[Path, Path, dict[str, Any]], clip: Path, tmp_path: Path
+) -> None:
+    _, path, _ = trained
+    out = tmp_path / "deep" / "clip.csv"
+    result = predict(path, clip / "clip.mkv", out)
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["frame", "time_s", "behaviour", *(f"p_{name}" for name in CLASSES)]
+    assert [int(row[0]) for row in rows[1:]] == list(range(N_FRAMES))
+    assert result["n_frames"] == sum(result["frames_of"].values()) == N_FRAMES
+    p = np.array([[float(value) for value in row[3:]] for row in rows[1:]])
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+    times = np.array([float(row[1]) for row in rows[1:]])
+    assert np.allclose(times, np.arange(N_FRAMES) / RATE_HZ, atol=1e-3)
+    assert {row[2] for row in rows[1:]} <= {"", *CLASSES}
+    with VideoReader(clip / "clip.mkv") as reader:
+        assert sum(1 for _ in reader) == N_FRAMES
+
+
+def test_training_on_video_with_time_blocks_and_a_second_rater(clip: Path, tmp_path: Path) -> None:
+    config = _config(
+        data=[{"kind": "video", "path": "clip.mkv", "labels": "labels.csv", "compare": {"other": "other.csv"}}],
+        any_views=False,
+        head={"kind": "tcn", "hidden": 8, "dilations": [1, 2]},
+        split={"by": "time_block", "pattern": ["train", "validation", "train", "test"] * 4, "guard_s": 0.1},
+        classes=sorted({line.split(",")[2] for line in (clip / "labels.csv").read_text().splitlines()[1:]}),
+        fit={"joint_epochs": 0, "head_epochs": 2, "stretch_frames": 40, "threads": 1, "label_margin_frames": 2},
+    )
+    result = train(_write(tmp_path / "train.yaml", config), tmp_path / "bundle", clip, quiet=True)
+    evaluation = result["evaluation"]
+    assert 0 < evaluation["n_frames"] < N_FRAMES / 4
+    other = evaluation["compare"]["other"]
+    assert other["agreement_with_labels"]["agreement"] == 1.0
+    assert other["stabilised"]["confusion_matrix"] == evaluation["stabilised"]["confusion_matrix"]
+    manifest = Bundle.load(tmp_path / "bundle").manifest
+    assert manifest.video.n_views == 1
+    assert len(manifest.split.train) == 8
+    assert all(name.startswith("clip[") for name in manifest.split.test)
+
+
+def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> None:
+    config = _config(any_views=False, fusion="joined")
+    train(_write(tmp_path / "train.yaml", config), tmp_path / "joined", None, quiet=True)
+    assert Bundle.load(tmp_path / "joined").manifest.video.n_views == 2
+    with pytest.raises(ConfigError, match="takes 2 synchronised views"):
+        next(predict_video(tmp_path / "joined", clip / "clip.mkv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"epochs": 3}, ConfigError, r"epochs: unknown key"),
+        ({"fit": {"joint_epoch": 1}}, ConfigError, r"fit.joint_epoch: unknown key"),
+        ({"classes": ["a", "a"]}, ConfigError, r"a name stands twice"),
+        ({"fusion": "joined"}, ConfigError, r"any_views: fusion 'joined' needs a fixed number"),
+        ({"split": {"by": "time_block", "pattern": ["train", "test"]}}, ConfigError, r"'part' goes with"),
+        ({"data": [_simulated("train", 1)]}, ConfigError, r"at least one entry with 'part: train'"),
+        ({"data": [_simulated("train", 1), _simulated("test", 1)]}, DataError, r"are the same recording"),
+        ({"data": [_simulated("train", 1), _simulated("train", 2), _simulated("test", 2)]}, DataError, r"same rec"),
+        ({"classes": [*CLASSES, "sniff"]}, DataError, r"has no frame of sniff"),
+        ({"classes": CLASSES[:3]}, DataError, r"'still' is not among the classes"),
+        ({"stabiliser": {"per_class": {"jump": {}}}}, ConfigError, r"per_class: jump is not among"),
+        ({"head": {"kind": "transformer"}}, ConfigError, r"head.kind"),
+    ],
+)
+def test_a_bad_configuration_is_refused_before_anything_is_read(
+    change: dict[str, Any], error: type[EthostreamError], message: str, tmp_path: Path
+) -> None:
+    path = _write(tmp_path / "train.yaml", _config(**change))
+    with pytest.raises(error, match=message):
+        train(path, tmp_path / "bundle", None, quiet=True)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("video", "labels", "error", "message"),
+    [
+        ("absent.mkv", "labels.csv", VideoError, r"absent.mkv: cannot be opened"),
+        ("empty.mkv", "labels.csv", VideoError, r"empty.mkv: is empty \(0 bytes\)"),
+        ("labels.csv", "labels.csv", VideoError, r"labels.csv: cannot be read as video"),
+        ("clip.mkv", "absent.csv", DataError, r"absent.csv: labels cannot be read"),
+        ("clip.mkv", "beyond.csv", DataError, r"beyond.csv: line 2: column stop_frame: 361 is beyond the video"),
+    ],
+)
+def test_bad_recordings_are_refused(
+    video: str, labels: str, error: type[EthostreamError], message: str, clip: Path, tmp_path: Path
+) -> None:
+    (clip / "empty.mkv").touch()
+    (clip / "beyond.csv").write_text(f"start_frame,stop_frame,behaviour\n0,{N_FRAMES + 1},rear\n", encoding="utf-8")
+    split = {"by": "time_block", "pattern": ["train", "test"]}
+    config = _config(data=[{"kind": "video", "path": video, "labels": labels}], split=split)
+    with pytest.raises(error, match=message):
+        train(_write(tmp_path / "train.yaml", config), tmp_path / "bundle", clip, quiet=True)
+
+
+def test_paths_that_do_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        train(tmp_path / "absent.yaml", tmp_path / "bundle")
+    with pytest.raises(ConfigError, match=r"is not a folder; give the folder of the recordings with --data"):
+        train(_write(tmp_path / "train.yaml", _config()), tmp_path / "bundle", tmp_path / "absent")
