@@ -27,6 +27,7 @@ from ..streaming.messages import (
     SourceFrame,
 )
 from ..streaming.node import NodeContext
+from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import (
     BEHAVIOR,
     CAMERA_STATUS,
@@ -40,7 +41,7 @@ from ..streaming.topics import (
 )
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from ..sync.errors import BusError, ConfigError
+from ..sync.errors import BusError, ConfigError, RecordingError
 from ..sync.frameset import ClosedSet, FrameSetAssembler
 from ..sync.strict import StrictModel, validate
 from .actuators import Actuator, NullActuator, make_actuator
@@ -50,6 +51,11 @@ from .config import TaskConfig
 from .pipeline import BehaviorPipeline
 
 _POLL_MS = 20
+_SETS_PER_EPOCH = 1_000_000_000
+"""Set ids of a process that was started again begin here, so that an id names one set for ever."""
+_STATE_PERIOD_NS = 5 * NS_PER_S
+"""A saved state is some megabytes: one at most in this time, however often the recorder loses frames."""
+_LAST_WORDS_MS = 100
 _REPLAY_HEADERS = 4096
 """Headers kept in replay until their set comes; far more than the ring holds."""
 
@@ -167,34 +173,48 @@ class _LiveSets:
             round(NS_PER_S / config.rate_hz),
             None if config.tolerance_ms is None else round(config.tolerance_ms * NS_PER_MS),
             None if config.deadline_ms is None else round(config.deadline_ms * NS_PER_MS),
+            first_id=context.spec.epoch * _SETS_PER_EPOCH,
         )
         self._receiver = FrameReceiver()
-        self._recorded_from: dict[str, int] | None = None
+        self._recorded_from: dict[str, int] = {}
         self._recording = ""
-        self._state_due = False
+        # A process that was started again does not know what was recorded: its state is saved from its first set on.
+        self._state_due = context.spec.epoch > 0
+        self._state_after_ns = 0
         self._last_mid_ns = 0
         self._n_skipped = 0
+        self._alarmed: set[str] = set()
         self.counters = context.counters
-        self.counters.update(steps=0, skipped=0, overwritten=0, refused=0)
+        self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0)
 
     def run(self) -> None:
         context = self._context
-        with context.subscribe([FRAME, CAMERA_STATUS, RECORDING]) as bus:
+        with context.subscribe([FRAME, CAMERA_STATUS, RECORDING, GAP]) as bus:
             while not context.should_stop:
-                batch = bus.receive(self._timeout_ms())
-                closed: list[ClosedSet[Received]] = []
-                for received in batch:
-                    closed += self._accept(received)
-                closed += self._assembler.tick(context.clock.now_ns())
-                if closed:
-                    self._handle(closed)
-                self.counters["refused"] = bus.n_refused
+                self._turn(bus, self._timeout_ms())
                 context.ready_when_heard(bus.heard)
                 context.beat()
-            context.state = "stopping"
-            closed = [one for received in bus.receive(0) for one in self._accept(received)] + self._assembler.flush()
-            for one in closed:
+            # The cameras have stopped by now: what they sent last is on its way.
+            while self._turn(bus, _LAST_WORDS_MS):
+                context.beat()
+            for one in self._assembler.flush():
+                self._n_skipped += 1
                 self._publish_set(one)
+            self.counters["skipped"] += self._n_skipped
+            context.set_state("stopping")
+
+    def _turn(self, bus: EverySubscriber, timeout_ms: int) -> int:
+        """Take what is there, close sets, step on the newest; returns how many frames came."""
+        batch = bus.receive(timeout_ms)
+        # What waited here together is judged by when it arrived, not by when it is read: else a step that took long
+        # would turn frames that were in time into late ones.
+        batch.sort(key=_arrival_ns)
+        closed = [one for received in batch for one in self._accept(received)]
+        closed += self._assembler.tick(self._context.clock.now_ns())
+        if closed:
+            self._handle(closed)
+        self.counters["refused"] = bus.n_refused
+        return sum(received.topic is FRAME for received in batch)
 
     def _timeout_ms(self) -> int:
         deadline = self._assembler.next_deadline_ns()
@@ -206,6 +226,9 @@ class _LiveSets:
         message = received.message
         if isinstance(message, FrameHeader):
             return self._add(received, message)
+        if isinstance(message, Gap) and message.source == "recorder":
+            # From here on replay lacks pixels: a state after the gap is where it can go on.
+            self._state_due = self._state_due or bool(self._recording)
         if isinstance(message, CameraStatus):
             return self._assembler.set_lost(message.camera, message.state != "running")
         if isinstance(message, RecordingStatus) and message.recording != self._recording:
@@ -215,26 +238,31 @@ class _LiveSets:
         return []
 
     def _add(self, received: Received, header: FrameHeader) -> list[ClosedSet[Received]]:
+        if received.n_lost:
+            self.counters["lost"] += received.n_lost
+            self._alarm_once(f"frames of camera {header.camera} were lost on the way to the model")
+        t_mid_ns = header.t_exposure_ns + header.exposure_us * NS_PER_US // 2
+        if t_mid_ns > header.t_received_ns + self._assembler.tolerance_ns:
+            # One such stamp, taken for true, would make every later frame too late.
+            self.counters["future"] += 1
+            self._not_in_a_set(header, "its exposure time lies after its arrival")
+            self._alarm_once(f"camera {header.camera} stamps frames with a time to come; check its clock")
+            return []
         late_before = self._assembler.counts.frames_late
-        closed = self._assembler.add(
-            header.camera,
-            (header.epoch, header.seq, header.t_exposure_ns),
-            header.t_exposure_ns + header.exposure_us * NS_PER_US // 2,
-            self._context.clock.now_ns(),
-            received,
-        )
+        key = (header.epoch, header.seq, header.t_exposure_ns)
+        closed = self._assembler.add(header.camera, key, t_mid_ns, header.t_received_ns, received)
         if self._assembler.counts.frames_late > late_before:
-            gap = Gap(
-                "sets",
-                header.camera,
-                header.epoch,
-                header.seq,
-                1,
-                "came after its set had closed",
-                header.t_received_ns,
-            )
-            self._context.publish(GAP, gap, header.camera)
+            self._not_in_a_set(header, "came after its set had closed")
         return closed
+
+    def _not_in_a_set(self, header: FrameHeader, why: str) -> None:
+        gap = Gap("sets", header.camera, header.epoch, header.seq, 1, why, header.t_received_ns)
+        self._context.publish(GAP, gap, header.camera)
+
+    def _alarm_once(self, text: str) -> None:
+        if text not in self._alarmed:
+            self._alarmed.add(text)
+            self._context.alarm("warning", text)
 
     def _publish_set(self, closed: ClosedSet[Received]) -> FrameSet:
         frame_set = FrameSet(
@@ -262,8 +290,9 @@ class _LiveSets:
         self._step(self._model, taken, newest)
 
     def _step(self, model: _Model, frame_set: FrameSet, closed: ClosedSet[Received]) -> None:
-        if self._state_due and self._is_recorded(frame_set):
+        if self._state_due and frame_set.t_closed_ns >= self._state_after_ns and self._is_recorded(frame_set):
             self._state_due = False
+            self._state_after_ns = frame_set.t_closed_ns + _STATE_PERIOD_NS
             self._publish_state(model, frame_set)
         frames: dict[str, FrameHeader] = {}
         images: dict[str, NDArray[np.uint8]] = {}
@@ -281,7 +310,7 @@ class _LiveSets:
             self.counters["overwritten"] += 1
             self._n_skipped += 1
             model.pipeline.reset()
-            self._state_due = self._recorded_from is not None
+            self._state_due, self._state_after_ns = bool(self._recording), 0
             self._context.alarm("warning", f"set {frame_set.set_id} left out and the model reset: {error}")
 
     def _publish_state(self, model: _Model, frame_set: FrameSet) -> None:
@@ -289,7 +318,7 @@ class _LiveSets:
         self._context.publish(PIPELINE_STATE, state)
 
     def _is_recorded(self, frame_set: FrameSet) -> bool:
-        first = self._recorded_from or {}
+        first = self._recorded_from
         return all(one.seq >= first.get(f"{one.camera}/{one.epoch}", 0) for one in frame_set.sources)
 
 
@@ -342,19 +371,31 @@ class _ReplayedSets:
             now,
         )
         if self._model is not None:
-            frames: dict[str, FrameHeader] = {}
-            images: dict[str, NDArray[np.uint8]] = {}
-            for source in replayed.sources:
-                if source.camera in self._model.views:
-                    received = self._headers[source.camera, source.epoch, source.seq]
-                    assert isinstance(received.message, FrameHeader)
-                    frames[source.camera] = received.message
-                    images[source.camera] = self._receiver.view(received.message, received.pixels)
-            t_decided_ns = replayed.t_decided_ns or None
-            if self._model.step(frame_set, frames, images, self._receiver, replayed.n_skipped, t_decided_ns):
-                self._context.counters["steps"] += 1
-                self._context.counters["skipped"] += replayed.n_skipped
+            try:
+                self._step_model(self._model, frame_set, replayed)
+            except (BusError, KeyError) as error:
+                raise RecordingError(
+                    f"replay: set {replayed.set_id} cannot be read any more ({error}); raise bus.ring_slots"
+                ) from error
         self._context.publish(FRAME_SET, frame_set)
+
+    def _step_model(self, model: _Model, frame_set: FrameSet, replayed: ReplaySet) -> None:
+        frames: dict[str, FrameHeader] = {}
+        images: dict[str, NDArray[np.uint8]] = {}
+        for source in replayed.sources:
+            if source.camera in model.views:
+                received = self._headers[source.camera, source.epoch, source.seq]
+                assert isinstance(received.message, FrameHeader)
+                frames[source.camera] = received.message
+                images[source.camera] = self._receiver.view(received.message, received.pixels)
+        if model.step(frame_set, frames, images, self._receiver, replayed.n_skipped, replayed.t_decided_ns):
+            self._context.counters["steps"] += 1
+            self._context.counters["skipped"] += replayed.n_skipped
+
+
+def _arrival_ns(received: Received) -> int:
+    message = received.message
+    return message.t_received_ns if isinstance(message, FrameHeader) else getattr(message, "t_ns", 0)
 
 
 def source_of(header: FrameHeader) -> SourceFrame:

@@ -59,13 +59,13 @@ class Rules:
         self.armed = armed
         self._rules = list(rules)
         self._classes = list(classes)
+        self._fired_ns = {rule.name: NEVER_NS for rule in self._rules}
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last label and all firings."""
+        """Forget the last label; when each rule fired last is kept, since a refractory time may be a safety limit."""
         self._label = ""
         self._after_gap = False
-        self._fired_ns = {rule.name: NEVER_NS for rule in self._rules}
 
     def step(self, behavior: Behavior, was_reset: bool) -> list[Decision]:
         """The decisions for one behaviour message, judged at its ``t_decided_ns``.

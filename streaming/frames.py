@@ -1,6 +1,5 @@
 """From header to pixels: through a shared-memory ring on one host, inside the message over tcp; one API for both."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import cv2
@@ -66,8 +65,7 @@ class FrameReceiver:
     """Gives the pixels of a header. One thread; rings are attached when first named and kept."""
 
     def __init__(self) -> None:
-        self._rings: dict[str, RingReader] = {}
-        self._newest: dict[str, str] = {}
+        self._rings: dict[str, tuple[int, RingReader]] = {}
 
     def attach(self, header: FrameHeader) -> None:
         """Map the ring that a header names, so that it stays readable after its camera has gone.
@@ -75,11 +73,10 @@ class FrameReceiver:
         Raises:
             SharedMemoryError: the ring is not there.
         """
-        if header.ring and header.ring not in self._rings:
-            # A camera that starts again brings a new ring: the old one is let go.
-            self._rings.pop(self._newest.get(header.camera, ""), None)
-            self._rings[header.ring] = RingReader(header.ring)
-            self._newest[header.camera] = header.ring
+        epoch, _ = self._rings.get(header.camera, (-1, None))
+        if header.ring and header.epoch > epoch:
+            # A camera that starts again brings a new ring: the old one is let go, and never attached again.
+            self._rings[header.camera] = header.epoch, RingReader(header.ring)
 
     def view(self, header: FrameHeader, pixels: memoryview | None = None) -> NDArray[np.uint8]:
         """The image of a header, (height, width) or (height, width, 3) uint8; read-only, no copy unless JPEG.
@@ -94,11 +91,7 @@ class FrameReceiver:
         shape = (header.height, header.width) if header.pixel_format == "mono8" else (header.height, header.width, 3)
         if header.ring:
             self.attach(header)
-            ring = self._rings.get(header.ring)
-            if ring is None:
-                raise FrameOverwrittenError(
-                    f"camera {header.camera}: frame {header.seq} lies in a ring that was let go"
-                )
+            ring = self._ring(header)
             if ring.shape != shape:
                 raise SharedMemoryError(
                     f"camera {header.camera}: ring {header.ring} holds {ring.shape}, header says {shape}"
@@ -119,13 +112,10 @@ class FrameReceiver:
     def check(self, header: FrameHeader) -> None:
         """Raise FrameOverwrittenError when the pixels of ``header`` may have changed while they were used."""
         if header.ring:
-            ring = self._rings.get(header.ring)
-            if ring is None:
-                raise FrameOverwrittenError(
-                    f"camera {header.camera}: frame {header.seq} lies in a ring that was let go"
-                )
-            ring.check(header.slot, header.generation)
+            self._ring(header).check(header.slot, header.generation)
 
-    @property
-    def attached(self) -> Mapping[str, RingReader]:
-        return self._rings
+    def _ring(self, header: FrameHeader) -> RingReader:
+        _, ring = self._rings.get(header.camera, (-1, None))
+        if ring is None or ring.name != header.ring:
+            raise FrameOverwrittenError(f"camera {header.camera}: frame {header.seq} lies in a ring that was let go")
+        return ring

@@ -85,13 +85,19 @@ class FrameSetAssembler(Generic[T]):
         period_ns: nominal frame period.
         tolerance_ns: two frames of one set are at most this far apart, mid-exposure; default a quarter period.
         deadline_ns: a set waits this long after its first frame arrived; default one period.
+        first_id: of the first set.
 
     Raises:
         ClockError: a tolerance of half a period or more could pair frames of different instants.
     """
 
     def __init__(
-        self, cameras: Sequence[str], period_ns: int, tolerance_ns: int | None = None, deadline_ns: int | None = None
+        self,
+        cameras: Sequence[str],
+        period_ns: int,
+        tolerance_ns: int | None = None,
+        deadline_ns: int | None = None,
+        first_id: int = 0,
     ) -> None:
         self.cameras = tuple(cameras)
         self.tolerance_ns = period_ns // 4 if tolerance_ns is None else tolerance_ns
@@ -107,7 +113,7 @@ class FrameSetAssembler(Generic[T]):
         self._closed: deque[tuple[int, int]] = deque(maxlen=_HISTORY_SETS)
         self._history = [_CameraHistory() for _ in self.cameras]
         self._lost: set[int] = set()
-        self._next_id = 0
+        self._next_id = first_id
         self._horizon_ns: int | None = None
         self._newest_ns: int | None = None
 
@@ -118,7 +124,7 @@ class FrameSetAssembler(Generic[T]):
             camera: who took it.
             key: names this frame among the camera's recent ones, as (epoch, seq, time); the same key is a duplicate.
             t_mid_ns: middle of its exposure, rig time.
-            now_ns: rig time now.
+            now_ns: when it arrived, rig time. Frames that were waiting together are best given in this order.
             item: what to hand out in the set.
         """
         place = self._index[camera]
