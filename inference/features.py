@@ -93,8 +93,44 @@ class BoxMotion:
         return after, smoothed.astype(np.float32).ravel()
 
 
-_PARAMETERS: Final[dict[tuple[str, int], tuple[type[BoxMotion], type[BoxMotionParameters]]]] = {
+class BoxVelocity:
+    """Which way the animal's blob moves, smoothed causally at every scale.
+
+    Per scale: velocity of its centre to the right and down the image (sides of the box per second). For a camera that
+    stays where it is above a belt or a wheel: an animal that is carried along is told from one that walks.
+    """
+
+    name = "box_velocity"
+    version = 1
+
+    def __init__(self, parameters: BoxMotionParameters) -> None:
+        self.parameters = parameters
+        self._scales_s = np.array(parameters.scales_s, np.float64)
+
+    @property
+    def dims(self) -> int:
+        return 2 * len(self._scales_s)
+
+    def initial(self) -> State:
+        return {
+            "center": np.zeros(2, np.float64),
+            "smoothed": np.zeros((len(self._scales_s), 2), np.float64),
+            "n_seen": np.zeros(1, np.float64),
+        }
+
+    def step(self, state: State, crop: Crop, dt_s: float) -> tuple[State, NDArray[np.float32]]:
+        center = np.array([crop.center_x_px, crop.center_y_px], np.float64)
+        first = state["n_seen"][0] == 0.0
+        now = np.zeros(2) if first else (center - state["center"]) / crop.width_px / dt_s
+        weight = (1.0 - np.exp(-dt_s / self._scales_s))[:, None]
+        smoothed = state["smoothed"] + weight * (now - state["smoothed"])
+        after = {"center": center, "smoothed": smoothed, "n_seen": state["n_seen"] + 1.0}
+        return after, smoothed.astype(np.float32).ravel()
+
+
+_PARAMETERS: Final[dict[tuple[str, int], tuple[type[BoxMotion | BoxVelocity], type[BoxMotionParameters]]]] = {
     (BoxMotion.name, BoxMotion.version): (BoxMotion, BoxMotionParameters),
+    (BoxVelocity.name, BoxVelocity.version): (BoxVelocity, BoxMotionParameters),
 }
 _SKIPPED: Final = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
