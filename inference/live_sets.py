@@ -1,0 +1,214 @@
+"""Frame sets as they come from the cameras: assembled, published, and the newest stepped on.
+
+This is the one authority on sets in the rig. A set that is passed over because a newer one has come is counted and told
+to the model; frames that end in no set are declared.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..streaming.frames import FrameReceiver
+from ..streaming.messages import (
+    CameraStatus,
+    FrameHeader,
+    FrameSet,
+    Gap,
+    PipelineState,
+    RecordingStatus,
+    SourceFrame,
+)
+from ..streaming.node import NodeContext
+from ..streaming.subscriber import EverySubscriber
+from ..streaming.topics import (
+    CAMERA_STATUS,
+    FRAME,
+    FRAME_SET,
+    GAP,
+    PIPELINE_STATE,
+    RECORDING,
+)
+from ..streaming.wire import Received
+from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from ..sync.errors import BusError
+from ..sync.frameset import ClosedSet, FrameSetAssembler
+from .node_config import InferenceNodeConfig
+from .running_model import RunningModel
+
+_POLL_MS = 20
+_SETS_PER_EPOCH = 1_000_000_000
+"""Set ids of a process that was started again begin here, so that an id names one set for ever."""
+_STATE_PERIOD_NS = 5 * NS_PER_S
+"""A saved state is some megabytes: one at most in this time, however often the recorder loses frames."""
+_LAST_WORDS_MS = 100
+
+
+class LiveSets:
+    """Assembles, publishes every set, steps on the newest."""
+
+    def __init__(self, context: NodeContext, config: InferenceNodeConfig, model: RunningModel | None) -> None:
+        self._context = context
+        self._model = model
+        self._assembler: FrameSetAssembler[Received] = FrameSetAssembler(
+            list(config.views),
+            round(NS_PER_S / config.rate_hz),
+            None if config.tolerance_ms is None else round(config.tolerance_ms * NS_PER_MS),
+            None if config.deadline_ms is None else round(config.deadline_ms * NS_PER_MS),
+            first_id=context.spec.epoch * _SETS_PER_EPOCH,
+        )
+        self._receiver = FrameReceiver()
+        self._recorded_from: dict[str, int] = {}
+        self._recording = ""
+        # A process that was started again does not know what was recorded: its state is saved from its first set on.
+        self._state_due = context.spec.epoch > 0
+        self._state_after_ns = 0
+        self._last_mid_ns = 0
+        self._n_skipped = 0
+        self._alarmed: set[str] = set()
+        self.counters = context.counters
+        self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0)
+
+    def run(self) -> None:
+        context = self._context
+        with context.subscribe([FRAME, CAMERA_STATUS, RECORDING, GAP]) as bus:
+            while not context.should_stop:
+                self._turn(bus, self._timeout_ms())
+                context.ready_when_heard(bus.heard)
+                context.beat()
+            # The cameras have stopped by now: what they sent last is on its way.
+            while self._turn(bus, _LAST_WORDS_MS):
+                context.beat()
+            for one in self._assembler.flush():
+                self._n_skipped += 1
+                self._publish_set(one)
+            self.counters["skipped"] += self._n_skipped
+            context.set_state("stopping")
+
+    def _turn(self, bus: EverySubscriber, timeout_ms: int) -> int:
+        """Take what is there, close sets, step on the newest; returns how many frames came."""
+        batch = bus.receive(timeout_ms)
+        # What waited here together is judged by when it arrived, not by when it is read: else a step that took long
+        # would turn frames that were in time into late ones.
+        batch.sort(key=_arrival_ns)
+        closed = [one for received in batch for one in self._accept(received)]
+        closed += self._assembler.tick(self._context.clock.now_ns())
+        if closed:
+            self._handle(closed)
+        self.counters["refused"] = bus.n_refused
+        return sum(received.topic is FRAME for received in batch)
+
+    def _timeout_ms(self) -> int:
+        deadline = self._assembler.next_deadline_ns()
+        if deadline is None:
+            return _POLL_MS
+        return min(_POLL_MS, max(0, -(-(deadline - self._context.clock.now_ns()) // NS_PER_MS)))
+
+    def _accept(self, received: Received) -> list[ClosedSet[Received]]:
+        message = received.message
+        if isinstance(message, FrameHeader):
+            return self._add(received, message)
+        if isinstance(message, Gap) and message.source == "recorder":
+            # From here on replay lacks pixels: a state after the gap is where it can go on.
+            self._state_due = self._state_due or bool(self._recording)
+        if isinstance(message, CameraStatus):
+            return self._assembler.set_lost(message.camera, message.state != "running")
+        if isinstance(message, RecordingStatus) and message.recording != self._recording:
+            self._recording = message.recording
+            self._recorded_from = message.first_seq
+            self._state_due = True
+        return []
+
+    def _add(self, received: Received, header: FrameHeader) -> list[ClosedSet[Received]]:
+        if received.n_lost:
+            self.counters["lost"] += received.n_lost
+            self._alarm_once(f"frames of camera {header.camera} were lost on the way to the model")
+        t_mid_ns = header.t_exposure_ns + header.exposure_us * NS_PER_US // 2
+        if t_mid_ns > header.t_received_ns + self._assembler.tolerance_ns:
+            # One such stamp, taken for true, would make every later frame too late.
+            self.counters["future"] += 1
+            self._not_in_a_set(header, "its exposure time lies after its arrival")
+            self._alarm_once(f"camera {header.camera} stamps frames with a time to come; check its clock")
+            return []
+        late_before = self._assembler.counts.frames_late
+        key = (header.epoch, header.seq, header.t_exposure_ns)
+        closed = self._assembler.add(header.camera, key, t_mid_ns, header.t_received_ns, received)
+        if self._assembler.counts.frames_late > late_before:
+            self._not_in_a_set(header, "came after its set had closed")
+        return closed
+
+    def _not_in_a_set(self, header: FrameHeader, why: str) -> None:
+        gap = Gap("sets", header.camera, header.epoch, header.seq, 1, why, header.t_received_ns)
+        self._context.publish(GAP, gap, header.camera)
+
+    def _alarm_once(self, text: str) -> None:
+        if text not in self._alarmed:
+            self._alarmed.add(text)
+            self._context.alarm("warning", text)
+
+    def _publish_set(self, closed: ClosedSet[Received]) -> FrameSet:
+        frame_set = FrameSet(
+            closed.set_id,
+            "complete" if closed.complete else "partial",
+            tuple(source_of(item.message) for item in closed.items if item and isinstance(item.message, FrameHeader)),
+            closed.missing,
+            closed.t_mid_ns,
+            self._context.clock.now_ns(),
+        )
+        self._context.publish(FRAME_SET, frame_set)
+        return frame_set
+
+    def _handle(self, closed: list[ClosedSet[Received]]) -> None:
+        newest = max(closed, key=lambda one: one.t_mid_ns)
+        taken: FrameSet | None = None
+        for one in closed:
+            frame_set = self._publish_set(one)
+            if one is newest and one.t_mid_ns > self._last_mid_ns:
+                taken = frame_set
+        self._n_skipped += len(closed) - (taken is not None)
+        if taken is None or self._model is None:
+            return
+        self._last_mid_ns = newest.t_mid_ns
+        self._step(self._model, taken, newest)
+
+    def _step(self, model: RunningModel, frame_set: FrameSet, closed: ClosedSet[Received]) -> None:
+        if self._state_due and frame_set.t_closed_ns >= self._state_after_ns and self._is_recorded(frame_set):
+            self._state_due = False
+            self._state_after_ns = frame_set.t_closed_ns + _STATE_PERIOD_NS
+            self._publish_state(model, frame_set)
+        frames: dict[str, FrameHeader] = {}
+        images: dict[str, NDArray[np.uint8]] = {}
+        try:
+            for item in closed.items:
+                if item is not None and isinstance(item.message, FrameHeader) and item.message.camera in model.views:
+                    frames[item.message.camera] = item.message
+                    images[item.message.camera] = self._receiver.view(item.message, item.pixels)
+            if model.step(frame_set, frames, images, self._receiver, self._n_skipped):
+                self.counters["steps"] += 1
+                self.counters["skipped"] += self._n_skipped
+                self._n_skipped = 0
+        except BusError as error:
+            # Pixels that changed while they were read may have entered the background model: begin anew, and say so.
+            self.counters["overwritten"] += 1
+            self._n_skipped += 1
+            model.pipeline.reset()
+            self._state_due, self._state_after_ns = bool(self._recording), 0
+            self._context.alarm("warning", f"set {frame_set.set_id} left out and the model reset: {error}")
+
+    def _publish_state(self, model: RunningModel, frame_set: FrameSet) -> None:
+        state = PipelineState(frame_set.set_id, model.identity, model.pipeline.snapshot())
+        self._context.publish(PIPELINE_STATE, state)
+
+    def _is_recorded(self, frame_set: FrameSet) -> bool:
+        first = self._recorded_from
+        return all(one.seq >= first.get(f"{one.camera}/{one.epoch}", 0) for one in frame_set.sources)
+
+
+def _arrival_ns(received: Received) -> int:
+    message = received.message
+    return message.t_received_ns if isinstance(message, FrameHeader) else getattr(message, "t_ns", 0)
+
+
+def source_of(header: FrameHeader) -> SourceFrame:
+    """A frame as a link of the chain."""
+    return SourceFrame(
+        header.camera, header.epoch, header.seq, header.t_exposure_ns, header.exposure_us, header.t_received_ns
+    )

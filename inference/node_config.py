@@ -1,0 +1,25 @@
+"""Options of the inference process."""
+
+from pydantic import Field
+
+from ..sync.strict import StrictModel
+from .config import TaskConfig
+
+
+class InferenceNodeConfig(StrictModel):
+    """Options of the inference process.
+
+    Attributes:
+        task: model, rules, actuators.
+        views: camera → frame shape (height, width[, 3]), in the rig's order.
+        rate_hz: of the rig's frame sets.
+        tolerance_ms, deadline_ms: of the assembler; None: a quarter of the period, one period.
+        replay: sets come from the replay node and no actuator is opened.
+    """
+
+    task: TaskConfig
+    views: dict[str, list[int]]
+    rate_hz: float = Field(gt=0)
+    tolerance_ms: float | None = None
+    deadline_ms: float | None = None
+    replay: bool = False
