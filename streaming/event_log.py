@@ -113,10 +113,10 @@ class EventLogWriter:
         self._writer.add_message(channel, t_ns, body, t_ns, seq & 0xFFFFFFFF)
         self.n_messages += 1
 
-    def flush_if_large(self) -> None:
-        """`flush` where much is waiting."""
-        if self._tail.n_pending > FLUSH_BYTES:
-            self.flush()
+    @property
+    def much_waits(self) -> bool:
+        """More is waiting than should be lost with this process: `flush` now."""
+        return self._tail.n_pending > FLUSH_BYTES
 
     def flush(self) -> None:
         """Hand everything to the operating system; from then on it outlives this process.

@@ -57,6 +57,7 @@ class Recorder:
         self._next_flush_ns = 0
         self._next_status_ns = 0
         self._events_failed = False
+        self._n_unlogged_said = 0
 
     @property
     def quiet(self) -> bool:
@@ -82,6 +83,11 @@ class Recorder:
     def n_waiting(self) -> int:
         """Frames in the encoders' queues."""
         return sum(encoder.n_waiting for encoder in self._encoders.values())
+
+    @property
+    def n_unlogged(self) -> int:
+        """Messages that are not in the event log, since the disk took nothing for too long."""
+        return self._writer.events.n_refused
 
     def log_own(self, topic: Topic, camera: str, body: bytes) -> None:
         """Write a message that this node has published into the event log; nobody else brings it."""
@@ -174,8 +180,8 @@ class Recorder:
             self._watch_disk()
             self._watch_encoders()
             self._flush()
-        else:
-            self._writer.events.flush_if_large()
+        elif self._writer.events.much_waits and not self._events_failed:
+            self._flush()
         self._announce(now)
 
     def _settle(self, camera: str) -> None:
@@ -221,6 +227,14 @@ class Recorder:
             if not self._events_failed:
                 self._events_failed = True
                 self._alarm("error", str(error))
+        # Once when it begins, for a person to hear, and once when there is room again, so that it stands in the log.
+        if self.n_unlogged > self._n_unlogged_said and not (self._events_failed and self._n_unlogged_said):
+            self._n_unlogged_said = self.n_unlogged
+            self._alarm(
+                "error",
+                f"{self._writer.events.path}: {self.n_unlogged} message(s) are lost so far, since the disk took nothing "
+                "for too long; free some space: what this recording lacks cannot be replayed",
+            )
 
     def _announce(self, now: int) -> None:
         if self._state is None:
@@ -284,5 +298,6 @@ class Recorder:
         now = self._clock.now_ns()
         self._declare(now)
         self._watch_encoders()
+        self._flush()
         self._say("stopped", now)
         self._writer.close(now, self.written, self.declared, self._video_stopped)

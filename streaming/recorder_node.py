@@ -92,6 +92,7 @@ def _turn(context: NodeContext, recorder: Recorder, bus: EverySubscriber, timeou
         waiting=recorder.n_waiting,
         lost=bus.n_lost,
         refused=bus.n_refused,
+        unlogged=recorder.n_unlogged,
     )
     context.beat()
     return len(received)

@@ -57,6 +57,7 @@ class RecordingInfo(StrictModel):
         written: frames in each video.
         declared: frames of each camera that are declared as not in its video.
         n_messages: messages in the event log.
+        n_refused: messages that are not in it, since the disk took nothing for too long.
         video_stopped: why video ended before the recording did, "" where it did not.
     """
 
@@ -77,6 +78,7 @@ class RecordingInfo(StrictModel):
     declared: dict[str, int] = Field(default_factory=dict)
     n_messages: int = 0
     video_stopped: str = ""
+    n_refused: int = 0
 
 
 def software_versions() -> dict[str, str]:

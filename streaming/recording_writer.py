@@ -116,6 +116,7 @@ class RecordingWriter:
                 "written": dict(written),
                 "declared": dict(declared),
                 "n_messages": self.events.n_messages,
+                "n_refused": self.events.n_refused,
                 "video_stopped": video_stopped,
             }
         )

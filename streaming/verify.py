@@ -163,6 +163,12 @@ def _check_events(recording: Recording, result: VerifyResult) -> None:
             f"{recording.path}/events.mcap: holds {n} messages, {recording.info.n_messages} were written; restore it "
             "from a copy"
         )
+    if recording.info.n_refused:
+        result.errors.append(
+            f"{recording.path}/events.mcap: {recording.info.n_refused} message(s) are not in it, since the disk took "
+            "nothing for too long; the recording lacks them for good: read its alarms for when, and free more space "
+            "before the next one"
+        )
     if recording.info.video_stopped:
         result.warnings.append(f"video stopped before the recording did: {recording.info.video_stopped}")
 
