@@ -1,6 +1,7 @@
 """One thread per camera that turns frames into video: a bounded queue in, an outcome per frame out."""
 
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from .ring import RingReader
 from .video_writer import VideoWriter
 
 DISK_FULL = "disk full"
+ENCODER_ERROR = "encoder error"
+ENDED = "came when the recorder was closing its videos"
 OVERWRITTEN = "overwritten in shared memory before it was encoded"
 _MAX_REASON = 300
 _LAST_FRAMES = 8192
@@ -46,7 +49,7 @@ class CameraEncoder:
 
     Attributes:
         camera: its name.
-        failure: why no more frames are written, "" while they are: `DISK_FULL`, or the encoder's error.
+        failure: why no more frames are written, "" while they are: `DISK_FULL` or `ENCODER_ERROR`.
         detail: the error in full.
 
     Args:
@@ -83,6 +86,8 @@ class CameraEncoder:
         """Hand over a frame; returns why it was not taken, "" where it was. Never waits."""
         if self.failure:
             return self.failure
+        if self._ending.is_set() or self.ended:
+            return ENDED
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
@@ -90,10 +95,15 @@ class CameraEncoder:
         return ""
 
     def take_outcomes(self) -> list[Outcome]:
-        """What became of the frames since the last call, in their order."""
+        """What became of the frames since the last call, in their order; once the thread is gone, of all frames."""
+        gone = self.ended  # asked first: what the thread said before it ended is then there
         outcomes: list[Outcome] = []
         while self._outcomes:
             outcomes.append(self._outcomes.popleft())
+        while gone and not self._jobs.empty():
+            header = self._jobs.get_nowait().header
+            outcomes.append(Outcome(header.epoch, header.seq, self.failure or ENDED))
+            self._jobs.task_done()
         return outcomes
 
     def stop_video(self, reason: str, detail: str) -> None:
@@ -112,21 +122,34 @@ class CameraEncoder:
         return self.ended
 
     def _run(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            # What nobody foresaw ends the thread, and Python prints it with its trace; here it becomes known to the rig.
+            error = sys.exception()
+            if error is not None:
+                self.stop_video(ENCODER_ERROR, f"its encoder ended with {error!r}; the log has the trace: report it")
+            self._close_video()
+
+    def _write_all(self) -> None:
         while True:
             try:
                 job = self._jobs.get(timeout=_POLL_S)
             except queue.Empty:
                 if self.failure:
                     self._close_video()
-                if self._ending.is_set():
-                    break
+                # The last frame may have come between the wait and the wish to end; after that wish none is taken.
+                if self._ending.is_set() and self._jobs.empty():
+                    return
                 continue
-            reason = self.failure or self._write(job)
-            self._outcomes.append(Outcome(job.header.epoch, job.header.seq, reason))
-            if not reason:
-                self._recent.append((job.header.epoch, job.header.seq))
-            self._jobs.task_done()
-        self._close_video()
+            reason = ENCODER_ERROR
+            try:
+                reason = self.failure or self._write(job)
+            finally:
+                if not reason:
+                    self._recent.append((job.header.epoch, job.header.seq))
+                self._outcomes.append(Outcome(job.header.epoch, job.header.seq, reason))
+                self._jobs.task_done()
 
     def _write(self, job: FrameJob) -> str:
         header = job.header
@@ -153,7 +176,7 @@ class CameraEncoder:
         return ""
 
     def _fail(self, error: VideoError | DiskFullError) -> str:
-        self.stop_video(DISK_FULL if isinstance(error, DiskFullError) else "encoder error", str(error))
+        self.stop_video(DISK_FULL if isinstance(error, DiskFullError) else ENCODER_ERROR, str(error))
         self._close_video()
         return self.failure
 
@@ -164,7 +187,7 @@ class CameraEncoder:
         try:
             video.close()
         except (VideoError, DiskFullError) as error:
-            self.stop_video(DISK_FULL if isinstance(error, DiskFullError) else "encoder error", str(error))
+            self.stop_video(DISK_FULL if isinstance(error, DiskFullError) else ENCODER_ERROR, str(error))
             self._take_back(video)
 
     def _take_back(self, video: VideoWriter) -> None:
