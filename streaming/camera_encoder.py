@@ -125,7 +125,7 @@ class CameraEncoder:
         try:
             self._write_all()
         finally:
-            # What nobody foresaw ends the thread, and Python prints it with its trace; here it becomes known to the rig.
+            # What nobody foresaw ends the thread, and Python prints it with its trace; this tells the rig.
             error = sys.exception()
             if error is not None:
                 self.stop_video(ENCODER_ERROR, f"its encoder ended with {error!r}; the log has the trace: report it")

@@ -232,8 +232,8 @@ class Recorder:
             self._n_unlogged_said = self.n_unlogged
             self._alarm(
                 "error",
-                f"{self._writer.events.path}: {self.n_unlogged} message(s) are lost so far, since the disk took nothing "
-                "for too long; free some space: what this recording lacks cannot be replayed",
+                f"{self._writer.events.path}: {self.n_unlogged} message(s) are lost so far, since the disk took "
+                "nothing for too long; free some space: what this recording lacks cannot be replayed",
             )
 
     def _announce(self, now: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ..sync.clock import NS_PER_S
+from ..sync.clock import NS_PER_MS, NS_PER_S
 from ..sync.strict import StrictModel, validate
 from .messages import Message
 from .node import NodeContext
@@ -14,10 +14,10 @@ from .recording_config import RecordingConfig
 from .recording_info import RecordedFormat
 from .recording_writer import RecordingWriter
 from .subscriber import EverySubscriber
-from .topics import TOPICS, Topic
+from .topics import HEARTBEAT, TOPICS, Topic
 
 _POLL_MS = 20
-_LAST_WORDS_MS = 200
+_LAST_WORDS_NS = 200 * NS_PER_MS
 
 
 class RecorderNodeConfig(StrictModel):
@@ -71,17 +71,20 @@ def _record(context: NodeContext, recorder: Recorder, bus: EverySubscriber) -> N
 def _drain(context: NodeContext, recorder: Recorder, bus: EverySubscriber, drain_s: float) -> None:
     """Take what is still on its way: until every camera has sent its last status, then until nothing comes."""
     context.set_state("stopping")
-    deadline = context.clock.now_ns() + round(drain_s * NS_PER_S)
-    while context.clock.now_ns() < deadline:
-        n = _turn(context, recorder, bus, _LAST_WORDS_MS if recorder.quiet else _POLL_MS)
-        if not n and recorder.quiet:
-            break
+    now = heard_ns = context.clock.now_ns()
+    deadline = now + round(drain_s * NS_PER_S)
+    while now < deadline and not (recorder.quiet and now - heard_ns >= _LAST_WORDS_NS):
+        n = _turn(context, recorder, bus, _POLL_MS)
+        now = context.clock.now_ns()
+        if n:
+            heard_ns = now
     recorder.end_encoders()
     while not recorder.ended:
         _turn(context, recorder, bus, _POLL_MS)
 
 
 def _turn(context: NodeContext, recorder: Recorder, bus: EverySubscriber, timeout_ms: int) -> int:
+    """Take what has come; returns how many messages said more than that their node is alive."""
     received = bus.receive(timeout_ms)
     for one in received:
         recorder.accept(one)
@@ -95,4 +98,4 @@ def _turn(context: NodeContext, recorder: Recorder, bus: EverySubscriber, timeou
         unlogged=recorder.n_unlogged,
     )
     context.beat()
-    return len(received)
+    return sum(one.topic is not HEARTBEAT for one in received)

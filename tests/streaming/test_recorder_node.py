@@ -34,7 +34,7 @@ def image(camera: str, seq: int) -> NDArray[np.uint8]:
 class Bench:
     """A recorder process, and in this process two cameras that it hears."""
 
-    def __init__(self, folder: Path, codec: str, pixels: str) -> None:
+    def __init__(self, folder: Path, codec: str, pixels: str, drain_s: float = 20.0) -> None:
         self.folder = folder / "rec"
         self.session = uuid.uuid4().hex[:8]
         self.anchor = ClockAnchor.take()
@@ -63,7 +63,7 @@ class Bench:
             "config": {
                 "folder": str(self.folder),
                 "cameras": dict.fromkeys(self.publishers, form),
-                "recording": {"codec": codec, "reserve_mb": 1, "drain_s": 20.0},
+                "recording": {"codec": codec, "reserve_mb": 1, "drain_s": drain_s},
                 "run": {"rig": {"name": "bench"}},
             },
         }
@@ -222,5 +222,30 @@ def test_folder_in_use_ends_the_process_with_a_named_error(tmp_path: Path) -> No
         text = bench.process.stderr.read()
         assert bench.process.wait() == 8
         assert "holds a recording already" in text
+    finally:
+        bench.end()
+
+
+def test_heartbeats_of_other_nodes_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "ffv1", "ring", drain_s=120.0)
+    try:
+        bench.until_ready()
+        bench.play(range(20))
+        bench.process.send_signal(signal.SIGTERM)
+        late = range(20, 30)
+        bench.play(late)  # on their way when it was told to stop
+        for camera in bench.senders:
+            bench.status(camera, "stopped")
+        # More beats than a recorder that waits for silence would outlive, fewer than its drain_s lasts.
+        for _ in range(600):
+            if bench.process.poll() is not None:
+                break
+            for name, publisher in bench.publishers.items():
+                publisher.publish(HEARTBEAT, Heartbeat(f"camera.{name}", 0, 1, "stopping", bench.clock.now_ns()))
+            bench.listen(50)
+        assert bench.process.poll() == 0
+        result = verify(bench.folder)
+        assert result.ok, result.errors
+        assert {name: one.n_device for name, one in result.cameras.items()} == {"a": 30, "b": 30}
     finally:
         bench.end()
