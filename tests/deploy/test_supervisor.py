@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ethostream.deploy import child as child_module
 from ethostream.deploy import supervisor as supervisor_module
 from ethostream.deploy.attach import remove_dead_sessions
+from ethostream.deploy.child import Backoff
 from ethostream.deploy.process_table import ProcessRow
 from ethostream.deploy.supervisor import Outcome, Supervisor, new_session_id
 from ethostream.streaming.messages import Alarm, Heartbeat
@@ -131,6 +133,154 @@ def test_a_signal_in_any_phase_stops_all(run: Run, phase: str, number: signal.Si
     outcome, _, _ = run(row("one", "steady"), row("two", "listener", source=False), until=interrupt)
     assert (outcome.reason, outcome.failures) == ("interrupted", [])
     assert signal.getsignal(number) is before
+
+
+def test_a_camera_that_stays_away_is_tried_until_it_comes_back(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(child_module, "BACKOFF_S", (0.01, 0.02))
+    note = tmp_path / "note"
+    outcome, watcher, _ = run(
+        row("one", "lost_for_a_while", config={"name": "one"}),
+        row("two", "steady", config={"note": str(note)}),
+        until=lambda watcher: watcher.states.get(("one", 4)) == "running",
+    )
+    assert (outcome.reason, outcome.failures, outcome.restarts) == ("done", [], {"one": 4})
+    assert watcher.alarms == [
+        "one: camera one: no frame for 5 s; check its cable; started again in 0.01 s",
+        "one: camera one: serial 4711 is not there; plug it in; started again in 0.02 s",
+    ]
+    assert note.read_text().splitlines() == ["two armed=True epoch=0"], "the other camera went on"
+
+
+def test_a_node_that_hangs_when_started_again_is_killed_and_tried_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "READY_TIMEOUT_S", 2.0)
+    outcome, watcher, _ = run(
+        row("one", "hangs_when_started_again"),
+        row("two", "steady"),
+        until=lambda watcher: any(
+            state == "running" for (node, epoch), state in watcher.states.items() if node == "one" and epoch > 1
+        ),
+    )
+    assert (outcome.reason, outcome.failures) == ("done", [])
+    assert any("not ready 2 s after it was started again" in text for text in watcher.alarms)
+
+
+def test_long_last_words_are_cut_and_belong_to_their_own_epoch(run: Run, tmp_path: Path) -> None:
+    outcome, watcher, _ = run(
+        row("one", "verbose", config={"name": "one"}),
+        until=lambda watcher: watcher.states.get(("one", 2)) == "running",
+    )
+    assert (outcome.reason, outcome.failures, outcome.restarts) == ("done", [], {"one": 2})
+    first, second = watcher.alarms
+    assert first.startswith("one: driver line 0: ") and "..." in first and len(first) < 400
+    assert "killed by SIGKILL" in second and "driver line" not in second
+    assert "driver line 199" in (tmp_path / "logs" / "one.log").read_text(), "the log holds it all"
+
+
+def test_the_ring_of_a_dead_epoch_goes_when_its_failure_is_noticed(run: Run) -> None:
+    left: list[list[str]] = []
+
+    def until(watcher: Watcher) -> bool:
+        if watcher.states.get(("one", 1)) != "running":
+            return False
+        left.append(sorted(path.name.split("-", 2)[2] for path in SHM.glob("ethostream-*-one-*")))
+        return True
+
+    outcome, _, _ = run(row("one", "crashes_once", config={"name": "one"}), until=until)
+    assert outcome.failures == []
+    assert left and not any(left)
+
+
+def test_a_second_interrupt_does_not_wait(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_TIMEOUT_S", (1e6, 1e6, 1e6, 1e6))
+    sent: list[str] = []
+
+    def interrupt(watcher: Watcher) -> bool:
+        phase = watcher.phases[-1]
+        if phase != "starting" and watcher.states.get(("one", 0)) == "running" and phase not in sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+        return False
+
+    outcome, _, _ = run(row("one", "deaf"), row("two", "deaf", source=False, stop_order=2), until=interrupt)
+    assert sent == ["running", "stopping"]
+    assert outcome.reason == "failed"
+    assert outcome.failures == [
+        f"{node}: was killed by the second Ctrl-C before it had stopped" for node in ("one", "two")
+    ]
+
+
+def test_a_supervisor_that_was_held_up_kills_nobody(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(child_module, "WATCHDOG_S", 0.5)
+    clock = RigClock(ClockAnchor.take())
+    said = tmp_path / "said"
+
+    def block_once(watcher: Watcher) -> bool:
+        if said.exists() and "blocked" not in watcher.phases:
+            watcher.phases.append("blocked")
+            clock.sleep_until_ns(clock.now_ns() + 1_500_000_000)
+        return "4999" in watcher.alarms
+
+    outcome, watcher, _ = run(row("one", "chatty", config={"n": 5000, "note": str(said)}), until=block_once)
+    assert "blocked" in watcher.phases
+    assert (outcome.reason, outcome.failures, outcome.restarts, outcome.messages_lost) == ("done", [], {}, 0)
+
+
+def test_what_the_supervisor_itself_missed_is_counted(run: Run, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+
+    def block(watcher: Watcher) -> bool:
+        while watcher.alarms and not said.exists():
+            os.sched_yield()
+        return "still here" in watcher.alarms
+
+    config = {"n": 100_000, "note": str(said), "goes_on": True}
+    outcome, watcher, _ = run(row("one", "chatty", config=config), until=block)
+    assert outcome.failures == []
+    n_heard = sum(text.isdigit() for text in watcher.alarms)
+    assert n_heard < 100_000 and outcome.messages_lost >= 100_000 - n_heard
+
+
+def test_a_watcher_that_breaks_does_not_keep_the_nodes_from_stopping(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(NODES))
+    note = tmp_path / "note"
+
+    def broken(watcher: Watcher) -> bool:
+        if watcher.states.get(("one", 0)) == "running":
+            raise BrokenPipeError("the terminal has gone")
+        return False
+
+    rows = [row("one", "steady", config={"note": str(note)})]
+    with pytest.raises(BrokenPipeError):
+        Supervisor(rows, RigClock(ClockAnchor.take()), new_session_id(), Watcher(broken)).run()
+    assert note.read_text().splitlines() == ["one armed=True epoch=0"], "it stopped in order"
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_a_node_with_rules_that_comes_back_is_said_to_be_disarmed(run: Run) -> None:
+    _, watcher, _ = run(
+        row("eye", "steady"),
+        row("brain", "crashes_once", source=False, stop_order=1, config={"task": {"rules": [{"name": "light"}]}}),
+        until=lambda watcher: watcher.states.get(("brain", 1)) == "ready",
+    )
+    assert [text.partition("; started again")[2] for text in watcher.alarms] == [
+        " in 0.5 s, disarmed: its rules will not fire until the run is started anew"
+    ]
+
+
+def test_back_off_grows_repeats_itself_quietly_and_begins_anew() -> None:
+    back_off = Backoff()
+    steps = [back_off.after_failure("not there", 0.0) for _ in range(8)]
+    assert [step.wait_s for step in steps] == [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 30.0, 30.0]
+    assert [step.tell for step in steps] == [True] * 6 + [False] * 2
+    assert back_off.after_failure("other words", 59.0) == (30.0, True)
+    assert back_off.after_failure("other words", 59.0) == (30.0, False)
+    assert back_off.after_failure("other words", 60.0) == (0.5, True)
 
 
 ORPHAN = """

@@ -5,8 +5,10 @@ import signal
 from pathlib import Path
 
 from ethostream.streaming.frames import FrameSender
+from ethostream.streaming.messages import Alarm
 from ethostream.streaming.node import NodeContext
-from ethostream.sync.errors import CameraOpenError
+from ethostream.streaming.topics import ALARM
+from ethostream.sync.errors import CameraLostError, CameraOpenError
 
 
 def steady(context: NodeContext) -> None:
@@ -69,3 +71,56 @@ def deaf(context: NodeContext) -> None:
     while True:
         context.beat()
         context.clock.sleep_until_ns(context.clock.now_ns() + 10_000_000)
+
+
+def lost_for_a_while(context: NodeContext) -> None:
+    """A camera that is lost after its start, is absent in epochs 1 to 3, and then comes back."""
+    if 1 <= context.spec.epoch <= 3:
+        raise CameraOpenError(f"camera {context.spec.node}: serial 4711 is not there; plug it in")
+    run_until_stopped(context)
+
+
+def run_until_stopped(context: NodeContext) -> None:
+    """Runs; the first epoch is lost at once."""
+    context.wait_for_start()
+    context.set_state("running")
+    if context.spec.epoch == 0:
+        raise CameraLostError(f"camera {context.spec.node}: no frame for 5 s; check its cable")
+    while not context.should_stop:
+        context.beat()
+        context.clock.sleep_until_ns(context.clock.now_ns() + 10_000_000)
+
+
+def hangs_when_started_again(context: NodeContext) -> None:
+    """Is lost once, hangs while it opens its device in epoch 1, and runs after that."""
+    while context.spec.epoch == 1 and not context.should_stop:
+        context.beat()
+        context.clock.sleep_until_ns(context.clock.now_ns() + 10_000_000)
+    run_until_stopped(context)
+
+
+def verbose(context: NodeContext) -> None:
+    """Fails in many lines once, then is killed without a word, then runs."""
+    context.wait_for_start()
+    context.set_state("running")
+    if context.spec.epoch == 0:
+        raise CameraLostError("\n".join(f"driver line {n}: \N{SNOWMAN} the transfer has stalled" for n in range(200)))
+    if context.spec.epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not context.should_stop:
+        context.beat()
+        context.clock.sleep_until_ns(context.clock.now_ns() + 10_000_000)
+
+
+def chatty(context: NodeContext) -> None:
+    """Says ``n`` things at once, notes that it has, and then runs quietly."""
+    context.wait_for_start()
+    context.set_state("running")
+    for n in range(context.spec.config["n"]):
+        context.publish(ALARM, Alarm(context.spec.node, "warning", f"{n}", context.clock.now_ns()))
+    Path(context.spec.config["note"]).touch()
+    while not context.should_stop:
+        context.beat()
+        context.clock.sleep_until_ns(context.clock.now_ns() + 10_000_000)
+        if context.spec.config.get("goes_on"):
+            context.publish(ALARM, Alarm(context.spec.node, "warning", "still here", context.clock.now_ns()))
