@@ -236,5 +236,5 @@ class Alarm(Message, frozen=True):
 class Control(Message, frozen=True):
     """From the supervisor to every node: ``start`` begins acquisition at ``t_start_ns``."""
 
-    command: Literal["start", "arm", "disarm"]
+    command: Literal["start"]
     t_start_ns: int = 0
