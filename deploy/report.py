@@ -122,9 +122,9 @@ class RunReport:
             "stage_ms": self._latency.stages(),
             "inference": {
                 "provider": self._provider,
-                "bundle": self._bundle or self._behavior.bundle,
+                "bundle": self._behavior.bundle or self._bundle,
                 "steps": self._behavior.n_steps,
-                "skipped": self._behavior.n_skipped,
+                "skipped": max(self._behavior.n_skipped, self._skipped_counter()),
                 "gap_frames": self._behavior.n_gap_frames,
             },
             "behavior": self._behavior.to_dict(),
@@ -142,6 +142,11 @@ class RunReport:
             "machine": machine(),
             "ethostream": software_version(),
         }
+
+    def _skipped_counter(self) -> int:
+        """The node's own count, which includes sets after the last step."""
+        beat = self._nodes.get("inference")
+        return beat.counters.get("skipped", 0) if beat else 0
 
     def write(self, path: Path) -> None:
         """Write the report as JSON, keys sorted; whoever reads ``path`` sees the old file or the new, never a part.

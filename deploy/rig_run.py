@@ -19,12 +19,15 @@ from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ..sync.errors import ConfigError, RecordingError
 from ..sync.strict import validate
 from .config import RunConfig
-from .process_table import ProcessRow, live_table, replay_table
-from .replay_comparison import LiveDecisions, ReplayComparison
+from .process_table import REPLAY, ProcessRow, live_table, replay_table
+from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
 from .supervisor import Outcome, Supervisor, new_session_id
 
 _RATE_TOLERANCE = 0.01
+_REPLAY_SLOTS = 32
+_PATIENCE_S = 10.0
+"""Where no set is complete for this long, the run's seconds count from the first partial one."""
 
 
 class Display(Protocol):
@@ -54,13 +57,17 @@ class _Follower:
         self._clock = clock
         self._seconds = seconds
         self._first_set_ns: int | None = None
+        self._first_partial_ns = 0
 
     def on_message(self, received: Received) -> None:
         message = received.message
         self._report.add(received.topic, message)
         self._display.on_message(received)
-        if self._first_set_ns is None and isinstance(message, FrameSet) and message.status == "complete":
-            self._first_set_ns = self._clock.now_ns()
+        if self._first_set_ns is None and isinstance(message, FrameSet):
+            now = self._clock.now_ns()
+            self._first_partial_ns = self._first_partial_ns or now
+            if message.status == "complete" or now - self._first_partial_ns > _PATIENCE_S * NS_PER_S:
+                self._first_set_ns = now
 
     def on_tick(self, phase: str) -> bool:
         self._display.on_tick(phase, self._report)
@@ -178,8 +185,8 @@ def run_replay(
         name: CameraFormat(one.width, one.height, one.pixel_format, one.rate_hz, "file")
         for name, one in recording.info.cameras.items()
     }
-    live = LiveDecisions.read(recording)
-    why_not = live.why_not_exact(
+    live = LiveModel.read(recording)
+    why_not = live.why_not_repeated(
         None if chosen.bundle is None else bundle_identity(chosen.bundle),
         same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
     )
@@ -192,17 +199,24 @@ def run_replay(
             "recording": str(recording_path.resolve()),
             "exact": exact,
             "speed": speed,
-            "ring_slots": run.rig.bus.ring_slots,
+            "ring_slots": max(_REPLAY_SLOTS, run.rig.bus.ring_slots),
         },
     )
     session = new_session_id()
     clock = RigClock(ClockAnchor.take())
     report = RunReport("replay", tuple(formats))
-    comparison = ReplayComparison(live)
-    compared = _Compared(display, comparison) if exact else display
+    comparison = ReplayComparison(recording)
+    compared = display if why_not is not None else _Compared(display, comparison)
     outcome = _supervise(run, formats, rows, clock, session, report, compared, None, None)
     result = report.to_dict()
-    result["replay"] = comparison.to_dict() if exact else {"exact": None, "why": why_not}
+    if why_not is not None:
+        result["replay"] = {"exact": None, "why": why_not}
+    elif outcome.reason not in ("sources ended", "failed"):
+        result["replay"] = {"exact": None, "why": "stopped before its end"}
+    else:
+        comparison.finish()
+        counters = result["nodes"].get(REPLAY, {}).get("counters", {})
+        result["replay"] = comparison.to_dict(counters.get("unreplayable", 0), live.lossy)
     result["recording"]["path"] = str(recording_path)
     if report_path is not None:
         write_json(report_path, result)

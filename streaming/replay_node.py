@@ -27,6 +27,7 @@ from .subscriber import EverySubscriber
 from .topics import BEHAVIOR, CAMERA_STATUS, FRAME, FRAME_SET, GAP, PIPELINE_STATE, REPLAY_SET, TRUTH
 
 _PUBLISHED_KEPT = 8192
+_HANDED_KEPT = 4096
 _POLL_MS = 20
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ReplayNodeConfig(StrictModel):
     recording: Path
     exact: bool
     speed: float | None = Field(default=1.0, gt=0)
-    ring_slots: int = Field(default=64, ge=4)
+    ring_slots: int = Field(default=64, ge=32)
     inference: str = "inference"
 
 
@@ -56,6 +57,7 @@ def main(context: NodeContext) -> None:
     """Entry point."""
     config = validate(ReplayNodeConfig, context.spec.config, context.spec.node)
     recording = Recording.open(config.recording)
+    getattr(recording, "load_indices", lambda _: None)(context.beat)
     with context.subscribe([FRAME_SET], nodes=[config.inference]) as answers:
         if context.wait_for_start() is None:
             return
@@ -69,6 +71,8 @@ def main(context: NodeContext) -> None:
 
 
 class _Replay:
+    """Reads the recording twice side by side: what happened, and which sets to hand over next."""
+
     def __init__(
         self, context: NodeContext, config: ReplayNodeConfig, recording: Recording, answers: EverySubscriber
     ) -> None:
@@ -82,8 +86,11 @@ class _Replay:
         self._n_frames: dict[str, int] = {}
         self._published: OrderedDict[FrameKey, bool] = OrderedDict()
         """Recent frames; False: the recording has no pixels for it."""
-        self._waiting: deque[ReplaySet | PipelineState] = deque()
+        self._plan = self._exact_plan() if config.exact else self._every_set()
+        self._head: ReplaySet | PipelineState | None = next(self._plan, None)
+        self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
+        self._in_a_hole = False
         self._first_exposure_ns: int | None = None
         self._begin_ns = 0
         context.counters.update(frames=0, sets=0, unreplayable=0)
@@ -91,29 +98,42 @@ class _Replay:
     def run(self) -> None:
         while not self._context.should_stop and self._config.inference not in self._answers.heard:
             self._collect(_POLL_MS)
-        taken = set[int]()
-        if self._config.exact:
-            # Sets that the model took are announced by the inference node's answer, the others by this node.
-            taken = self._taken()
         for logged in self._recording.messages():
             if self._context.should_stop:
                 return
-            self._handle(logged.message, taken)
+            self._handle(logged.message)
         self._hand_over(end=True)
         while self._under_way and not self._context.should_stop:
             self._collect(_POLL_MS)
 
-    def _taken(self) -> set[int]:
-        """Sets that the live node stepped on from its first saved state on: those before it cannot be repeated."""
-        taken = set[int]()
+    def _exact_plan(self) -> Iterator[ReplaySet | PipelineState]:
+        """Saved states, and the sets that the live node stepped on after the first of them."""
         state_seen = False
         for logged in self._recording.messages([PIPELINE_STATE, BEHAVIOR]):
-            state_seen = state_seen or isinstance(logged.message, PipelineState)
-            if state_seen and isinstance(logged.message, Behavior):
-                taken.add(logged.message.set_id)
-        return taken
+            message = logged.message
+            if isinstance(message, PipelineState):
+                state_seen = True
+                yield message
+            elif state_seen and isinstance(message, Behavior):
+                yield ReplaySet(
+                    message.set_id,
+                    message.status,
+                    message.sources,
+                    message.missing,
+                    message.n_skipped,
+                    message.t_decided_ns,
+                )
 
-    def _handle(self, message: msgspec.Struct, taken: set[int]) -> None:
+    def _every_set(self) -> Iterator[ReplaySet | PipelineState]:
+        """Every recorded set; a decision is judged as if it had been made when the set closed."""
+        for logged in self._recording.messages([FRAME_SET]):
+            message = logged.message
+            if isinstance(message, FrameSet):
+                yield ReplaySet(
+                    message.set_id, message.status, message.sources, message.missing, 0, message.t_closed_ns
+                )
+
+    def _handle(self, message: msgspec.Struct) -> None:
         if isinstance(message, FrameHeader):
             self._frame(message)
             self._hand_over(end=False)
@@ -124,25 +144,10 @@ class _Replay:
         elif isinstance(message, Gap):
             self._context.publish(GAP, message, message.camera)
         elif isinstance(message, FrameSet):
-            if not self._config.exact:
-                self._waiting.append(ReplaySet(message.set_id, message.status, message.sources, message.missing, 0, 0))
-                self._hand_over(end=False)
-            elif message.set_id not in taken:
+            # Sets that the model takes are announced by the inference node's answer, the others by this node.
+            head = self._head.set_id if isinstance(self._head, ReplaySet) else None
+            if message.set_id != head and message.set_id not in self._handed:
                 self._context.publish(FRAME_SET, message)
-        elif isinstance(message, PipelineState) and self._config.exact:
-            self._waiting.append(message)
-        elif isinstance(message, Behavior) and self._config.exact and message.set_id in taken:
-            self._waiting.append(
-                ReplaySet(
-                    message.set_id,
-                    message.status,
-                    message.sources,
-                    message.missing,
-                    message.n_skipped,
-                    message.t_decided_ns,
-                )
-            )
-            self._hand_over(end=False)
 
     def _frame(self, header: FrameHeader) -> None:
         camera = header.camera
@@ -205,25 +210,35 @@ class _Replay:
             self._collect(_POLL_MS)
 
     def _hand_over(self, *, end: bool) -> None:
-        while self._waiting:
-            head = self._waiting[0]
-            if isinstance(head, ReplaySet):
+        """Hand over the next sets of the plan whose frames are all out; ``end``: no more frames will come."""
+        while self._head is not None and not self._context.should_stop:
+            head = self._head
+            if isinstance(head, PipelineState):
+                self._context.publish(PIPELINE_STATE, head)
+            else:
                 state = [self._published.get((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):
-                    self._waiting.popleft()
-                    self._context.counters["unreplayable"] += 1
-                    self._context.alarm("warning", f"set {head.set_id} cannot be replayed: a frame of it has no pixels")
-                    continue
-                if None in state:
+                    self._skip(head)
+                elif None in state:
                     return
-                self._context.publish(REPLAY_SET, head)
-                self._under_way.append((head.set_id, dict(self._n_frames)))
-                self._context.counters["sets"] += 1
-                while len(self._under_way) >= max(1, self._config.ring_slots // 4) and not self._context.should_stop:
-                    self._collect(_POLL_MS)
-            else:
-                self._context.publish(PIPELINE_STATE, head)
-            self._waiting.popleft()
+                else:
+                    self._send(head)
+            self._head = next(self._plan, None)
+
+    def _skip(self, lost: ReplaySet) -> None:
+        self._context.counters["unreplayable"] += 1
+        if not self._in_a_hole:
+            self._context.alarm("warning", f"sets from {lost.set_id} on cannot be replayed: frames have no pixels")
+        self._in_a_hole = True
+
+    def _send(self, replayed: ReplaySet) -> None:
+        self._in_a_hole = False
+        self._context.publish(REPLAY_SET, replayed)
+        self._handed.append(replayed.set_id)
+        self._under_way.append((replayed.set_id, dict(self._n_frames)))
+        self._context.counters["sets"] += 1
+        while len(self._under_way) >= max(1, self._config.ring_slots // 4) and not self._context.should_stop:
+            self._collect(_POLL_MS)
 
     def _collect(self, timeout_ms: int) -> None:
         """Take the inference node's answers, and stay alive."""

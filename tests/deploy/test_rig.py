@@ -15,7 +15,7 @@ from ethostream.deploy.config import load_run
 from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
 from ethostream.inference.config import TaskConfig
-from ethostream.streaming.messages import Behavior, Decision, FrameHeader, FrameTruth, Heartbeat
+from ethostream.streaming.messages import Behavior, Decision, FrameHeader, FrameSet, FrameTruth, Heartbeat
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import BEHAVIOR, FRAME, TRUTH
 from ethostream.streaming.verify import verify
@@ -157,15 +157,64 @@ def test_a_replay_that_differs_is_caught(lossless: RunResult, tmp_path: Path) ->
 
 
 def test_another_task_is_run_and_not_compared(lossless: RunResult) -> None:
+    """New rules can be tried on an old recording: every set is run, and onsets are as fresh as they were."""
     assert lossless.recording is not None
-    task = TaskConfig.model_validate({**TASK, "rules": []})
+    rules = [{**rule, "refractory_ms": 0} for rule in TASK["rules"]]
+    task = TaskConfig.model_validate({**TASK, "rules": rules})
     result = run_replay(lossless.recording, Quiet(), None, None, task, False, None)
     assert result.outcome.failures == []
     assert result.report["replay"]["exact"] is None
     assert "another task" in result.report["replay"]["why"]
-    assert result.report["triggers"]["fired"] == 0
+    assert result.report["triggers"]["fired"] >= lossless.report["triggers"]["fired"] > 0
+    assert "stale" not in result.report["triggers"]["withheld_by_reason"]
     n_sets = lossless.report["sets"]["complete"] + lossless.report["sets"]["partial"]
     assert result.report["sets"]["complete"] + result.report["sets"]["partial"] == n_sets
+
+
+def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) -> None:
+    result = live(tmp_path, 2.0, recording={"codec": "h264", "reserve_mb": 10})
+    assert result.recording is not None
+    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
+    assert replay["exact"] is None and "h264" in replay["why"]
+    assert replay["behaviors"] > 20 and replay["missing"] == 0
+
+
+def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -> None:
+    def stop(received: Received) -> None:
+        if isinstance(received.message, Behavior):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert lossless.recording is not None
+    result = run_replay(lossless.recording, Quiet(stop), 1.0, None, None, False, None)
+    assert result.outcome.reason == "interrupted"
+    assert result.report["replay"]["exact"] is None and "stopped" in result.report["replay"]["why"]
+
+
+def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None:
+    """A recorder that stands still is lapped: that is declared, and replay is exact again from the next state on."""
+    stopped = {"pid": 0, "beats": 0, "sets": 0}
+
+    def hold_up(received: Received) -> None:
+        message = received.message
+        if isinstance(message, Heartbeat) and message.node == "recorder" and message.state == "running":
+            stopped["beats"] += 1
+            if stopped["beats"] == 6:
+                stopped["pid"] = message.pid
+                os.kill(message.pid, signal.SIGSTOP)
+        elif isinstance(message, FrameSet) and stopped["pid"]:
+            stopped["sets"] += 1
+            if stopped["sets"] == 30:
+                os.kill(stopped["pid"], signal.SIGCONT)
+
+    result = live(tmp_path, 10.0, Quiet(hold_up), bus={"ring_slots": 4})
+    assert stopped["sets"] >= 30
+    assert result.recording is not None and result.verified is not None
+    assert result.verified.ok, result.verified.errors
+    assert sum(one["dropped_declared"] for one in result.report["cameras"].values()) > 20
+    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
+    assert replay["exact"] is None and "no pixels" in replay["why"], replay
+    assert replay["different"] == 0 and replay["unreplayable"] == replay["missing"] > 10
+    assert replay["behaviors"] - replay["not_compared"] > 60
 
 
 @pytest.mark.parametrize("pixels", ["raw", "jpeg"])
@@ -250,11 +299,14 @@ def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) ->
     assert after and all((one.action, one.reason) == ("withheld", "disarmed") for one in after)
     # The new process begins from a state of its own, and replay follows it.
     assert result.recording is not None and result.verified is not None and result.verified.ok
-    replay = run_replay(result.recording, Quiet(), None, None, None, False, None)
-    behaviors = [
-        one for one in Recording.open(result.recording).messages([BEHAVIOR]) if isinstance(one.message, Behavior)
+    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
+    assert replay["exact"] is True, replay
+    set_ids = [
+        one.message.set_id
+        for one in Recording.open(result.recording).messages([BEHAVIOR])
+        if isinstance(one.message, Behavior)
     ]
-    assert replay.report["replay"]["behaviors"] <= len(behaviors)
+    assert len(set(set_ids)) == len(set_ids) and max(set_ids) >= 1_000_000_000
 
 
 def test_a_recorder_that_is_killed_ends_the_run_and_says_so(tmp_path: Path) -> None:
@@ -268,5 +320,7 @@ def test_a_recorder_that_is_killed_ends_the_run_and_says_so(tmp_path: Path) -> N
 
 
 def test_nothing_is_left_after_a_run(lossless: RunResult) -> None:
+    assert lossless.recording is not None
+    session = lossless.recording.name.rsplit("_", 1)[1]
     assert not psutil.Process().children(recursive=True)
-    assert not list(Path("/dev/shm").glob("ethostream-*"))
+    assert not list(Path("/dev/shm").glob(f"ethostream-{session}-*"))
