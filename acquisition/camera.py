@@ -39,7 +39,7 @@ class Grab:
 
     Attributes:
         seq: the device's frame counter; a jump is a frame that the device dropped, a repeat is a duplicate.
-        t_exposure_ns: start of exposure, rig time.
+        t_exposure_ns: start of exposure, rig time; a repeat has the time of its frame.
         exposure_us: length of the exposure.
         trigger_id: hardware trigger counter, -1 where there is none.
         truth: what a simulator knows of this frame (``epoch`` is filled in by the node), else None.
@@ -57,7 +57,12 @@ class EndOfStream(Exception):  # noqa: N818 - a signal, as StopIteration is
 
 
 class Camera(Protocol):
-    """A source of frames. One thread opens, reads and closes it."""
+    """A source of frames. One thread opens, reads and closes it.
+
+    ``seq`` never goes back within one `open`: frames may come twice, and up to 32 frames late, but a counter that the
+    device wraps or resets is continued by the camera, or the camera is lost (`CameraLostError`). One that goes back all
+    the same is taken as lost by the node, since its frames could not be told from repeats.
+    """
 
     def open(self) -> CameraFormat:
         """Connect, apply every setting and read it back.

@@ -11,7 +11,7 @@ from ..streaming.messages import CameraStatus, FrameHeader, Gap
 from ..streaming.node import NodeContext
 from ..streaming.topics import CAMERA_STATUS, FRAME, GAP, TRUTH
 from ..sync.clock import NS_PER_S
-from ..sync.errors import CameraError, CameraLostError
+from ..sync.errors import CameraLostError
 from ..sync.strict import StrictModel, validate
 from .camera import Camera, CameraFormat, EndOfStream, Grab
 from .kinds import CameraConfig, make_camera
@@ -54,15 +54,23 @@ def main(context: NodeContext) -> None:
             t_start_ns = context.wait_for_start()
             if t_start_ns is not None:
                 camera.start(t_start_ns)
-                _CameraLoop(context, config, camera, camera_format, sender).run(t_start_ns)
+                CameraLoop(context, config, camera, camera_format, sender).run(t_start_ns)
         finally:
             sender.close()
     finally:
         camera.close()
 
 
-class _CameraLoop:
-    """The loop and its account."""
+class CameraLoop:
+    """The loop and its account.
+
+    Args:
+        context: of the node.
+        config: options.
+        camera: open and started.
+        camera_format: as it was opened.
+        sender: where the pixels go.
+    """
 
     def __init__(
         self,
@@ -84,10 +92,15 @@ class _CameraLoop:
         self._n_behind = 0
 
     def run(self, t_start_ns: int) -> None:
+        """Publish until stopped or ended; the last status is ``lost`` where anything else ended it.
+
+        Raises:
+            CameraLostError: the device is silent or gone, or its frame counter went back.
+        """
         context = self._context
         context.set_state("running")
         heard_ns = max(context.clock.now_ns(), t_start_ns)
-        state: Literal["stopped", "lost"] = "stopped"
+        state: Literal["stopped", "lost"] = "lost"
         try:
             while not context.should_stop:
                 grab = self._camera.read_into(self._sender.acquire(), _READ_TIMEOUT_S)
@@ -103,11 +116,10 @@ class _CameraLoop:
                 if now >= self._next_status_ns:
                     self._status("running", now)
                 context.beat()
+            state = "stopped"
         except EndOfStream:
+            state = "stopped"
             log.info("the source has ended after %d frames", self._ledger.captured)
-        except CameraError:
-            state = "lost"
-            raise
         finally:
             context.state = "stopping"
             self._declare(end=True)
@@ -116,9 +128,14 @@ class _CameraLoop:
 
     def _publish(self, grab: Grab, t_received_ns: int) -> None:
         context, name, epoch = self._context, self._config.name, self._context.spec.epoch
-        arrival = self._ledger.arrive(grab.seq)
+        arrival = self._ledger.arrive(grab.seq, grab.t_exposure_ns)
+        if arrival == "back":
+            raise CameraLostError(
+                f"camera {name}: its frame counter went back from {self._ledger.last_seq} to {grab.seq}; did the "
+                "device connect again, or its counter wrap? It must be opened again, which begins a new epoch"
+            )
         if arrival == "new":
-            self._first_ns = self._first_ns or grab.t_exposure_ns
+            self._first_ns = min(self._first_ns or grab.t_exposure_ns, grab.t_exposure_ns)
             self._last_ns = max(self._last_ns, grab.t_exposure_ns)
             if t_received_ns - grab.t_exposure_ns > NS_PER_S / self._format.rate_hz + grab.exposure_us * 1000:
                 self._n_behind += 1

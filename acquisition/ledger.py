@@ -1,14 +1,15 @@
-"""The account of one camera's frame counter: what came, what came twice, what never came. Pure."""
+"""The account of one camera's frame counter: what came, what came twice, what never came, if it went back. Pure."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-REORDER_WINDOW = 32
-"""A frame may arrive this many frames late before it is declared as dropped."""
-_DUPLICATE_WINDOW = 256
+from ..streaming.header_filter import REORDER_WINDOW
 
-Arrival = Literal["new", "duplicate"]
+_DUPLICATE_WINDOW = 256
+"""Nothing is delivered a second time, or after it was given up, from further back than this."""
+
+Arrival = Literal["new", "duplicate", "back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class FrameLedger:
     """Counts one camera's frames in one epoch.
 
     A jump in the counter becomes a declared drop once the frames are more than `REORDER_WINDOW` behind, or at the end.
+    Within that window the first frames too may come out of order: ``first_seq`` then moves down.
     At any time: ``last_seq - first_seq + 1 == captured + dropped + pending``.
     """
 
@@ -35,17 +37,19 @@ class FrameLedger:
         self._pending: list[int] = []
         self._certain: list[Missing] = []
         self._recent: deque[int] = deque(maxlen=_DUPLICATE_WINDOW)
+        self._newest_ns = 0
 
     @property
     def pending(self) -> int:
         """Frames that are missing and not declared yet."""
         return len(self._pending) + sum(missing.n for missing in self._certain)
 
-    def arrive(self, seq: int) -> Arrival:
-        """Account one delivered frame."""
-        if seq in self._recent or (self.first_seq >= 0 and seq < self.first_seq):
-            self.duplicates += 1
-            return "duplicate"
+    def arrive(self, seq: int, t_exposure_ns: int) -> Arrival:
+        """Account one delivered frame.
+
+        ``back``: the counter has gone back, by more than any repeat would, or to a number that was there already with
+        an exposure after all others. Nothing is counted, and frames cannot be told from repeats any more.
+        """
         if self.first_seq < 0:
             self.first_seq = self.last_seq = seq
         elif seq > self.last_seq:
@@ -58,9 +62,15 @@ class FrameLedger:
             self.last_seq = seq
         elif seq in self._pending:
             self._pending.remove(seq)
+        elif self.last_seq - REORDER_WINDOW <= seq < self.first_seq:
+            self._pending.extend(range(seq + 1, self.first_seq))
+            self.first_seq = seq
+        elif t_exposure_ns > self._newest_ns or (seq < self.last_seq - _DUPLICATE_WINDOW and seq not in self._recent):
+            return "back"
         else:
             self.duplicates += 1
             return "duplicate"
+        self._newest_ns = max(self._newest_ns, t_exposure_ns)
         self._recent.append(seq)
         self.captured += 1
         return "new"

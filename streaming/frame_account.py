@@ -6,11 +6,11 @@ counts as captured has come, or never will: the difference was lost on the bus.
 
 from dataclasses import dataclass, field
 
-from .frame_index import HeaderFilter
+from .header_filter import REORDER_WINDOW, HeaderFilter
 from .messages import CameraStatus, FrameHeader, Gap
 from .seq_set import SeqSet
 
-SETTLE_FRAMES = 64
+SETTLE_FRAMES = 2 * REORDER_WINDOW
 """Frames this far behind the newest are final: twice the window within which a camera waits for a late frame."""
 NEVER_DECLARED = "missing, and the camera process ended before it could say whether the device dropped it"
 

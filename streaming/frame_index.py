@@ -15,29 +15,12 @@ import av
 import av.error
 
 from ..sync.errors import VideoError
+from .header_filter import HeaderFilter
 from .messages import FrameHeader, Gap
 from .seq_set import SeqSet
 from .video_writer import frame_pts_ms
 
 _LOOK_AHEAD_MS = 2000
-
-
-class HeaderFilter:
-    """Tells new frames from duplicates: seen before in this epoch, or numbered below the first of the epoch."""
-
-    def __init__(self) -> None:
-        self.received: dict[int, SeqSet] = {}
-        """Frame numbers by epoch."""
-        self.n_duplicates: dict[int, int] = {}
-        self._first: dict[int, int] = {}
-
-    def is_new(self, epoch: int, seq: int) -> bool:
-        """Account one header; False for a duplicate."""
-        first = self._first.setdefault(epoch, seq)
-        if seq >= first and self.received.setdefault(epoch, SeqSet()).add(seq):
-            return True
-        self.n_duplicates[epoch] = self.n_duplicates.get(epoch, 0) + 1
-        return False
 
 
 class CameraIndex:

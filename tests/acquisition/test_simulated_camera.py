@@ -164,11 +164,11 @@ def test_what_the_device_overwrote_is_a_jump_in_seq():
     camera = make(clock, device_buffer_frames=8)
     ledger = FrameLedger()
     for grab in grabs(camera, 3):
-        ledger.arrive(grab.seq)
+        ledger.arrive(grab.seq, grab.t_exposure_ns)
     clock.advance_ns(3600 * NS_PER_S)
     late = grabs(camera, 12)
     for grab in late:
-        ledger.arrive(grab.seq)
+        ledger.arrive(grab.seq, grab.t_exposure_ns)
         assert grab.t_exposure_ns == START_NS + grab.seq * 20 * NS_PER_MS
     newest = 2 + 3600 * 50
     assert [g.seq for g in late] == list(range(newest - 7, newest + 5))

@@ -52,7 +52,7 @@ def test_the_account_closes_for_any_host(f, pauses_ms, n_buffer):
         now = max(now, delivery.t_ns)
         assert instants.exposure_ns(again.instant) + 3 * NS_PER_MS <= now
         dev.take()
-        ledger.arrive(again.instant)
+        ledger.arrive(again.instant, instants.exposure_ns(again.instant))
     ledger.declare(end=True)
     assert ledger.captured + ledger.dropped == ledger.last_seq - ledger.first_seq + 1
     assert ledger.pending == 0

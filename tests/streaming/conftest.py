@@ -107,6 +107,7 @@ class RigCamera:
         self.rig = rig
         self.name = name
         self.images: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self.times: dict[tuple[int, int], int] = {}
         self.epoch = -1
         self.restart()
 
@@ -119,13 +120,14 @@ class RigCamera:
 
     def frame(self, seq: int, *, arrives: bool = True, t_ns: int | None = None) -> FrameHeader:
         """Deliver one frame; with ``arrives`` False its header is lost on the way."""
-        self.ledger.arrive(seq)
+        # A repeat has the time of its frame.
+        t = self.times.setdefault((self.epoch, seq), START_NS + seq * PERIOD_NS if t_ns is None else t_ns)
+        assert self.ledger.arrive(seq, t) != "back"
         image = self.sender.acquire()
         rng = np.random.default_rng((self.epoch, seq, sum(self.name.encode())))
         image[...] = rng.integers(0, 256, image.shape, dtype=np.uint8)
         self.images[self.epoch, seq] = image.copy()
         ring, slot, generation, _ = self.sender.commit()
-        t = START_NS + seq * PERIOD_NS if t_ns is None else t_ns
         form = "mono8" if image.ndim == 2 else "bgr8"
         header = FrameHeader(
             self.name, self.epoch, seq, t, 5000, t + 7_000_000, "simulated", image.shape[1], image.shape[0], form,

@@ -88,7 +88,7 @@ class Bench:
         sender, ledger, publisher = self.senders[camera], self.ledgers[camera], self.publishers[camera]
         sender.acquire()[...] = image(camera, seq)
         ring, slot, generation, pixels = sender.commit()
-        ledger.arrive(seq)
+        ledger.arrive(seq, t_ns)
         header = FrameHeader(
             camera, 0, seq, t_ns, 1000, self.clock.now_ns(), "simulated", SHAPE[1], SHAPE[0], "mono8",
             ring, slot, generation, sender.encoding,

@@ -449,3 +449,17 @@ def test_gap_and_alarm_topics_are_logged_by_the_recorder_itself(make_rig: MakeRi
     recording = Recording.open(rig.folder)
     assert [one.source for one in recording.messages([GAP, ALARM])] == ["recorder", "recorder"]
     assert not list(recording.messages([CAMERA_STATUS]))
+
+
+def test_first_frames_out_of_order_are_written(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    for seq in (3, 1, 4, 0, 3, *range(5, 60)):
+        camera.frame(seq)
+    camera.status(stopped=True)
+    rig.close()
+    result = verify(rig.folder)
+    assert result.ok, result.errors
+    cam = result.cameras["cam0"]
+    assert (cam.n_device, cam.written, cam.declared, cam.duplicates) == (60, 59, {"device": 1}, 1)
+    assert_pixels(rig)
