@@ -30,6 +30,7 @@ class Watcher:
         self.states: dict[tuple[str, int], str] = {}
         self.alarms: list[str] = []
         self.phases: list[str] = []
+        self.session = ""
         self._until = until
 
     def on_message(self, received: Received) -> None:
@@ -56,6 +57,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[
     def start(*rows: ProcessRow, until: Callable[[Watcher], bool]) -> tuple[Outcome, Watcher, str]:
         session = new_session_id()
         watcher = Watcher(until)
+        watcher.session = session
         clock = RigClock(ClockAnchor.take())
         outcome = Supervisor(rows, clock, session, watcher, log_folder=tmp_path / "logs").run()
         assert not list(SHM.glob(f"{ring_prefix(session)}*")), "a ring is left"
@@ -186,7 +188,7 @@ def test_the_ring_of_a_dead_epoch_goes_when_its_failure_is_noticed(run: Run) -> 
     def until(watcher: Watcher) -> bool:
         if watcher.states.get(("one", 1)) != "running":
             return False
-        left.append(sorted(path.name.split("-", 2)[2] for path in SHM.glob("ethostream-*-one-*")))
+        left.append(sorted(path.name for path in SHM.glob(f"{ring_prefix(watcher.session)}*")))
         return True
 
     outcome, _, _ = run(row("one", "crashes_once", config={"name": "one"}), until=until)
