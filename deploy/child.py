@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from ..streaming.messages import CameraStatus, Heartbeat
 from ..streaming.node import NodeSpec
+from ..streaming.publisher import HIGH_WATER
 from ..streaming.ring import SHM, ring_prefix
 from ..sync.clock import NS_PER_S, RigClock
 from .process_table import ProcessRow
@@ -69,6 +70,7 @@ class Session:
         endpoints: address of every publisher, by node.
         folder: spec files.
         logs: output of each process.
+        high_water: messages held per slow reader.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Session:
     endpoints: Mapping[str, str]
     folder: Path
     logs: Path
+    high_water: int = HIGH_WATER
 
 
 class Child:
@@ -119,6 +122,7 @@ class Child:
             upstream=list(self.row.upstream),
             parent_pid=os.getpid(),
             armed=self.epoch == 0,
+            high_water=session.high_water,
             config=self.row.config,
         )
         path = session.folder / f"{self.row.node}.json"

@@ -51,6 +51,7 @@ class RunReport:
         self._behavior = BehaviorPart()
         self._triggers = TriggerPart()
         self._recording = RecordingPart()
+        self._messages_lost = 0
         self._provider: str | None = None
         self._bundle: str | None = None
         self._alarms: deque[Alarm] = deque(maxlen=MAX_ALARMS)
@@ -105,6 +106,10 @@ class RunReport:
         """Say what `verify` found of the recording; None where it did not run."""
         self._recording.verified = verified
 
+    def set_messages_lost(self, n: int) -> None:
+        """Say how many messages never reached this report: its counts are then too low, the recording's are not."""
+        self._messages_lost = n
+
     def to_dict(self) -> dict[str, Any]:
         """The report so far; may be asked at any time. Values are JSON types, and no number is NaN."""
         self._set_join.sweep()
@@ -135,6 +140,7 @@ class RunReport:
                 "warnings": self._n_alarms["warning"],
                 "last": [msgspec.structs.asdict(alarm) for alarm in self._alarms],
             },
+            "messages_lost": self._messages_lost,
             "nodes": {
                 name: {"state": beat.state, "restarts": beat.epoch, "counters": dict(beat.counters)}
                 for name, beat in sorted(self._nodes.items())

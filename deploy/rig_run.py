@@ -1,5 +1,6 @@
 """A run from configuration to report: the live rig, and the replay of its recording."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -238,6 +239,7 @@ def _supervise(
         # The node refuses to run anywhere but on the provider that was asked for.
         report.set_inference(run.task.provider, str(run.task.bundle))
     about = {"rig": run.rig.name, "cameras": list(formats), "rate_hz": next(iter(formats.values())).rate_hz}
+    frame_bytes = max(math.prod(one.shape) for one in formats.values())
     with display as shown:
         follower = _Follower(report, shown, clock, seconds)
         supervisor = Supervisor(
@@ -248,8 +250,11 @@ def _supervise(
             log_folder=None if folder is None else folder / "logs",
             first_port=run.rig.bus.first_port if run.rig.bus.transport == "tcp" else None,
             about=about,
+            pixels_in_messages=frame_bytes if run.rig.bus.pixels != "ring" else 0,
         )
-        return supervisor.run()
+        outcome = supervisor.run()
+    report.set_messages_lost(outcome.messages_lost)
+    return outcome
 
 
 def _recording_folder(out: Path, rig: str, t_ns: int, session: str) -> Path:

@@ -231,10 +231,20 @@ def _replay(report: dict[str, Any]) -> Finding:
 
 
 def _alarms(report: dict[str, Any]) -> list[Finding]:
+    lost: int = report["messages_lost"]
+    missed = (
+        [
+            Finding(
+                "report", "look", f"{lost:,} messages never reached it: its counts are too low", "trust the recording"
+            )
+        ]
+        if lost
+        else []
+    )
     alarms = report["alarms"]
     total = alarms["errors"] + alarms["warnings"]
     if not total:
-        return []
+        return missed
     last = alarms["last"][-1]
     said = f"{alarms['errors']} errors, {alarms['warnings']} warnings; last from {last['node']}: {last['text']}"
-    return [Finding("alarms", "look", said, "all of them stand in the report and in the recording")]
+    return [*missed, Finding("alarms", "look", said, "all of them stand in the report and in the recording")]

@@ -18,10 +18,10 @@ from typing import Any, Literal, Protocol
 from ..streaming.context import open_context
 from ..streaming.messages import Alarm, CameraStatus, Control, Gap, Heartbeat
 from ..streaming.node import SUPERVISOR
-from ..streaming.publisher import Publisher
+from ..streaming.publisher import Publisher, high_water_for
 from ..streaming.ring import unlink_session_rings
 from ..streaming.subscriber import EverySubscriber
-from ..streaming.topics import ALARM, CONTROL, GAP, PIPELINE_STATE, TOPICS
+from ..streaming.topics import ALARM, CONTROL, FRAME, GAP, PIPELINE_STATE, TOPICS
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, RigClock
 from .attach import remove_dead_sessions, write_card
@@ -82,6 +82,8 @@ class Supervisor:
         watcher: follows the run.
         first_port: tcp loopback ports from here on; None: ipc.
         about: what a monitor that joins later should know of the rig.
+        pixels_in_messages: bytes of a frame where pixels travel inside its message, 0 where they go through memory.
+            The supervisor then leaves frames alone, and fewer messages are held for a slow reader.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Supervisor:
         log_folder: Path | None = None,
         first_port: int | None = None,
         about: Mapping[str, Any] | None = None,
+        pixels_in_messages: int = 0,
     ) -> None:
         self._rows = list(rows)
         self._clock = clock
@@ -115,7 +118,8 @@ class Supervisor:
             "anchor_monotonic_ns": clock.anchor.monotonic_ns,
         }
         write_card(self._folder, card)
-        self._session = Session(session, clock, endpoints, self._folder, logs)
+        self._session = Session(session, clock, endpoints, self._folder, logs, high_water_for(pixels_in_messages))
+        self._unread = {PIPELINE_STATE, FRAME} if pixels_in_messages else {PIPELINE_STATE}
         self._children: dict[str, Child] = {}
         self._failures: list[str] = []
         self._restarts: dict[str, int] = {}
@@ -134,7 +138,7 @@ class Supervisor:
         endpoints = self._session.endpoints
         try:
             with Publisher(context, SUPERVISOR, endpoints[SUPERVISOR]) as publisher:
-                everything = [topic for topic in TOPICS.values() if topic is not PIPELINE_STATE]
+                everything = [topic for topic in TOPICS.values() if topic not in self._unread]
                 nodes = [endpoint for name, endpoint in endpoints.items() if name != SUPERVISOR]
                 with EverySubscriber(context, nodes, everything) as bus:
                     watcher: Watcher | None = None

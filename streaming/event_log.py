@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -154,6 +154,7 @@ class LoggedMessage(NamedTuple):
         log_time_ns: rig time at which the recorder took it.
         message: the message.
         body: the envelope as it travelled.
+        place: where it stands in the file, for `EventLog.at`.
     """
 
     topic: Topic
@@ -163,6 +164,7 @@ class LoggedMessage(NamedTuple):
     log_time_ns: int
     message: Message
     body: bytes
+    place: int = -1
 
 
 class EventLog:
@@ -190,15 +192,35 @@ class EventLog:
             WireError: a message does not validate, or was written by a release that cannot be read.
             RecordingError: the file is not an event log.
         """
-        for key, t_ns, body in self._records(None if topics is None else {topic.name for topic in topics}):
+        for key, t_ns, body, place in self._records(None if topics is None else {topic.name for topic in topics}):
             one = decode(key, body)
-            yield LoggedMessage(one.topic, one.camera, one.source, one.seq, t_ns, one.message, body)
+            yield LoggedMessage(one.topic, one.camera, one.source, one.seq, t_ns, one.message, body, place)
+
+    def at(self, topic: Topic, camera: str, places: Iterable[int]) -> Iterator[LoggedMessage]:
+        """The messages at ``places``, all of one topic and camera, without reading what lies between.
+
+        Raises:
+            WireError: a message does not validate.
+            RecordingError: there is no message at that place; the file is not the one that was indexed.
+        """
+        key = topic.key(camera)
+        head = _RECORD.size
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+            for place in places:
+                opcode, length = _RECORD.unpack_from(data, place) if place + head <= len(data) else (0, 0)
+                if opcode != Opcode.MESSAGE or place + head + length > len(data):
+                    raise RecordingError(f"{self.path}: was changed since it was indexed; open the recording again")
+                t_ns = _MESSAGE.unpack_from(data, place + head)[2]
+                body = data[place + head + _MESSAGE.size : place + head + length]
+                one = decode(key, body)
+                yield LoggedMessage(one.topic, one.camera, one.source, one.seq, t_ns, one.message, body, place)
 
     def count(self) -> int:
         """Number of whole messages."""
         return sum(1 for _ in self._records(None, bodies=False))
 
-    def _records(self, names: set[str] | None, *, bodies: bool = True) -> Iterator[tuple[bytes, int, bytes]]:
+    def _records(self, names: set[str] | None, *, bodies: bool = True) -> Iterator[tuple[bytes, int, bytes, int]]:
+        """Topic key, time, body and place of each message."""
         with self.path.open("rb") as file:
             if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC[: self.path.stat().st_size]:
                 raise RecordingError(f"{self.path}: is not an MCAP file; is it the events.mcap of a recording?")
@@ -207,7 +229,7 @@ class EventLog:
             with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
                 yield from self._scan(data, names, bodies)
 
-    def _scan(self, data: mmap.mmap, names: set[str] | None, bodies: bool) -> Iterator[tuple[bytes, int, bytes]]:
+    def _scan(self, data: mmap.mmap, names: set[str] | None, bodies: bool) -> Iterator[tuple[bytes, int, bytes, int]]:
         keys: dict[int, bytes] = {}
         at, size = len(MCAP0_MAGIC), len(data)
         head = _RECORD.size
@@ -220,7 +242,7 @@ class EventLog:
                 channel, _, t_ns, _ = _MESSAGE.unpack_from(data, start)
                 key = keys.get(channel)
                 if key is not None:
-                    yield key, t_ns, data[start + _MESSAGE.size : at] if bodies else b""
+                    yield key, t_ns, data[start + _MESSAGE.size : at] if bodies else b"", start - head
             elif opcode == Opcode.CHANNEL:
                 one = Channel.read(ReadDataStream(BytesIO(data[start:at])))
                 if names is None or one.topic.partition("/")[0] in names:

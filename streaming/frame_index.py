@@ -6,7 +6,7 @@ disagree, frames are matched by time instead, and what stands alone on either si
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,26 +21,38 @@ from .seq_set import SeqSet
 from .video_writer import frame_pts_ms
 
 _LOOK_AHEAD_MS = 2000
+_FRAMES_PER_PROGRESS = 64
+"""Few enough that large frames from a slow disk do not keep a node from its heartbeat."""
+
+Progress = Callable[[], None]
 
 
 class CameraIndex:
-    """All headers of one camera in logged order, compactly; duplicates are left out."""
+    """All headers of one camera in logged order, compactly; duplicates are left out.
+
+    Attributes:
+        filter: which frames came, by epoch, and how often they came again.
+        lost: frames that the recorder declared, by epoch.
+        epochs, seqs, times: of each header; the time is that of exposure.
+        places: where each header stands in the event log.
+    """
 
     def __init__(self) -> None:
         self.filter = HeaderFilter()
         self.lost: dict[int, SeqSet] = {}
-        """Declared by the recorder, by epoch."""
         self.epochs = array("q")
         self.seqs = array("q")
         self.times = array("q")
+        self.places = array("q")
 
-    def add_header(self, header: FrameHeader) -> bool:
+    def add_header(self, header: FrameHeader, place: int = -1) -> bool:
         """Account the next logged header; False for a duplicate."""
         if not self.filter.is_new(header.epoch, header.seq):
             return False
         self.epochs.append(header.epoch)
         self.seqs.append(header.seq)
         self.times.append(header.t_exposure_ns)
+        self.places.append(place)
         return True
 
     def add_gap(self, gap: Gap) -> None:
@@ -48,12 +60,12 @@ class CameraIndex:
         if gap.source == "recorder":
             self.lost.setdefault(gap.epoch, SeqSet()).add_run(gap.first_seq, gap.first_seq + gap.n)
 
-    def expected(self) -> list[int]:
+    def expected(self) -> Sequence[int]:
         """Positions (into `seqs`) of the headers that should have a video frame, in order."""
         if not self.lost:
-            return list(range(len(self.seqs)))
+            return range(len(self.seqs))
         empty = SeqSet()
-        return [i for i, seq in enumerate(self.seqs) if seq not in self.lost.get(self.epochs[i], empty)]
+        return array("q", (i for i, seq in enumerate(self.seqs) if seq not in self.lost.get(self.epochs[i], empty)))
 
 
 @dataclass(slots=True)
@@ -67,21 +79,25 @@ class Pairing:
         exact: the rule of order alone gave the same answer.
     """
 
-    header_of: list[int] = field(default_factory=list[int])
-    missing: list[int] = field(default_factory=list[int])
-    extra: list[int] = field(default_factory=list[int])
+    header_of: "array[int]" = field(default_factory=lambda: array("q"))
+    missing: "array[int]" = field(default_factory=lambda: array("q"))
+    extra: "array[int]" = field(default_factory=lambda: array("q"))
 
     @property
     def exact(self) -> bool:
         return not self.missing and not self.extra
 
 
-def pair_frames(index: CameraIndex, pts_ms: Sequence[int], t_start_ns: int) -> Pairing:
-    """Match video frames (their pts in file order) to headers."""
+def pair_frames(
+    index: CameraIndex, pts_ms: Sequence[int], t_start_ns: int, on_progress: Progress | None = None
+) -> Pairing:
+    """Match video frames (their pts in file order) to headers; ``on_progress`` is called every few frames."""
     expected = index.expected()
     result = Pairing()
     at, last = 0, -1
     for frame, pts in enumerate(pts_ms):
+        if on_progress is not None and frame % _FRAMES_PER_PROGRESS == 0:
+            on_progress()
         found = -1
         for position in range(at, len(expected)):
             due = frame_pts_ms(index.times[expected[position]], t_start_ns, last)
@@ -130,3 +146,13 @@ def demux_pts_ms(path: Path) -> Iterator[int]:
                     yield packet.pts if in_ms else round(packet.pts * base * 1000)
         except av.error.FFmpegError:
             return
+
+
+def read_pts_ms(path: Path, on_progress: Progress | None = None) -> "array[int]":
+    """`demux_pts_ms` as one array; ``on_progress`` is called every few frames."""
+    times = array("q")
+    for pts in demux_pts_ms(path):
+        if on_progress is not None and len(times) % _FRAMES_PER_PROGRESS == 0:
+            on_progress()
+        times.append(pts)
+    return times

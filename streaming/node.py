@@ -23,7 +23,7 @@ from ..sync.clock import NS_PER_MS, ClockAnchor, RigClock
 from ..sync.errors import EthostreamError
 from ..sync.strict import StrictModel, validate
 from .messages import Alarm, Control, Heartbeat, Message
-from .publisher import Publisher
+from .publisher import HIGH_WATER, Publisher
 from .subscriber import EverySubscriber, LatestSubscriber
 from .topics import ALARM, CONTROL, HEARTBEAT, Topic
 
@@ -48,6 +48,7 @@ class NodeSpec(StrictModel):
         upstream: publishers that must be heard before this node is ready.
         parent_pid: the supervisor; a node whose parent has gone quits.
         armed: whether rules may fire when it starts; False after a restart.
+        high_water: messages held per reader while it is slow.
         config: the entry point's own options.
     """
 
@@ -61,6 +62,7 @@ class NodeSpec(StrictModel):
     upstream: list[str] = Field(default_factory=list)
     parent_pid: int
     armed: bool = False
+    high_water: int = Field(default=HIGH_WATER, ge=1)
     config: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -71,7 +73,7 @@ class NodeContext:
         self.spec = spec
         self.clock = RigClock(ClockAnchor(spec.anchor_utc_ns, spec.anchor_monotonic_ns))
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.publisher = Publisher(self.zmq, spec.node, spec.endpoints[spec.node])
+        self.publisher = Publisher(self.zmq, spec.node, spec.endpoints[spec.node], spec.high_water)
         self.counters: dict[str, int] = {}
         """Published with each heartbeat; the node sets them."""
         self.on_publish: Callable[[Topic, str, bytes], None] | None = None
@@ -97,13 +99,13 @@ class NodeContext:
         self, topics: Iterable[Topic], nodes: Iterable[str] | None = None, cameras: Sequence[str] | None = None
     ) -> EverySubscriber:
         """Every message of ``topics`` from ``nodes`` (None: all others). Heartbeats always come along."""
-        return EverySubscriber(self.zmq, self._endpoints(nodes), {HEARTBEAT, *topics}, cameras)
+        return EverySubscriber(self.zmq, self._endpoints(nodes), {HEARTBEAT, *topics}, cameras, self.spec.high_water)
 
     def subscribe_latest(
         self, topics: Iterable[Topic], nodes: Iterable[str] | None = None, cameras: Sequence[str] | None = None
     ) -> LatestSubscriber:
         """The newest message of ``topics`` from ``nodes`` (None: all others)."""
-        return LatestSubscriber(self.zmq, self._endpoints(nodes), topics, cameras)
+        return LatestSubscriber(self.zmq, self._endpoints(nodes), topics, cameras, self.spec.high_water)
 
     def ready_when_heard(self, heard: set[str]) -> bool:
         """Become ``ready`` once every upstream publisher was heard, which proves that its subscription is in force."""

@@ -8,11 +8,18 @@ import zmq
 
 from ..sync.errors import AddressError
 from .messages import Message
-from .topics import Topic
+from .topics import MIB, Topic
 from .wire import encode
 
-SEND_HIGH_WATER = 20_000
+HIGH_WATER = 20_000
 """Held per reader: about 20 s of headers of an eight-camera rig; a reader beyond it loses some, and sees it."""
+_PIXEL_BYTES_HELD = 256 * MIB
+
+
+def high_water_for(frame_bytes: int) -> int:
+    """How many messages to hold per reader when each carries ``frame_bytes`` of pixels: 256 MiB of them at most."""
+    return HIGH_WATER if not frame_bytes else max(8, min(HIGH_WATER, _PIXEL_BYTES_HELD // frame_bytes))
+
 
 _LOOPBACK = re.compile(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|inproc://.+)$")
 
@@ -37,12 +44,14 @@ class Publisher:
         AddressError: the address is in use, or refused.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", source: str, endpoint: str) -> None:
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", source: str, endpoint: str, high_water: int = HIGH_WATER
+    ) -> None:
         check_address(endpoint)
         self.source = source
         self._sequences: dict[bytes, int] = {}
         self._socket = context.socket(zmq.PUB)
-        self._socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER)
+        self._socket.setsockopt(zmq.SNDHWM, high_water)
         self._socket.setsockopt(zmq.LINGER, 2000)
         try:
             self._socket.bind(endpoint)

@@ -1,6 +1,6 @@
 """Reading a recording, closed or torn, without changing it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..sync.errors import RecordingError
 from .event_log import EventLog, LoggedMessage
-from .frame_index import CameraIndex, Pairing, demux_pts_ms, pair_frames
+from .frame_index import CameraIndex, Pairing, Progress, pair_frames, read_pts_ms
 from .messages import FrameHeader, Gap
 from .recording_info import EVENTS_FILE, RecordedCamera, RecordingInfo, read_info
 from .topics import FRAME, GAP, Topic
@@ -16,9 +16,14 @@ from .video import VideoReader
 
 __all__ = ["LoggedMessage", "Recording"]
 
+_MESSAGES_PER_PROGRESS = 2048
+
 
 class Recording:
     """One recording folder, read-only. Iterators are independent of each other; each belongs to one thread.
+
+    Which frame belongs to which header is worked out once and kept: of a recording that is still being written, as it
+    was then.
 
     Attributes:
         path: the folder.
@@ -30,6 +35,8 @@ class Recording:
         self.path = path
         self.info = info
         self.events = events
+        self._indices: dict[str, CameraIndex] | None = None
+        self._pairings: dict[str, Pairing] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> "Recording":
@@ -70,26 +77,68 @@ class Recording:
             raise RecordingError(f"{self.path}: has no camera {camera!r}; it has {', '.join(self.info.cameras)}")
         return one
 
+    def load_indices(self, on_progress: Progress | None = None) -> None:
+        """Index the headers of all cameras in one pass over the event log, and match them to the videos.
+
+        `index`, `headers` and `frames` do what they need of it by themselves; a node that has to stay alive meanwhile
+        calls this first. ``on_progress`` is called often, from this thread. Done once; later calls return at once.
+
+        Raises:
+            WireError: a message does not validate.
+            VideoError: a video cannot be read.
+        """
+        self._load_headers(on_progress)
+        for camera in self.info.cameras:
+            self._pair(camera, on_progress)
+
+    def _load_headers(self, on_progress: Progress | None = None) -> dict[str, CameraIndex]:
+        if self._indices is None:
+            indices = {name: CameraIndex() for name in self.info.cameras}
+            for n, logged in enumerate(self.messages([FRAME, GAP])):
+                if on_progress is not None and n % _MESSAGES_PER_PROGRESS == 0:
+                    on_progress()
+                index = indices.get(logged.camera)
+                if index is None:
+                    continue
+                if isinstance(logged.message, FrameHeader):
+                    index.add_header(logged.message, logged.place)
+                elif isinstance(logged.message, Gap):
+                    index.add_gap(logged.message)
+            self._indices = indices
+        return self._indices
+
+    def _pair(self, camera: str, on_progress: Progress | None = None) -> Pairing:
+        pairing = self._pairings.get(camera)
+        if pairing is None:
+            path = self.video_path(camera)
+            pts = read_pts_ms(path, on_progress) if path.exists() else ()
+            index = self._load_headers(on_progress)[camera]
+            pairing = self._pairings[camera] = pair_frames(index, pts, self.info.t_start_ns, on_progress)
+        return pairing
+
     def index(self, camera: str) -> tuple[CameraIndex, Pairing]:
-        """Headers of one camera, and which of its video frames belongs to which; nothing is decoded."""
-        index = CameraIndex()
-        for logged in self.messages([FRAME, GAP]):
-            if logged.camera != camera:
-                continue
-            if isinstance(logged.message, FrameHeader):
-                index.add_header(logged.message)
-            elif isinstance(logged.message, Gap):
-                index.add_gap(logged.message)
-        path = self.video_path(camera)
-        pts = list(demux_pts_ms(path)) if path.exists() else []
-        return index, pair_frames(index, pts, self.info.t_start_ns)
+        """Headers of one camera, and which of its video frames belongs to which; nothing is decoded.
+
+        Raises:
+            RecordingError: no such camera.
+            VideoError: the video cannot be read.
+        """
+        pairing = self._pair(camera)
+        return self._load_headers()[camera], pairing
 
     def headers(self, camera: str) -> Iterator[FrameHeader]:
-        """Headers of one camera in logged order, duplicates left out; frames without video included."""
-        index = CameraIndex()
-        for logged in self.messages([FRAME]):
-            if logged.camera == camera and isinstance(logged.message, FrameHeader) and index.add_header(logged.message):
-                yield logged.message
+        """Headers of one camera in logged order, duplicates left out; frames without video included.
+
+        Raises:
+            RecordingError: no such camera.
+        """
+        self.camera(camera)
+        return self._headers_at(camera, self._load_headers()[camera].places)
+
+    def _headers_at(self, camera: str, places: Iterable[int]) -> Iterator[FrameHeader]:
+        for logged in self.events.at(FRAME, camera, places):
+            assert isinstance(logged.message, FrameHeader)
+            yield logged.message
 
     def frames(self, camera: str) -> Iterator[tuple[FrameHeader, NDArray[np.uint8]]]:
         """Every written frame of one camera with its header, in order.
@@ -101,13 +150,11 @@ class Recording:
             VideoError: the video is damaged.
         """
         one = self.camera(camera)
-        _, pairing = self.index(camera)
+        index, pairing = self.index(camera)
         if not pairing.header_of:
             return
-        headers = enumerate(self.headers(camera))
+        headers = self._headers_at(camera, (index.places[header] for header in pairing.header_of if header >= 0))
         with VideoReader(self.video_path(camera), one.pixel_format, allow_torn=not self.closed) as video:
             for wanted, (_, image) in zip(pairing.header_of, video, strict=False):
-                if wanted < 0:
-                    continue
-                header = next(header for position, header in headers if position == wanted)
-                yield header, image
+                if wanted >= 0:
+                    yield next(headers), image

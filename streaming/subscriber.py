@@ -8,11 +8,10 @@ import zmq
 
 from ..sync.errors import WireError
 from .messages import Message
-from .publisher import check_address
+from .publisher import HIGH_WATER, check_address
 from .topics import MIB, TOPICS, Topic
 from .wire import Received, decode
 
-RECEIVE_HIGH_WATER = 20_000
 MAX_PIXEL_BYTES = 64 * MIB
 _TYPICAL_PARTS = 2
 
@@ -37,7 +36,7 @@ class EverySubscriber:
         endpoints: Iterable[str],
         topics: Iterable[Topic],
         cameras: Sequence[str] | None = None,
-        high_water: int = RECEIVE_HIGH_WATER,
+        high_water: int = HIGH_WATER,
     ) -> None:
         self.n_refused = 0
         self.n_lost = 0
@@ -121,8 +120,9 @@ class LatestSubscriber:
         endpoints: Iterable[str],
         topics: Iterable[Topic],
         cameras: Sequence[str] | None = None,
+        high_water: int = HIGH_WATER,
     ) -> None:
-        self._every = EverySubscriber(context, endpoints, topics, cameras)
+        self._every = EverySubscriber(context, endpoints, topics, cameras, high_water)
         self.n_skipped = 0
 
     @property

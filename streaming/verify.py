@@ -1,11 +1,12 @@
 """Does a recording account for every frame? Device frames = written + declared, per camera and epoch."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..sync.errors import EthostreamError, VideoError, WireError
-from .frame_index import CameraIndex, Pairing, demux_pts_ms, pair_frames
+from .frame_index import CameraIndex, Pairing, pair_frames, read_pts_ms
 from .messages import CameraStatus, FrameHeader, Gap
 from .recording_reader import Recording
 from .seq_set import SeqSet
@@ -178,10 +179,10 @@ def _check_camera(
 ) -> CameraResult:
     camera = CameraResult(duplicates=sum(evidence.index.filter.n_duplicates.values()))
     path = recording.video_path(name)
-    pts: list[int] = []
+    pts: Sequence[int] = ()
     if path.exists():
         try:
-            pts = list(demux_pts_ms(path))
+            pts = read_pts_ms(path)
         except VideoError as error:
             result.errors.append(f"camera {name}: {error}; restore the file from a copy")
     elif recording.info.written.get(name):
