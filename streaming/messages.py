@@ -134,9 +134,9 @@ class Behavior(Message, frozen=True):
     """The model's answer for one frame set.
 
     ``p`` are the fused probabilities in the order of ``classes``, the bundle's classes. ``raw`` is their arg max,
-    ``label`` the stabilised behaviour ("" before the first one). ``n_skipped`` sets before this one were not looked at because newer
-    ones had come; ``gap_frames`` model steps before this one had no input. ``warm`` is False until the state has seen
-    enough frames to be trusted. The ``t_*_ns`` are when each stage ended.
+    ``label`` the stabilised behaviour ("" before the first one). ``n_skipped`` sets before this one were not looked at
+    because newer ones had come; ``gap_frames`` model steps before this one had no input. ``warm`` is False until the
+    state has seen enough frames to be trusted. The ``t_*_ns`` are when each stage ended.
     """
 
     set_id: int
