@@ -204,14 +204,17 @@ class EventLog:
             RecordingError: there is no message at that place; the file is not the one that was indexed.
         """
         key = topic.key(camera)
-        head = _RECORD.size
-        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        head = _RECORD.size + _MESSAGE.size
+        with self.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
             for place in places:
-                opcode, length = _RECORD.unpack_from(data, place) if place + head <= len(data) else (0, 0)
-                if opcode != Opcode.MESSAGE or place + head + length > len(data):
+                file.seek(place)
+                start = file.read(head)
+                opcode, length = _RECORD.unpack_from(start) if len(start) == head else (0, 0)
+                if opcode != Opcode.MESSAGE or place + _RECORD.size + length > size:
                     raise RecordingError(f"{self.path}: was changed since it was indexed; open the recording again")
-                t_ns = _MESSAGE.unpack_from(data, place + head)[2]
-                body = data[place + head + _MESSAGE.size : place + head + length]
+                t_ns = _MESSAGE.unpack_from(start, _RECORD.size)[2]
+                body = file.read(length - _MESSAGE.size)
                 one = decode(key, body)
                 yield LoggedMessage(one.topic, one.camera, one.source, one.seq, t_ns, one.message, body, place)
 
