@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,12 @@ def test_paths_that_do_not_exist(tmp_path: Path) -> None:
         train(tmp_path / "absent.yaml", tmp_path / "bundle")
     with pytest.raises(ConfigError, match=r"is not a folder; give the folder of the recordings with --data"):
         train(_write(tmp_path / "train.yaml", _config()), tmp_path / "bundle", tmp_path / "absent")
+
+
+def test_scoring_and_prediction_need_no_torch() -> None:
+    code = (
+        "import sys; import ethostream.training.predict, ethostream.training.evaluate; "
+        "print(sorted({'torch', 'lightning', 'sklearn', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
