@@ -26,7 +26,9 @@ from ..inference.manifest import Scores as ManifestScores
 from .config import TrainConfig, load_config
 from .dataset import Recording, check_split, members_of, parity_frames, read_recording
 from .evaluate import evaluate_bundle
-from .fit import Networks, build_networks, embed_recording, fit, head_input
+from .fit import build_networks, fit
+from .fit_stage import Networks
+from .head_inputs import embed_recording, head_input
 from .heads import warm_up_frames
 from .onnx_export import (
     MIN_PARITY_STEPS,
