@@ -1,0 +1,148 @@
+"""The inference process as the authority on frame sets, without a model: real process, real sockets."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+from ethostream.streaming import topics as t
+from ethostream.streaming.messages import Alarm, FrameHeader, FrameSet, Gap, Heartbeat
+from ethostream.streaming.node import SUPERVISOR, NodeSpec
+from ethostream.streaming.publisher import Publisher
+from ethostream.streaming.subscriber import EverySubscriber
+from ethostream.streaming.wire import Received
+from ethostream.sync.clock import NS_PER_MS, ClockAnchor, RigClock
+
+PERIOD_NS = 20 * NS_PER_MS
+CAMERAS = ("a", "b")
+
+
+class Rig:
+    """Two cameras played by the test, and the node under test."""
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        self.clock = RigClock(ClockAnchor.take())
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        names = ["inference", SUPERVISOR, *(f"camera.{name}" for name in CAMERAS)]
+        endpoints = {name: f"ipc://{folder}/{place}" for place, name in enumerate(names)}
+        self.publishers = {
+            name: Publisher(self.context, f"camera.{name}", endpoints[f"camera.{name}"]) for name in CAMERAS
+        }
+        spec = NodeSpec(
+            node="inference",
+            entry="ethostream.inference.inference_node:main",
+            epoch=epoch,
+            session="test",
+            anchor_utc_ns=self.clock.anchor.utc_ns,
+            anchor_monotonic_ns=self.clock.anchor.monotonic_ns,
+            endpoints=endpoints,
+            upstream=[f"camera.{name}" for name in CAMERAS],
+            parent_pid=os.getpid(),
+            config={"task": {}, "views": {name: [8, 8] for name in CAMERAS}, "rate_hz": 50, "deadline_ms": 30},
+        )
+        path = folder / "spec.json"
+        path.write_text(spec.model_dump_json())
+        self.process = subprocess.Popen([sys.executable, "-m", "ethostream.streaming.node", str(path)])
+        self.bus = EverySubscriber(self.context, [endpoints["inference"]], [t.FRAME_SET, t.GAP, t.ALARM, t.HEARTBEAT])
+        self.t0_ns = 0
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        for _ in range(600):
+            for name, publisher in self.publishers.items():
+                publisher.publish(t.HEARTBEAT, Heartbeat(f"camera.{name}", 0, 1, "ready", 0))
+            for received in self.bus.receive(50):
+                if isinstance(received.message, Heartbeat) and received.message.state == "ready":
+                    self.t0_ns = self.clock.now_ns()
+                    return
+        raise AssertionError("the node did not become ready")
+
+    def frame(self, camera: str, seq: int, shift_ns: int = 0) -> None:
+        """One frame that arrived a millisecond after its exposure began, whenever the node reads it."""
+        t_ns = self.t0_ns + seq * PERIOD_NS
+        header = FrameHeader(
+            camera, 0, seq, t_ns + shift_ns, 0, t_ns + NS_PER_MS, "device", 8, 8, "mono8", "", 0, 0, "raw"
+        )
+        self.publishers[camera].publish(t.FRAME, header, camera, b"\0" * 64)
+
+    def take(self, n_sets: int) -> list[Received]:
+        """Messages up to the ``n_sets``-th set."""
+        got: list[Received] = []
+        for _ in range(200):
+            got += self.bus.receive(50)
+            if sum(isinstance(one.message, FrameSet) for one in got) >= n_sets:
+                return got
+        raise AssertionError(
+            f"of {n_sets} sets came {[one.message for one in got if isinstance(one.message, FrameSet)]}"
+        )
+
+    def close(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(timeout=20) == 0
+        self.bus.close()
+        for publisher in self.publishers.values():
+            publisher.close()
+        self.context.term()
+
+
+@pytest.fixture
+def rig(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    one = Rig(tmp_path_factory.mktemp("r"), getattr(request, "param", 0))
+    yield one
+    one.close()
+
+
+def sets_of(received: list[Received]) -> list[FrameSet]:
+    return [one.message for one in received if isinstance(one.message, FrameSet)]
+
+
+def test_a_stamp_from_the_future_costs_one_frame_and_not_the_rest(rig: Rig) -> None:
+    hour_ns = 3_600_000 * NS_PER_MS
+    for seq in range(300):
+        rig.frame("a", seq, shift_ns=hour_ns if seq == 5 else 0)
+        rig.frame("b", seq)
+    got = rig.take(300)
+    assert [one.status for one in sets_of(got)].count("complete") == 299
+    (partial,) = [one for one in sets_of(got) if one.status == "partial"]
+    assert partial.missing == ("a",)
+    gaps = [one.message for one in got if isinstance(one.message, Gap)]
+    assert [(gap.camera, gap.first_seq, gap.reason) for gap in gaps] == [
+        ("a", 5, "its exposure time lies after its arrival")
+    ]
+    assert sum(isinstance(one.message, Alarm) for one in got) == 1
+
+
+def test_frames_that_were_in_time_are_complete_however_late_they_are_read(rig: Rig) -> None:
+    """A node that stood still for longer than the deadline: what arrived in time meanwhile is judged by its arrival."""
+    rig.process.send_signal(signal.SIGSTOP)
+    for seq in range(40):
+        rig.frame("a", seq)
+    for seq in range(40):
+        rig.frame("b", seq)
+    rig.clock.sleep_until_ns(rig.clock.now_ns() + 5 * PERIOD_NS)
+    rig.process.send_signal(signal.SIGCONT)
+    got = rig.take(40)
+    assert [one.status for one in sets_of(got)] == ["complete"] * 40
+
+
+@pytest.mark.parametrize("rig", [1], indirect=True)
+def test_sets_of_a_restarted_process_have_ids_of_their_own(rig: Rig) -> None:
+    for seq in range(3):
+        for camera in CAMERAS:
+            rig.frame(camera, seq)
+    assert [one.set_id for one in sets_of(rig.take(3))] == [1_000_000_000, 1_000_000_001, 1_000_000_002]
+
+
+def test_the_end_of_a_run_leaves_no_frame_without_a_set(rig: Rig) -> None:
+    for seq in range(2000):
+        rig.frame("a", seq)
+        rig.frame("b", seq)
+    rig.frame("a", 2000)
+    rig.process.send_signal(signal.SIGTERM)
+    got = rig.take(2001)
+    assert sum(len(one.sources) for one in sets_of(got)) == 4001
+    assert rig.process.wait(timeout=20) == 0
