@@ -165,7 +165,7 @@ def test_another_task_is_run_and_not_compared(lossless: RunResult) -> None:
     assert result.outcome.failures == []
     assert result.report["replay"]["exact"] is None
     assert "another task" in result.report["replay"]["why"]
-    assert result.report["triggers"]["fired"] >= lossless.report["triggers"]["fired"] > 0
+    assert result.report["triggers"]["fired"] > 0
     assert "stale" not in result.report["triggers"]["withheld_by_reason"]
     n_sets = lossless.report["sets"]["complete"] + lossless.report["sets"]["partial"]
     assert result.report["sets"]["complete"] + result.report["sets"]["partial"] == n_sets
