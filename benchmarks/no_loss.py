@@ -34,8 +34,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     camera = {
-        "kind": "simulated", "width": 640, "height": 480, "rate_hz": options.rate, "exposure_us": 2000, "faults": FAULTS,
-    }  # fmt: skip
+        "kind": "simulated",
+        "width": 640,
+        "height": 480,
+        "rate_hz": options.rate,
+        "exposure_us": 2000,
+        "faults": FAULTS,
+    }
     rig = {
         "name": "no-loss",
         "cameras": {f"cam{view}": {**camera, "view": view} for view in range(8)},
