@@ -135,7 +135,7 @@ def test_the_examples_load_with_paths_given() -> None:
         REPO / "examples/openfield.yaml", REPO / "examples/openfield_task.yaml",
         overrides=["cameras.top.path=x.mp4", "task.bundle=somewhere/bundle"],
     )  # fmt: skip
-    assert run.task.rules[0].on_enter == "groom"
+    assert run.task.rules[0].on_enter == "still"
     names = ("back", "mid", "side", "top")
     run = load_run(REPO / "examples/four_views.yaml", overrides=[f"cameras.{name}.path={name}.mp4" for name in names])
     assert tuple(run.rig.cameras) == names
