@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,31 +16,47 @@ from ..streaming.ring import unlink_session_rings
 from ..sync.errors import ConfigError, NodeError
 
 CARD = "session.json"
+_SESSION = re.compile(r"^[0-9a-z]{4,16}$")
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Say in the session's runtime folder who runs here and where its publishers are."""
-    (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
+    process = psutil.Process()
+    full = {**card, "pid": process.pid, "created": process.create_time()}
+    (folder / CARD).write_text(json.dumps(full), encoding="utf-8")
 
 
 def _cards() -> list[tuple[Path, dict[str, Any]]]:
+    """Cards of this user's sessions. The temporary folder is everybody's: what is not a card of ours is passed over."""
     found: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(Path(tempfile.gettempdir()).glob(f"ethostream-*/{CARD}")):
         try:
-            found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, json.JSONDecodeError):
-            continue  # it is being written, belongs to somebody else, or has just gone
+            if path.stat().st_uid != os.getuid():
+                continue
+            card: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # it is being written, or has just gone
+        if isinstance(card, dict) and isinstance(card.get("pid"), int) and _SESSION.match(str(card.get("session"))):
+            found.append((path.parent, card))
     return found
+
+
+def _runs(card: Mapping[str, Any]) -> bool:
+    """Whether the supervisor that wrote a card still runs; another process may have got its number since."""
+    try:
+        return psutil.Process(card["pid"]).create_time() == card.get("created")
+    except psutil.NoSuchProcess:
+        return False
 
 
 def running_sessions() -> list[tuple[Path, dict[str, Any]]]:
     """Every rig of this user that runs now: its runtime folder and card."""
-    return [(folder, card) for folder, card in _cards() if psutil.pid_exists(int(card["pid"]))]
+    return [(folder, card) for folder, card in _cards() if _runs(card)]
 
 
 def remove_dead_sessions() -> list[str]:
     """Clear away what supervisors that were killed left behind: runtime folders and rings; returns their ids."""
-    dead = [(folder, str(card["session"])) for folder, card in _cards() if not psutil.pid_exists(int(card["pid"]))]
+    dead = [(folder, str(card["session"])) for folder, card in _cards() if not _runs(card)]
     for folder, session in dead:
         unlink_session_rings(session)
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,6 +86,7 @@ def attach_monitor(session: str | None, port: int) -> None:
         anchor_monotonic_ns=card["anchor_monotonic_ns"],
         endpoints={**card["endpoints"], node: f"ipc://{folder}/{node}"},
         parent_pid=os.getppid(),
+        lives_with_pid=card["pid"],
         config={
             "monitor": {"port": port},
             "rig": card["rig"],

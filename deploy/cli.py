@@ -149,10 +149,14 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _writable(report: Path | None) -> None:
+def _writable(path: Path | None, option: str = "--report") -> None:
     """Better now than after an hour of recording."""
-    if report is not None and not report.resolve().parent.is_dir():
-        raise ConfigError(f"--report {report}: the folder {report.resolve().parent} does not exist; make it first")
+    if path is None or str(path) == "-":
+        return
+    if not path.resolve().parent.is_dir():
+        raise ConfigError(f"{option} {path}: the folder {path.resolve().parent} does not exist; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: is a folder; name a file in it")
 
 
 def _finish(result: Any) -> None:
@@ -213,6 +217,7 @@ def train(
     json_path: JsonOption = None,
 ) -> None:
     """Train a causal model on labelled video or simulated sessions, score it and export it as a bundle."""
+    _writable(json_path, "--json")
     with _extra("train"):
         from ..training.train import train as train_bundle
 
@@ -227,6 +232,7 @@ def evaluate(
     json_path: JsonOption = None,
 ) -> None:
     """Score a bundle on the held-out part of a data set, through the very pipeline that runs live."""
+    _writable(json_path, "--json")
     with _extra("train"):
         from ..training.evaluate import evaluate as evaluate_bundle
 
@@ -241,6 +247,7 @@ def predict(
     json_path: JsonOption = None,
 ) -> None:
     """Name the behaviour in every frame of a video file."""
+    _writable(json_path, "--json")
     from ..training.predict import predict as predict_csv
 
     _show(predict_csv(bundle, video, out), json_path)

@@ -24,6 +24,8 @@ class LiveCamera:
         self._heard_ns: int | None = None
         self._n_headers = 0
         self._status: CameraStatus | None = None
+        self._earlier = Counter[str]()
+        """What the epochs before this one counted."""
         self._declared = Counter[str]()
 
     def add_header(self, header: FrameHeader, now_ns: int) -> None:
@@ -40,6 +42,11 @@ class LiveCamera:
             self._recent.popleft()
 
     def add_status(self, status: CameraStatus) -> None:
+        last = self._status
+        if last is not None and last.epoch != status.epoch:
+            self._earlier.update(
+                captured=max(0, last.captured), dropped=last.dropped_device, duplicates=last.duplicates
+            )
         self._status = status
 
     def add_gap(self, gap: Gap) -> None:
@@ -59,10 +66,10 @@ class LiveCamera:
             name=self._name,
             state=state,
             rate_hz=round(rate_hz, 2),
-            captured=self._n_headers if status is None else max(status.captured, 0),
-            dropped=self._declared["device"] if status is None else status.dropped_device,
+            captured=self._n_headers if status is None else self._earlier["captured"] + max(status.captured, 0),
+            dropped=self._declared["device"] if status is None else self._earlier["dropped"] + status.dropped_device,
             declared=self._declared["bus"] + self._declared["recorder"],
-            duplicates=0 if status is None else status.duplicates,
+            duplicates=0 if status is None else self._earlier["duplicates"] + status.duplicates,
             age_ms=None if self._heard_ns is None else round((now_ns - self._heard_ns) / NS_PER_MS, 1),
         )
 

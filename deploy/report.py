@@ -25,6 +25,7 @@ from ..streaming.messages import (
     RecordingStatus,
 )
 from ..streaming.topics import Topic
+from ..sync.errors import ReportError
 from .report_parts import BehaviorPart, CameraPart, LatencyPart, RecordingPart, SetsPart, TriggerPart
 from .truth_join import TruthJoin, TruthStore
 
@@ -158,7 +159,7 @@ class RunReport:
         """Write the report as JSON, keys sorted; whoever reads ``path`` sees the old file or the new, never a part.
 
         Raises:
-            OSError: the folder is not there or not writable.
+            ReportError: the folder is not there or not writable.
         """
         write_json(path, self.to_dict())
 
@@ -169,7 +170,11 @@ class RunReport:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write ``value`` as sorted JSON without NaN, in one step."""
+    """Write ``value`` as sorted JSON without NaN, in one step.
+
+    Raises:
+        ReportError: the folder is missing, not writable or full, or ``path`` is a folder.
+    """
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -178,6 +183,8 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be written ({error.strerror}); name another file") from error
     finally:
         part.unlink(missing_ok=True)
 

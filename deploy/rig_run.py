@@ -1,5 +1,6 @@
 """A run from configuration to report: the live rig, and the replay of its recording."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,20 +11,23 @@ from typing import Any, Protocol
 
 from ..acquisition.camera import CameraFormat
 from ..acquisition.kinds import make_camera
-from ..inference.bundled import bundle_identity, resolve_bundle
+from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
+from ..inference.rules import Rules
 from ..streaming.messages import FrameSet
 from ..streaming.recording_reader import Recording
 from ..streaming.verify import VerifyResult, verify
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
-from ..sync.errors import ConfigError, RecordingError
+from ..sync.errors import ConfigError, RecordingError, ReportError
 from ..sync.strict import validate
 from .config import RunConfig
 from .process_table import REPLAY, ProcessRow, live_table, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
 from .supervisor import Outcome, Supervisor, new_session_id
+
+log = logging.getLogger(__name__)
 
 _RATE_TOLERANCE = 0.01
 _REPLAY_SLOTS = 32
@@ -134,7 +138,8 @@ def run_rig(
     """
     formats, rate_hz = probe_formats(run)
     if run.task.bundle is not None:
-        resolve_bundle(run.task.bundle)
+        # A rule that cannot be is better refused now than by a process in a minute.
+        Rules(run.task.rules, look_up(run.task.bundle)[0].classes, armed=False)
     session = new_session_id()
     clock = RigClock(ClockAnchor.take())
     folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
@@ -145,7 +150,11 @@ def run_rig(
     if folder is not None and (folder / "recording.json").exists():
         verified = verify(folder)
         report.set_verified(verified.ok)
-        report.write(folder / "report.json")
+        try:
+            report.write(folder / "report.json")
+        except ReportError as error:
+            # A full disk must not take the report that goes elsewhere, nor the summary, with it.
+            log.warning("%s", error)
     if report_path is not None:
         report.write(report_path)
     return RunResult(outcome, report.to_dict(), folder, verified)
@@ -188,7 +197,7 @@ def run_replay(
     }
     live = LiveModel.read(recording)
     why_not = live.why_not_repeated(
-        None if chosen.bundle is None else bundle_identity(chosen.bundle),
+        None if chosen.bundle is None else look_up(chosen.bundle)[1],
         same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
     )
     exact = why_not is None

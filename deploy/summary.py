@@ -31,6 +31,9 @@ class Finding(NamedTuple):
 def findings(report: dict[str, Any], failures: Sequence[str] = (), verify_errors: Sequence[str] = ()) -> list[Finding]:
     """Judge a report of `RunReport.to_dict`; ``failures`` are the supervisor's words, ``verify_errors`` verify's."""
     rows = [Finding("process", "wrong", text, "mend this first, then run again") for text in failures]
+    if rows and not any(one["captured"] for one in report["cameras"].values()):
+        # Nothing ran: that no frame came says nothing about cables.
+        return rows
     rows += [_cameras(report), *_sets(report)]
     rows += [row for row in (_model(report), _latency(report), _behavior(report), _rules(report)) if row is not None]
     rows.append(_replay(report) if report["mode"] == "replay" else _recording(report, verify_errors))

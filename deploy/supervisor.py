@@ -112,7 +112,6 @@ class Supervisor:
         card = {
             **(about or {}),
             "session": session,
-            "pid": os.getpid(),
             "endpoints": endpoints,
             "anchor_utc_ns": clock.anchor.utc_ns,
             "anchor_monotonic_ns": clock.anchor.monotonic_ns,

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..sync.errors import BundleError
 from .bundle import identity_of
 from .bundle_files import read_bundle_files
-from .manifest import MANIFEST_FILE, read_manifest
+from .manifest import MANIFEST_FILE, Manifest, read_manifest
 
 _FOLDER = Path(__file__).parent / "bundles"
 
@@ -31,12 +31,13 @@ def resolve_bundle(bundle: str | Path) -> Path:
     )
 
 
-def bundle_identity(bundle: str | Path) -> str:
-    """What `Bundle.load` would call this bundle, without opening it.
+def look_up(bundle: str | Path) -> tuple[Manifest, str]:
+    """A bundle's manifest, and what `Bundle.load` would call it, without opening it.
 
     Raises:
         BundleError: it is not there, or has no readable manifest.
     """
     path = resolve_bundle(bundle)
     content = read_bundle_files(path)[MANIFEST_FILE]
-    return identity_of(read_manifest(content, f"{path}/{MANIFEST_FILE}"), content)
+    manifest = read_manifest(content, f"{path}/{MANIFEST_FILE}")
+    return manifest, identity_of(manifest, content)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, cast
 
+import psutil
 import zmq
 from pydantic import Field
 
@@ -47,6 +48,7 @@ class NodeSpec(StrictModel):
         endpoints: address of every publisher of the rig, by node.
         upstream: publishers that must be heard before this node is ready.
         parent_pid: the supervisor; a node whose parent has gone quits.
+        lives_with_pid: a further process without which this node has nothing to do.
         armed: whether rules may fire when it starts; False after a restart.
         high_water: messages held per reader while it is slow.
         config: the entry point's own options.
@@ -61,6 +63,7 @@ class NodeSpec(StrictModel):
     endpoints: dict[str, str]
     upstream: list[str] = Field(default_factory=list)
     parent_pid: int
+    lives_with_pid: int | None = None
     armed: bool = False
     high_water: int = Field(default=HIGH_WATER, ge=1)
     config: dict[str, Any] = Field(default_factory=dict)
@@ -125,7 +128,8 @@ class NodeContext:
         if now < self._next_beat_ns:
             return
         self._next_beat_ns = now + HEARTBEAT_PERIOD_NS
-        if os.getppid() != self.spec.parent_pid:
+        companion = self.spec.lives_with_pid
+        if os.getppid() != self.spec.parent_pid or (companion is not None and not psutil.pid_exists(companion)):
             self._stop = True
         spec = self.spec
         self.publish(HEARTBEAT, Heartbeat(spec.node, spec.epoch, os.getpid(), self.state, now, dict(self.counters)))

@@ -22,6 +22,7 @@ EthostreamError
 │   ├── DiskFullError        no space left for video
 │   ├── UndeclaredLossError  frames are missing and nothing says why
 │   └── ReplayDiffersError   the same model on the same frames said something else
+├── ReportError              a result that cannot be written
 ├── DataError                labels, pose or splits that do not fit
 └── NodeError                a process of the rig failed
 
@@ -117,6 +118,10 @@ class UndeclaredLossError(RecordingError):
 
 class ReplayDiffersError(RecordingError):
     pass
+
+
+class ReportError(EthostreamError):
+    exit_code = 1
 
 
 class DataError(EthostreamError):

@@ -169,8 +169,3 @@ def warm_up_frames(head: CausalHead, rate_hz: float) -> int:
     if isinstance(head.core, TcnCore):
         return head.core.receptive_field - 1
     return round(rate_hz)
-
-
-def detached(state: State) -> State:
-    """The same state, cut off from the graph of gradients."""
-    return tuple(part.detach() for part in state)

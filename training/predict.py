@@ -65,17 +65,21 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
     loaded = _open_bundle(bundle)
     frames_of: dict[str, int] = {}
     n_frames = 0
+    part = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", encoding="utf-8", newline="") as file:
+        with part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in loaded.manifest.classes)])
             for row in _predict(loaded, video, pixel_format):
                 writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *(f"{value:.6f}" for value in row.p)])
                 frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
                 n_frames += 1
+        part.replace(out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
+    finally:
+        part.unlink(missing_ok=True)
     return {
         "bundle": loaded.identity,
         "video": str(video),

@@ -2,7 +2,8 @@
 
 import json
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ from .sources import Source, open_sources
 
 METRICS_FILE = "metrics.jsonl"
 EVALUATION_FILE = "evaluation.json"
-LIBRARIES = ("ethostream", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnx", "torch", "lightning")
+LIBRARIES = (
+    "ethostream", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch",
+    "lightning",
+)  # fmt: skip
 
 
 def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = False) -> dict[str, Any]:
@@ -195,8 +199,17 @@ def _fields(
             more={},
         ),
         "compute": [],
-        "library_versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "library_versions": {"python": platform.python_version()} | _library_versions(),
     }
+
+
+def _library_versions() -> dict[str, str]:
+    """Versions of what is installed; one engine or the other is."""
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _scores(evaluation: dict[str, Any], config: TrainConfig) -> ManifestScores:

@@ -1,16 +1,19 @@
 """``ethostream monitor`` joins a rig that is already running, and leaves it alone."""
 
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time  # noqa: TID251 - only to bound the wait for a real process
 import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
-from ethostream.deploy.attach import attach_monitor, running_sessions
+from ethostream.deploy.attach import attach_monitor, remove_dead_sessions, running_sessions
 from ethostream.sync.errors import ConfigError
 
 CLI = [sys.executable, "-c", "from ethostream.deploy.cli import main; main()"]
@@ -51,6 +54,41 @@ def test_a_monitor_joins_and_leaves(tmp_path: Path) -> None:
             said = running.communicate(timeout=60)[0]
     assert running.returncode == 0, said
     assert session not in {card["session"] for _, card in running_sessions()}
+
+
+def test_a_monitor_ends_with_its_rig(tmp_path: Path) -> None:
+    rig = {
+        "name": "ends",
+        "cameras": {"cam0": {"kind": "simulated", "view": 0, "width": 160, "height": 120}},
+        "monitor": {"enabled": False},
+        "recording": {"enabled": False},
+    }
+    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
+    command = [*CLI, "run", str(tmp_path / "rig.yaml"), "--headless"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        session = wait_for_session(running)
+        attach = [*CLI, "monitor", "--session", session]
+        with subprocess.Popen(attach, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as monitor:
+            assert monitor.stdout
+            assert any("monitor page at" in line for line in monitor.stdout)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=60)
+            monitor.communicate(timeout=30)
+            assert monitor.returncode == 0
+
+
+def test_foreign_files_in_the_temporary_folder_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for place, content in enumerate(
+        ["[]", "{}", "no json", '{"pid": 1, "session": "*"}', '{"pid": "x", "session": "abcd1234"}']
+    ):
+        (tmp_path / f"ethostream-{place}").mkdir()
+        (tmp_path / f"ethostream-{place}" / "session.json").write_text(content)
+    assert running_sessions() == []
+    assert remove_dead_sessions() == []
+    reused = {"pid": os.getpid(), "created": 1.0, "session": "abcd1234"}
+    (tmp_path / "ethostream-0" / "session.json").write_text(json.dumps(reused))
+    assert remove_dead_sessions() == ["abcd1234"], "its number belongs to another process now"
 
 
 def wait_for_session(running: "subprocess.Popen[str]") -> str:

@@ -47,7 +47,7 @@ def test_empty_report_has_every_key_and_no_number_that_was_not_measured(tmp_path
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path):
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(ReportError, match="No such file"):
         RunReport().write(tmp_path / "absent" / "r.json")
     assert list(tmp_path.iterdir()) == []
 
