@@ -10,6 +10,7 @@ from ethostream.deploy.report_parts import MAX_REASONS, OTHER_REASONS
 from ethostream.deploy.truth_join import TruthJoin, TruthStore
 from ethostream.streaming import messages as m
 from ethostream.streaming import topics as t
+from ethostream.sync.errors import ReportError
 from hypothesis import given
 from hypothesis import strategies as st
 
