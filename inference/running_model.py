@@ -49,12 +49,12 @@ class RunningModel:
         self.pipeline = BehaviorPipeline(
             bundle, task, self.views, context.clock, set_rate_hz=config.rate_hz, armed=context.spec.armed
         )
-        self._actuators: dict[str, Actuator] = {
+        self.actuators: dict[str, Actuator] = {
             name: NullActuator() if config.replay else make_actuator(name, kind, context.clock)
             for name, kind in task.actuators.items()
         }
         if context.spec.armed:
-            for actuator in self._actuators.values():
+            for actuator in self.actuators.values():
                 actuator.arm()
         log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self.views))
 
@@ -87,12 +87,12 @@ class RunningModel:
     def _act(self, decision: Decision) -> Decision:
         if decision.action != "fired":
             return decision
-        if not self._actuators[decision.actuator].fire(decision):
+        if not self.actuators[decision.actuator].fire(decision):
             return msgspec.structs.replace(decision, action="withheld", reason="actuator disarmed")
         return msgspec.structs.replace(decision, t_fired_ns=self._context.clock.now_ns())
 
     def close(self) -> None:
         """Release every actuator, whatever happened."""
-        for actuator in self._actuators.values():
+        for actuator in self.actuators.values():
             actuator.release()
             actuator.close()

@@ -73,10 +73,29 @@ def live(folder: Path, seconds: float, display: Quiet | None = None, **options: 
 FAULTS = {"drop_p": 0.02, "duplicate_p": 0.01, "reorder_p": 0.01}
 
 
+def hold_up_inference() -> Callable[[Received], None]:
+    """Stop the inference process for ten frames in the middle of the run: sets pile up, and it has to skip."""
+    state = {"pid": 0, "truths": 0, "beats": 0}
+
+    def act(received: Received) -> None:
+        message = received.message
+        if isinstance(message, Heartbeat) and message.node == "inference" and message.counters.get("steps", 0) > 0:
+            state["beats"] += 1
+            if state["beats"] == 15:
+                state["pid"] = message.pid
+                os.kill(message.pid, signal.SIGSTOP)
+        elif isinstance(message, FrameTruth) and state["pid"]:
+            state["truths"] += 1
+            if state["truths"] == 20:
+                os.kill(state["pid"], signal.SIGCONT)
+
+    return act
+
+
 @pytest.fixture(scope="module")
 def lossless(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    """One live run with injected faults, recorded without loss."""
-    return live(tmp_path_factory.mktemp("rig"), 8.0, camera={"faults": FAULTS})
+    """One live run with injected faults and a model that falls behind, recorded without loss."""
+    return live(tmp_path_factory.mktemp("rig"), 8.0, Quiet(hold_up_inference()), camera={"faults": FAULTS})
 
 
 def test_the_live_run_is_whole(lossless: RunResult) -> None:
@@ -87,6 +106,7 @@ def test_the_live_run_is_whole(lossless: RunResult) -> None:
     assert report["sets"]["complete"] > 100
     assert report["sets"]["mispaired"] == 0
     assert report["inference"]["steps"] > 100
+    assert report["inference"]["skipped"] > 3, "the model was never late: replay of skips would prove nothing"
     assert report["behavior"]["accuracy"] is not None
     assert report["latency_ms"]["exposure_to_behavior"]["n"] == report["inference"]["steps"]
     assert set(report["cameras"]) == {"cam0", "cam1"}
