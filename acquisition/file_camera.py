@@ -26,7 +26,8 @@ class FileCameraConfig(StrictModel):
 
     Attributes:
         path: the video; a relative path counts from the working directory.
-        pixel_format: what to deliver; None decides by the file (see `VideoReader`).
+        pixel_format: what to deliver; ``mono8`` is what models are trained on by default. None decides by the file
+            (see `VideoReader`).
         pace: ``timestamps`` delivers each frame at its own time; ``max`` as fast as frames are read.
         loop: begin again at the end; time goes on.
         rate_hz: play frame i at i / rate_hz instead of at the time in the file.
@@ -34,7 +35,7 @@ class FileCameraConfig(StrictModel):
 
     kind: Literal["file"] = "file"
     path: Path
-    pixel_format: Literal["mono8", "bgr8"] | None = None
+    pixel_format: Literal["mono8", "bgr8"] | None = "mono8"
     pace: Literal["timestamps", "max"] = "timestamps"
     loop: bool = False
     rate_hz: float | None = Field(default=None, gt=0.0, le=100_000.0)
