@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from ..inference.bundle import Bundle
 from ..inference.bundled import resolve_bundle
@@ -56,6 +58,8 @@ def predict_video(
 def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8", "bgr8"] = "mono8") -> dict[str, Any]:
     """Write `predict_video` as CSV: ``frame,time_s,behaviour`` and one column ``p_<class>`` per class.
 
+    A terminal is shown how far it is.
+
     Returns:
         ``n_frames``, ``bundle``, ``out`` and ``frames_of`` each behaviour.
 
@@ -66,12 +70,14 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
     frames_of: dict[str, int] = {}
     n_frames = 0
     part = out.with_name(f".{out.name}.part")
+    console = Console(stderr=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in loaded.manifest.classes)])
-            for row in _predict(loaded, video, pixel_format):
+            rows = _predict(loaded, video, pixel_format)
+            for row in track(rows, video.name, _n_frames(video), console=console, disable=not console.is_terminal):
                 writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *(f"{value:.6f}" for value in row.p)])
                 frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
                 n_frames += 1
@@ -87,6 +93,11 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
         "n_frames": n_frames,
         "frames_of": frames_of,
     }
+
+
+def _n_frames(video: Path) -> int | None:
+    with VideoReader(video, "mono8") as reader:
+        return reader.n_frames
 
 
 def _open_bundle(path: Path) -> Bundle:
