@@ -1,5 +1,6 @@
 """The sending end of the bus: one bound socket per node."""
 
+import errno
 import re
 from types import TracebackType
 from typing import Self
@@ -57,6 +58,8 @@ class Publisher:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             self._socket.close(linger=0)
+            if error.errno == errno.ENAMETOOLONG:
+                raise AddressError(f"{source}: {endpoint} is too long; set TMPDIR to a shorter folder") from error
             raise AddressError(
                 f"{source}: cannot bind {endpoint} ({error.strerror or error}); is another rig running? "
                 "stop it, or choose another address"

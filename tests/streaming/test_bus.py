@@ -180,6 +180,13 @@ def test_a_port_in_use_says_so(context: "zmq.Context[zmq.Socket[bytes]]") -> Non
             Publisher(context, "pub", f"tcp://127.0.0.1:{port}")
 
 
+def test_a_path_that_is_too_long_says_what_to_shorten(
+    context: "zmq.Context[zmq.Socket[bytes]]", tmp_path: Path
+) -> None:
+    with pytest.raises(AddressError, match="too long; set TMPDIR"):
+        Publisher(context, "pub", f"ipc://{tmp_path}/{'x' * 120}")
+
+
 @pytest.mark.parametrize(
     "endpoint", ["tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://192.0.2.1:5555", "udp://127.0.0.1:1"]
 )
