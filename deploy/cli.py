@@ -130,11 +130,18 @@ def replay(
         make_display(None, headless=headless),
         _speed(speed),
         bundle,
-        None if task is None else load_task(task),
+        None if task is None else load_task(task, bundle or _live_bundle(recording)),
         monitor,
         report,
     )
     _finish(result)
+
+
+def _live_bundle(recording: Path) -> str | None:
+    """The bundle that ran live, for a task file that names none."""
+    from ..streaming.recording_info import read_info
+
+    return read_info(recording).config.get("task", {}).get("bundle")
 
 
 def _speed(text: str) -> float | None:

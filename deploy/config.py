@@ -114,13 +114,14 @@ def load_run(
     )
 
 
-def load_task(path: Path) -> TaskConfig:
-    """Read one task file alone.
+def load_task(path: Path, bundle: str | None = None) -> TaskConfig:
+    """Read one task file alone; ``bundle`` is the model where the file names none.
 
     Raises:
         ConfigError: as `load_run`.
     """
-    return validate(TaskConfig, _resolve_paths(read_yaml(path), path.parent), str(path))
+    data = _resolve_paths(read_yaml(path), path.parent)
+    return validate(TaskConfig, {"bundle": bundle, **data} if bundle else data, str(path))
 
 
 def _resolve_paths(value: Any, base: Path) -> Any:

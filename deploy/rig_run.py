@@ -137,9 +137,7 @@ def run_rig(
         report_path: where the report goes beside the recording's own ``report.json``.
     """
     formats, rate_hz = probe_formats(run)
-    if run.task.bundle is not None:
-        # A rule that cannot be is better refused now than by a process in a minute.
-        Rules(run.task.rules, look_up(run.task.bundle)[0].classes, armed=False)
+    _check_rules(run.task)
     session = new_session_id()
     clock = RigClock(ClockAnchor.take())
     folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
@@ -188,7 +186,8 @@ def run_replay(
     live_task = run.task
     chosen = task or live_task
     if bundle is not None:
-        chosen = chosen.model_copy(update={"bundle": bundle})
+        chosen = chosen.model_copy(update={"bundle": Path(bundle)})
+    _check_rules(chosen)
     rig = run.rig.model_copy(update={"monitor": run.rig.monitor.model_copy(update={"enabled": monitor})})
     run = RunConfig(rig=rig, task=chosen, session=run.session)
     formats = {
@@ -223,6 +222,8 @@ def run_replay(
         result["replay"] = {"exact": None, "why": why_not}
     elif outcome.reason not in ("sources ended", "failed"):
         result["replay"] = {"exact": None, "why": "stopped before its end"}
+    elif outcome.messages_lost:
+        result["replay"] = {"exact": None, "why": f"{outcome.messages_lost} messages were not seen; replay it slower"}
     else:
         comparison.finish()
         counters = result["nodes"].get(REPLAY, {}).get("counters", {})
@@ -231,6 +232,12 @@ def run_replay(
     if report_path is not None:
         write_json(report_path, result)
     return RunResult(outcome, result, recording_path, None)
+
+
+def _check_rules(task: TaskConfig) -> None:
+    """A rule that cannot be is better refused now than by a process in a minute."""
+    if task.bundle is not None:
+        Rules(task.rules, look_up(task.bundle)[0].classes, armed=False)
 
 
 def _supervise(

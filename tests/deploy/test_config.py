@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ethostream.deploy.config import load_run
+from ethostream.deploy.config import load_run, load_task
 from ethostream.sync.errors import ConfigError
 
 REPO = Path(__file__).parents[2]
@@ -128,6 +128,13 @@ def test_a_camera_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str
 def test_shipped_rigs_load(path: Path) -> None:
     run = load_run(path, path.with_name("task.yaml"))
     assert len(run.rig.cameras) == 8
+
+
+def test_a_task_without_a_model_takes_the_one_that_is_given() -> None:
+    path = REPO / "examples/openfield_task.yaml"
+    assert load_task(path, "demo").bundle == Path("demo")
+    with pytest.raises(ConfigError, match="rules need a model: set bundle"):
+        load_task(path)
 
 
 def test_the_examples_load_with_paths_given() -> None:
