@@ -196,7 +196,7 @@ def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) 
     assert result.recording is not None
     replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
     assert replay["exact"] is None and "h264" in replay["why"]
-    assert replay["behaviors"] > 20 and replay["missing"] == 0
+    assert replay["behaviors"] > 20 and replay["unreplayable"] == 0
 
 
 def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -> None:
