@@ -103,7 +103,9 @@ def test_reset_is_a_new_pipeline(bundle: Bundle, scene: Scene, moves: list[tuple
     used, plan = make(bundle), plan_of(moves)
     play(used, scene, plan)
     used.reset()
-    assert play(used, scene, plan) == play(make(bundle), scene, plan)
+    # What the rules fired before is kept (a refractory time may be a safety limit): behaviours alone are as anew.
+    again, anew = play(used, scene, plan), play(make(bundle), scene, plan)
+    assert [None if one is None else one[0] for one in again] == [None if one is None else one[0] for one in anew]
 
 
 class Told:

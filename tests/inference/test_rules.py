@@ -174,3 +174,20 @@ def test_the_log_actuator_writes_what_it_did(caplog: pytest.LogCaptureFixture) -
     (record,) = caplog.records
     assert "actuator valve fired: rule puff, behavior groom" in record.getMessage()
     assert record.__dict__["after_ms"] == 20.0
+
+
+def test_a_reset_of_the_model_does_not_shorten_a_refractory_time() -> None:
+    rules = Rules([RULE], CLASSES, armed=True)
+    assert rules.step(behavior("groom", 100), False)[0].action == "fired"
+    rules.reset()
+    (decision,) = rules.step(behavior("groom", 400), False)
+    assert (decision.action, decision.reason) == ("withheld", "refractory")
+    rules.reset()
+    assert rules.step(behavior("groom", 601), False)[0].action == "fired"
+
+
+def test_a_snapshot_keeps_whether_it_was_armed() -> None:
+    live = Rules([RULE], CLASSES, armed=False)
+    replayed = Rules([RULE], CLASSES, armed=True)
+    replayed.restore(live.snapshot())
+    assert replayed.step(behavior("groom", 100), False)[0].reason == "disarmed"
