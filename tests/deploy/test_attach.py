@@ -25,15 +25,7 @@ def test_without_a_rig_it_says_how_to_start_one() -> None:
 
 
 def test_a_monitor_joins_and_leaves(tmp_path: Path) -> None:
-    rig = {
-        "name": "joined",
-        "cameras": {"cam0": {"kind": "simulated", "view": 0, "width": 160, "height": 120}},
-        "monitor": {"enabled": False},
-        "recording": {"enabled": False},
-    }
-    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
-    command = [*CLI, "run", str(tmp_path / "rig.yaml"), "--headless"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+    with start_rig(tmp_path) as running:
         try:
             session = wait_for_session(running)
             with subprocess.Popen(
@@ -57,15 +49,7 @@ def test_a_monitor_joins_and_leaves(tmp_path: Path) -> None:
 
 
 def test_a_monitor_ends_with_its_rig(tmp_path: Path) -> None:
-    rig = {
-        "name": "ends",
-        "cameras": {"cam0": {"kind": "simulated", "view": 0, "width": 160, "height": 120}},
-        "monitor": {"enabled": False},
-        "recording": {"enabled": False},
-    }
-    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
-    command = [*CLI, "run", str(tmp_path / "rig.yaml"), "--headless"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+    with start_rig(tmp_path) as running:
         session = wait_for_session(running)
         attach = [*CLI, "monitor", "--session", session]
         with subprocess.Popen(attach, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as monitor:
@@ -89,6 +73,18 @@ def test_foreign_files_in_the_temporary_folder_are_passed_over(tmp_path: Path, m
     reused = {"pid": os.getpid(), "created": 1.0, "session": "abcd1234"}
     (tmp_path / "ethostream-0" / "session.json").write_text(json.dumps(reused))
     assert remove_dead_sessions() == ["abcd1234"], "its number belongs to another process now"
+
+
+def start_rig(folder: Path) -> "subprocess.Popen[str]":
+    rig = {
+        "name": "small",
+        "cameras": {"cam0": {"kind": "simulated", "view": 0, "width": 160, "height": 120}},
+        "monitor": {"enabled": False},
+        "recording": {"enabled": False},
+    }
+    (folder / "rig.yaml").write_text(yaml.safe_dump(rig))
+    command = [*CLI, "run", str(folder / "rig.yaml"), "--headless"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for_session(running: "subprocess.Popen[str]") -> str:

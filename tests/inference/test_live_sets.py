@@ -121,6 +121,9 @@ def test_frames_that_were_in_time_are_complete_however_late_they_are_read(rig: R
     rig.process.send_signal(signal.SIGSTOP)
     for seq in range(40):
         rig.frame("a", seq)
+    # Sockets are read in turn: behind these, the second camera's frames are read after all of the first one's.
+    for _ in range(100):
+        rig.publishers["b"].publish(t.HEARTBEAT, Heartbeat("camera.b", 0, 1, "running", 0))
     for seq in range(40):
         rig.frame("b", seq)
     rig.clock.sleep_until_ns(rig.clock.now_ns() + 5 * PERIOD_NS)
