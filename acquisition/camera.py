@@ -18,7 +18,11 @@ class CameraFormat:
         height: pixels.
         pixel_format: ``mono8`` (height x width) or ``bgr8`` (height x width x 3).
         rate_hz: nominal frame rate.
-        time_source: where ``t_exposure_ns`` comes from.
+        time_source: where ``t_exposure_ns`` comes from. ``device``: the grabs carry ticks of the device's clock, and
+            the camera node maps them to rig time.
+        tick_hz: nominal rate of that clock; 0.0 where there is none.
+        transport_ns: the least time from the start of exposure to the arrival of a frame at the host, without the
+            exposure, as far as it is known: readout and transfer. 0 where nothing is known.
     """
 
     width: int
@@ -26,6 +30,8 @@ class CameraFormat:
     pixel_format: Literal["mono8", "bgr8"]
     rate_hz: float
     time_source: Literal["simulated", "file", "device", "host"]
+    tick_hz: float = 0.0
+    transport_ns: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,10 +45,13 @@ class Grab:
 
     Attributes:
         seq: the device's frame counter; a jump is a frame that the device dropped, a repeat is a duplicate.
-        t_exposure_ns: start of exposure, rig time; a repeat has the time of its frame.
+        t_exposure_ns: start of exposure, rig time; a repeat has the time of its frame. -1: the camera knows only its
+            ``ticks`` (time source ``device``), or nothing but that the frame has come (``host``); the node fills it in.
         exposure_us: length of the exposure.
         trigger_id: hardware trigger counter, -1 where there is none.
         truth: what a simulator knows of this frame (``epoch`` is filled in by the node), else None.
+        ticks: start of exposure on the device's own clock, -1 where there is none.
+        line_status: bit field of the input lines at exposure, -1 where there is none.
     """
 
     seq: int
@@ -50,6 +59,8 @@ class Grab:
     exposure_us: int
     trigger_id: int = -1
     truth: FrameTruth | None = None
+    ticks: int = -1
+    line_status: int = -1
 
 
 class EndOfStream(Exception):  # noqa: N818 - a signal, as StopIteration is

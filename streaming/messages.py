@@ -25,6 +25,11 @@ class FrameHeader(Message, frozen=True):
     ``seq`` is the device's own frame counter, so a jump in it is a frame that the device dropped.
     ``ring``/``slot``/``generation`` say where the pixels lie in shared memory; ``ring`` is empty when they travel as
     the next message part, in ``encoding``. A colour frame is ``bgr8``: height x width x 3.
+
+    ``time_source`` is the clock that ``t_exposure_ns`` comes from: ``device``: the device's ``ticks`` through a locked
+    line fit; ``host``: the arrival on the host less what is known of the transport (no ticks, or the fit has not
+    settled yet). ``trigger_id`` counts hardware trigger pulses since the camera was armed, ``line_status`` is the bit
+    field of the camera's input lines; -1 where the device does not tell.
     """
 
     camera: str
@@ -42,6 +47,8 @@ class FrameHeader(Message, frozen=True):
     generation: int
     encoding: Literal["ring", "raw", "jpeg"] = "ring"
     trigger_id: int = -1
+    ticks: int = -1
+    line_status: int = -1
 
 
 class FrameTruth(Message, frozen=True):
@@ -238,3 +245,87 @@ class Control(Message, frozen=True):
 
     command: Literal["start"]
     t_start_ns: int = 0
+
+
+class ClockStatus(Message, frozen=True):
+    """How one clock relates to rig time; residuals are those of the last ten seconds or so.
+
+    ``clock`` is ``camera.NAME``, ``board.NAME``, ``host.NAME`` or ``lsl.STREAM``. ``offset_ns`` is rig time less that
+    clock at ``t_ns``, ``drift_ppm`` how much faster than rig time it runs. ``delay_ns`` is the least transport delay
+    that was seen (round trip for a host), -1 where it cannot be known. ``stepped``: it jumped or began anew, and the
+    fit with it. ``trusted``: it is believed because the rig file says so, and nothing was measured.
+    """
+
+    clock: str
+    epoch: int
+    state: Literal["settling", "locked", "stepped", "lost", "trusted"]
+    offset_ns: int
+    drift_ppm: float
+    residual_p50_us: float
+    residual_p99_us: float
+    residual_max_us: float
+    n_used: int
+    n_outliers: int
+    n_steps: int
+    t_ns: int
+    delay_ns: int = -1
+
+
+class SyncPulse(Message, frozen=True):
+    """One edge that a trigger board made or saw, counted by the board itself.
+
+    ``pulse`` counts from 0 since the board was armed, per ``line``; ``board_us`` is the board's own microsecond clock,
+    unwrapped; ``t_ns`` is that edge in rig time.
+    """
+
+    source: str
+    epoch: int
+    line: str
+    pulse: int
+    board_us: int
+    t_ns: int
+    rising: bool = True
+
+
+class LslSamples(Message, frozen=True):
+    """Samples of one Lab Streaming Layer inlet, as they came in one pull.
+
+    ``lsl_s`` are the sender's time stamps, seconds, uncorrected; ``t_ns`` the same instants in rig time, through the
+    clock offset that stands beside it as `ClockStatus`. One row of ``values`` per sample for numeric streams, one of
+    ``texts`` for string streams; the other is empty. ``first_sample`` counts samples since the inlet opened.
+    """
+
+    stream: str
+    epoch: int
+    first_sample: int
+    channels: tuple[str, ...]
+    lsl_s: tuple[float, ...]
+    t_ns: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...] = ()
+    texts: tuple[tuple[str, ...], ...] = ()
+
+
+class AnimalTrack(Message, frozen=True):
+    """One animal in one frame set, in the cage's frame (mm, z up).
+
+    ``xyz_mm`` is the centroid of the body without the tail, from the silhouettes of ``n_views`` views;
+    ``residual_px`` the median distance of its projections from them. ``boxes`` has one entry per camera: ``valid``
+    False where the view does not show the animal. ``valid`` False: fewer than two views agree, and the position is the
+    last known one carried on.
+    """
+
+    animal: int
+    xyz_mm: tuple[float, float, float]
+    velocity_mm_s: tuple[float, float, float]
+    n_views: int
+    residual_px: float
+    boxes: tuple[Box, ...]
+    valid: bool = False
+
+
+class Tracks(Message, frozen=True):
+    """Where the animals are in one frame set; ``animal`` keeps its meaning over time and views."""
+
+    set_id: int
+    t_mid_ns: int
+    animals: tuple[AnimalTrack, ...]

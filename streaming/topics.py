@@ -60,12 +60,16 @@ REPLAY_SET = Topic("replay_set", m.ReplaySet, 60.0, "every", False, 16 * KIB)
 RECORDING = Topic("recording", m.RecordingStatus, 1.0, "every", True, 64 * KIB)
 HEARTBEAT = Topic("heartbeat", m.Heartbeat, 5.0, "every", True, 16 * KIB)
 ALARM = Topic("alarm", m.Alarm, 0.0, "every", True, 16 * KIB)
+CLOCK = Topic("clock", m.ClockStatus, 1.0, "every", True, 1 * KIB)
+SYNC_PULSE = Topic("sync_pulse", m.SyncPulse, 60.0, "every", True, 1 * KIB)
+LSL = Topic("lsl", m.LslSamples, 20.0, "every", True, 1 * MIB)
+TRACKS = Topic("tracks", m.Tracks, 60.0, "every", True, 64 * KIB)
 CONTROL = Topic("control", m.Control, 0.0, "every", True, 1 * KIB)
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
         FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, BEHAVIOR, DECISION, PIPELINE_STATE, REPLAY_SET, RECORDING,
-        HEARTBEAT, ALARM, CONTROL,
+        HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
     )
 }  # fmt: skip

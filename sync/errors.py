@@ -5,12 +5,15 @@ EthostreamError
 ├── ClockError               a time that cannot be
 ├── BusError
 │   ├── AddressError         port in use, or an address that is refused
+│   ├── KeysError            CURVE keys that are missing, unreadable or open to others
 │   ├── WireError            malformed, truncated, oversized or wrong-version message
 │   ├── SharedMemoryError    a ring does not fit into /dev/shm, or cannot be attached
 │   └── FrameOverwrittenError  a slot was written again while it was read
 ├── CameraError
 │   ├── CameraOpenError      not there, not readable, wrong format
-│   └── CameraLostError      stopped delivering
+│   ├── CameraLostError      stopped delivering
+│   ├── TriggerError         the trigger board is not there, lies or fell silent
+│   └── CalibrationError     too few views, a board that does not fit, or a file that is no calibration
 ├── VideoError               a video file that cannot be read or written
 ├── BundleError
 │   ├── BundleHashError      a file differs from its hash in the manifest
@@ -52,6 +55,10 @@ class AddressError(BusError):
     pass
 
 
+class KeysError(BusError):
+    pass
+
+
 class WireError(BusError):
     pass
 
@@ -73,6 +80,14 @@ class CameraOpenError(CameraError):
 
 
 class CameraLostError(CameraError):
+    pass
+
+
+class TriggerError(CameraError):
+    pass
+
+
+class CalibrationError(CameraError):
     pass
 
 

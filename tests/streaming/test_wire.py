@@ -32,6 +32,12 @@ EXAMPLES: dict[str, m.Message] = {
     "recording": m.RecordingStatus("r", "/r", "running", {"cam0/0": 3}, {"cam0": 9}, {"cam0": 1}, 10**9, 10**18),
     "heartbeat": m.Heartbeat("inference", 0, 123, "running", 10**18, {"steps": 5}),
     "alarm": m.Alarm("recorder", "warning", "disk nearly full", 10**18),
+    "clock": m.ClockStatus("camera.cam0", 0, "locked", 5, -12.5, 3.0, 40.5, 61.0, 600, 2, 1, 17, 4_000_000),
+    "sync_pulse": m.SyncPulse("trigger", 0, "out", 12, 200_000, 99, rising=True),
+    "lsl": m.LslSamples("EEG", 0, 40, ("Fz", "Cz"), (1.5, 1.75), (10, 20), ((0.5, -0.5), (1.0, 2.0))),
+    "tracks": m.Tracks(
+        3, 100, (m.AnimalTrack(0, (1.0, 2.0, 3.0), (0.0, -1.0, 0.0), 2, 0.5, (m.Box("cam0", 1, 2, 3, 4, True),), True),)
+    ),
     "control": m.Control("start", 10**18),
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Calibration of cameras, stereo pairs and whole rigs from pictures of boards."""

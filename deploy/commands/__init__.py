@@ -1,0 +1,1 @@
+"""One module per larger command of the command line."""
