@@ -179,9 +179,10 @@ def run_replay(
         report_path: where the report goes.
 
     Raises:
-        RecordingError: it is not a recording of this version.
+        RecordingError: it is not a recording of this version, or was recorded without video.
     """
     recording = Recording.open(recording_path)
+    recording.need_video("it cannot be replayed")
     run = validate(RunConfig, recording.info.config, f"{recording_path}/recording.json")
     live_task = run.task
     chosen = task or live_task

@@ -61,7 +61,11 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
         seen: dict[int, SeqSet] = index.filter.received
         for position, header in enumerate(recording.headers(camera)):
             frame = frame_of.get(position, "")
-            reason = "" if frame != "" else _reason(reasons.get((camera, header.epoch), []), header.seq)
+            reason = (
+                ""
+                if frame != "" or not recording.info.video
+                else _reason(reasons.get((camera, header.epoch), []), header.seq)
+            )
             yield (
                 camera,
                 header.epoch,

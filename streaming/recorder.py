@@ -45,8 +45,9 @@ class Recorder:
         self._accounts = {name: FrameAccount(name) for name in writer.info.cameras}
         self._encoders = {
             name: CameraEncoder(name, lambda name=name: writer.open_video(name), config.queue_frames)
-            for name in writer.info.cameras
+            for name in (writer.info.cameras if config.video else ())
         }
+        """None where only events are recorded: no frame is then looked at."""
         self._rings: dict[str, RingReader] = {}
         self._refused_formats: set[tuple[str, int]] = set()
         self._alarmed: set[str] = set()
@@ -71,7 +72,7 @@ class Recorder:
 
     @property
     def written(self) -> dict[str, int]:
-        """Frames in each video."""
+        """Frames in each video; of an events-only recording, frames whose header is kept."""
         return {name: account.n_written for name, account in self._accounts.items()}
 
     @property
@@ -132,6 +133,9 @@ class Recorder:
         if not account.add_header(header):
             return
         self._first_frame_ns = self._first_frame_ns or self._clock.now_ns()
+        if not self._encoders:
+            account.add_written(header.epoch, header.seq)
+            return
         reason = self._hand_over(header, received)
         if reason:
             # Outcomes that came before this frame are accounted before it, so that runs stay runs.
@@ -186,7 +190,8 @@ class Recorder:
 
     def _settle(self, camera: str) -> None:
         account = self._accounts[camera]
-        for outcome in self._encoders[camera].take_outcomes():
+        encoder = self._encoders.get(camera)
+        for outcome in () if encoder is None else encoder.take_outcomes():
             if outcome.reason:
                 account.add_lost(outcome.epoch, outcome.seq, outcome.reason, was_written=outcome.taken_back)
             else:
@@ -199,7 +204,9 @@ class Recorder:
 
     def _watch_disk(self) -> None:
         level = self._disk.level()
-        if level == "low":
+        if not self._encoders and level != "good":
+            self._alarm_once("disk low", "warning", self._disk.describe() + "; free some space now")
+        elif level == "low":
             self._alarm_once("disk low", "warning", self._disk.describe() + "; video will stop: free some space now")
         elif level == "full" and not self._video_stopped:
             self._stop_video(self._disk.describe() + "; video has stopped, messages are still written")

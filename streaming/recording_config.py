@@ -17,6 +17,8 @@ class RecordingConfig(StrictModel):
 
     Attributes:
         enabled: whether the rig records.
+        video: False: events only. The header of every frame and all messages are kept, no pixel is read and no video
+            is written. Such a recording can be verified and exported, and not replayed.
         codec: ``h264`` (lossy), ``h264_lossless``, ``ffv1``, ``mjpeg`` (lossy) or ``raw``.
         crf: quality of ``h264``: 0 is best, 51 is worst; 18 to 23 look like the original.
         queue_frames: frames per camera that may wait for the encoder; one more is declared as lost.
@@ -26,6 +28,7 @@ class RecordingConfig(StrictModel):
     """
 
     enabled: bool = True
+    video: bool = True
     codec: CodecName = "h264"
     crf: int = Field(default=20, ge=0, le=51)
     queue_frames: int = Field(default=64, ge=2, le=4096)

@@ -52,9 +52,10 @@ class RecordingInfo(StrictModel):
         software: versions of what wrote it.
         config: the resolved configuration of the run.
         cameras: by name.
+        video: False: events only, there is no video of any camera.
         closed: it was closed in order; the fields below are then final.
         t_stop_ns: rig time at the close.
-        written: frames in each video.
+        written: frames in each video; of an events-only recording, frames whose header is in the event log.
         declared: frames of each camera that are declared as not in its video.
         n_messages: messages in the event log.
         n_refused: messages that are not in it, since the disk took nothing for too long.
@@ -79,6 +80,7 @@ class RecordingInfo(StrictModel):
     n_messages: int = 0
     video_stopped: str = ""
     n_refused: int = 0
+    video: bool = True
 
 
 def software_versions() -> dict[str, str]:

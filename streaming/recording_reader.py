@@ -77,6 +77,18 @@ class Recording:
             raise RecordingError(f"{self.path}: has no camera {camera!r}; it has {', '.join(self.info.cameras)}")
         return one
 
+    def need_video(self, what_not: str) -> None:
+        """Refuse an events-only recording; ``what_not`` says what cannot be done with it.
+
+        Raises:
+            RecordingError: it holds no video.
+        """
+        if not self.info.video:
+            raise RecordingError(
+                f"{self.path}: events only, it was recorded without video (recording.video: false), so {what_not}; "
+                "record with recording.video: true for that"
+            )
+
     def load_indices(self, on_progress: Progress | None = None) -> None:
         """Index the headers of all cameras in one pass over the event log, and match them to the videos.
 
@@ -146,10 +158,11 @@ class Recording:
         The image is (height, width) or (height, width, 3) uint8, a new array each.
 
         Raises:
-            RecordingError: no such camera.
+            RecordingError: no such camera, or an events-only recording.
             VideoError: the video is damaged.
         """
         one = self.camera(camera)
+        self.need_video("its frames cannot be read")
         index, pairing = self.index(camera)
         if not pairing.header_of:
             return

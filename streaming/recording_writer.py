@@ -71,6 +71,7 @@ class RecordingWriter:
             t_start_ns=t_start_ns,
             software=software_versions(),
             config=run or {},
+            video=config.video,
             cameras={
                 name: RecordedCamera(**one.model_dump(include=set(RecordedFormat.model_fields)), file=f"{name}.mkv",
                                      codec=config.codec)

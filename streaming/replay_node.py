@@ -57,6 +57,7 @@ def main(context: NodeContext) -> None:
     """Entry point."""
     config = validate(ReplayNodeConfig, context.spec.config, context.spec.node)
     recording = Recording.open(config.recording)
+    recording.need_video("it cannot be replayed")
     recording.load_indices(context.beat)
     with context.subscribe([FRAME_SET], nodes=[config.inference]) as answers:
         if context.wait_for_start() is None:

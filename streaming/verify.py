@@ -26,7 +26,7 @@ class EpochResult:
         n_device: frames of the device, ``last_seq - first_seq + 1``.
         captured: as the camera counted; -1 without a status.
         received: headers in the recording, each frame once.
-        written: frames in the video.
+        written: frames in the video; of an events-only recording, frames whose header is kept.
         declared: frames not in the video, by who declared them.
         undeclared: frames not in the video that nobody declared.
         final: the camera sent its last status.
@@ -75,6 +75,7 @@ class VerifyResult:
     Attributes:
         path: the recording.
         closed: it was closed in order.
+        video: False: events only, so ``written`` counts headers and no video is asked for.
         cameras: by name.
         errors: what is wrong, each with what to do about it.
         warnings: what a person should know and nothing is lost by.
@@ -85,6 +86,7 @@ class VerifyResult:
     cameras: dict[str, CameraResult] = field(default_factory=dict[str, CameraResult])
     errors: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
+    video: bool = True
 
     @property
     def ok(self) -> bool:
@@ -133,6 +135,11 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
         result.errors.append(str(error))
         return result
     result.closed = recording.closed
+    result.video = recording.info.video
+    if not result.video:
+        result.warnings.append(
+            "events only: recorded without video; a frame counts as written where its header is in the event log"
+        )
     if not recording.closed:
         result.errors.append(
             f"{path}: torn, it was not closed (a crash, or it is still being written); all before the tear can be read "
@@ -178,6 +185,46 @@ def _check_camera(
     recording: Recording, name: str, evidence: _CameraEvidence, result: VerifyResult, decode: bool
 ) -> CameraResult:
     camera = CameraResult(duplicates=sum(evidence.index.filter.n_duplicates.values()))
+    if recording.info.video:
+        kept = _check_video(recording, name, evidence, camera, result, decode)
+    else:
+        kept = _check_headers(recording, name, evidence, result)
+    for epoch in evidence.epochs:
+        one = _check_epoch(name, epoch, evidence, kept.get(epoch, SeqSet()), result)
+        camera.epochs[epoch] = one
+        camera.n_device += one.n_device
+        camera.written += one.written
+        camera.undeclared += one.undeclared
+        for source, n in one.declared.items():
+            camera.declared[source] = camera.declared.get(source, 0) + n
+    if not evidence.epochs:
+        result.warnings.append(f"camera {name}: delivered no frame")
+    return camera
+
+
+def _check_headers(
+    recording: Recording, name: str, evidence: _CameraEvidence, result: VerifyResult
+) -> dict[int, SeqSet]:
+    """Frames of an events-only recording, by epoch: those whose header is there."""
+    kept = evidence.index.filter.received
+    n, written = sum(len(one) for one in kept.values()), recording.info.written.get(name, 0)
+    if recording.closed and written != n:
+        result.errors.append(
+            f"camera {name}: events.mcap holds the headers of {n} frames, {written} were written; it was changed after "
+            "the recording: restore it from a copy"
+        )
+    return kept
+
+
+def _check_video(
+    recording: Recording,
+    name: str,
+    evidence: _CameraEvidence,
+    camera: CameraResult,
+    result: VerifyResult,
+    decode: bool,
+) -> dict[int, SeqSet]:
+    """Frames in the video that have their header, by epoch."""
     path = recording.video_path(name)
     pts: Sequence[int] = ()
     if path.exists():
@@ -204,18 +251,7 @@ def _check_camera(
         )
     if decode and pts:
         _decode(recording, name, camera, result)
-    in_video = _in_video(evidence.index, pairing)
-    for epoch in evidence.epochs:
-        one = _check_epoch(name, epoch, evidence, in_video.get(epoch, SeqSet()), result)
-        camera.epochs[epoch] = one
-        camera.n_device += one.n_device
-        camera.written += one.written
-        camera.undeclared += one.undeclared
-        for source, n in one.declared.items():
-            camera.declared[source] = camera.declared.get(source, 0) + n
-    if not evidence.epochs:
-        result.warnings.append(f"camera {name}: delivered no frame")
-    return camera
+    return _in_video(evidence.index, pairing)
 
 
 def _in_video(index: CameraIndex, pairing: Pairing) -> dict[int, SeqSet]:
