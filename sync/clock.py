@@ -3,9 +3,12 @@
 The only file that reads the machine's clocks. Everything else is handed a `Clock`.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
+
+from .errors import ClockError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -85,3 +88,97 @@ class FakeClock:
 
     def set_ns(self, t_ns: int) -> None:
         self._t_ns = t_ns
+
+
+class MonotonicClock:
+    """The machine's own CLOCK_MONOTONIC, unanchored: what a host measures before it knows rig time."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def sleep_until_ns(self, t_ns: int) -> None:
+        while (left := t_ns - self.now_ns()) > 0:
+            time.sleep(left / NS_PER_S)
+
+
+MAX_SLEW = 500e-6
+"""A followed clock is corrected by running at most this much faster or slower, as kernels do."""
+_CORRECTION_NS = 2 * NS_PER_S
+"""An error is spread over this time where that stays below `MAX_SLEW`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Local to rig time from ``local_ns`` on: ``rate + slew`` until ``slew_end_ns``, then ``rate`` alone."""
+
+    local_ns: int
+    rig_ns: int
+    rate: float
+    slew: float
+    slew_end_ns: int
+
+    def at(self, local_ns: int) -> int:
+        dt = local_ns - self.local_ns
+        slewed = min(dt, self.slew_end_ns - self.local_ns)
+        return self.rig_ns + dt + round(dt * self.rate + slewed * self.slew)
+
+
+class FollowedClock:
+    """Rig time on another host: a local clock, steered. It never steps and never goes back. Any thread.
+
+    The first `steer` sets it. Each later one bends its course so that the error is gone after two seconds, or as soon
+    as 500 ppm allow. Between two, and when nobody steers it any more, it goes on at the last known rate (holdover).
+
+    Args:
+        local: what it is steered from; its own readings must never go back.
+    """
+
+    def __init__(self, local: Clock) -> None:
+        self._local = local
+        self._course: _Course | None = None
+        self._lock = threading.Lock()
+        self._last_ns = 0
+
+    def steer(self, local_ns: int, rig_ns: int, rate: float) -> int:
+        """Rig time was ``rig_ns`` at ``local_ns``, and gains ``rate`` ns per local ns; returns the error met, ns.
+
+        Raises:
+            ClockError: ``rate`` is beyond what a clock can do.
+        """
+        if not abs(rate) <= MAX_SLEW:
+            raise ClockError(f"a drift of {1e6 * rate:g} ppm is beyond {1e6 * MAX_SLEW:g}; one of the clocks is broken")
+        with self._lock:
+            now = self._local.now_ns()
+            wanted = rig_ns + (now - local_ns) + round((now - local_ns) * rate)
+            if self._course is None:
+                self._course = _Course(now, wanted, rate, 0.0, now)
+                return 0
+            is_ns = max(self._last_ns, self._course.at(now))
+            error = wanted - is_ns
+            takes_ns = max(_CORRECTION_NS, round(abs(error) / MAX_SLEW))
+            self._course = _Course(now, is_ns, rate, error / takes_ns, now + takes_ns)
+            return error
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it has been steered at all."""
+        return self._course is not None
+
+    def now_ns(self) -> int:
+        """Rig time now.
+
+        Raises:
+            ClockError: it was never steered.
+        """
+        with self._lock:
+            if self._course is None:
+                raise ClockError(
+                    "rig time is not known on this host yet; wait for the time server to answer"
+                )
+            self._last_ns = max(self._last_ns, self._course.at(self._local.now_ns()))
+            return self._last_ns
+
+    def sleep_until_ns(self, t_ns: int) -> None:
+        while (left := t_ns - self.now_ns()) > 0:
+            # It may run fast or slow by both rates: sleep a little less, and look again.
+            self._local.sleep_until_ns(self._local.now_ns() + max(1, round(left * (1 - 2 * MAX_SLEW))))
