@@ -21,8 +21,9 @@ import zmq
 from pydantic import Field
 
 from ..sync.clock import NS_PER_MS, ClockAnchor, RigClock
-from ..sync.errors import EthostreamError
+from ..sync.errors import BusError, EthostreamError
 from ..sync.strict import StrictModel, validate
+from .keys import Gatekeeper, load_keys
 from .messages import Alarm, Control, Heartbeat, Message
 from .publisher import HIGH_WATER, Publisher
 from .subscriber import EverySubscriber, LatestSubscriber
@@ -51,6 +52,7 @@ class NodeSpec(StrictModel):
         lives_with_pid: a further process without which this node has nothing to do.
         armed: whether rules may fire when it starts; False after a restart.
         high_water: messages held per reader while it is slow.
+        keys: folder of this host's CURVE keys; None: the bus has none.
         config: the entry point's own options.
     """
 
@@ -66,6 +68,7 @@ class NodeSpec(StrictModel):
     lives_with_pid: int | None = None
     armed: bool = False
     high_water: int = Field(default=HIGH_WATER, ge=1)
+    keys: Path | None = None
     config: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -75,8 +78,15 @@ class NodeContext:
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
         self.clock = RigClock(ClockAnchor(spec.anchor_utc_ns, spec.anchor_monotonic_ns))
+        self.keys = None if spec.keys is None else load_keys(spec.keys)
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.publisher = Publisher(self.zmq, spec.node, spec.endpoints[spec.node], spec.high_water)
+        self._gatekeeper = None if self.keys is None else Gatekeeper(self.zmq, self.keys)
+        try:
+            self.publisher = Publisher(self.zmq, spec.node, spec.endpoints[spec.node], spec.high_water, self.keys)
+        except BusError:
+            if self._gatekeeper is not None:
+                self._gatekeeper.close()
+            raise
         self.counters: dict[str, int] = {}
         """Published with each heartbeat; the node sets them."""
         self.on_publish: Callable[[Topic, str, bytes], None] | None = None
@@ -102,13 +112,14 @@ class NodeContext:
         self, topics: Iterable[Topic], nodes: Iterable[str] | None = None, cameras: Sequence[str] | None = None
     ) -> EverySubscriber:
         """Every message of ``topics`` from ``nodes`` (None: all others). Heartbeats always come along."""
-        return EverySubscriber(self.zmq, self._endpoints(nodes), {HEARTBEAT, *topics}, cameras, self.spec.high_water)
+        chosen = {HEARTBEAT, *topics}
+        return EverySubscriber(self.zmq, self._endpoints(nodes), chosen, cameras, self.spec.high_water, self.keys)
 
     def subscribe_latest(
         self, topics: Iterable[Topic], nodes: Iterable[str] | None = None, cameras: Sequence[str] | None = None
     ) -> LatestSubscriber:
         """The newest message of ``topics`` from ``nodes`` (None: all others)."""
-        return LatestSubscriber(self.zmq, self._endpoints(nodes), topics, cameras, self.spec.high_water)
+        return LatestSubscriber(self.zmq, self._endpoints(nodes), topics, cameras, self.spec.high_water, self.keys)
 
     def ready_when_heard(self, heard: set[str]) -> bool:
         """Become ``ready`` once every upstream publisher was heard, which proves that its subscription is in force."""
@@ -148,7 +159,7 @@ class NodeContext:
 
     def wait_for_start(self, also: Callable[[], None] | None = None) -> int | None:
         """Beat as ``ready`` until the supervisor says start; returns ``t_start_ns``, or None when asked to stop."""
-        with EverySubscriber(self.zmq, [self.spec.endpoints[SUPERVISOR]], [CONTROL]) as control:
+        with EverySubscriber(self.zmq, [self.spec.endpoints[SUPERVISOR]], [CONTROL], keys=self.keys) as control:
             self.set_state("ready")
             while not self.should_stop:
                 self.beat()
@@ -163,6 +174,8 @@ class NodeContext:
     def close(self) -> None:
         """Send what is queued and leave the bus."""
         self.publisher.close()
+        if self._gatekeeper is not None:
+            self._gatekeeper.close()
         self.zmq.term()
 
 

@@ -8,6 +8,7 @@ from typing import Self
 import zmq
 
 from ..sync.errors import AddressError
+from .keys import Keys
 from .messages import Message
 from .topics import MIB, Topic
 from .wire import encode
@@ -23,37 +24,49 @@ def high_water_for(frame_bytes: int) -> int:
 
 
 _LOOPBACK = re.compile(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|inproc://.+)$")
+_TCP = re.compile(r"^tcp://[^\s/]+:(\d+|\*)$")
 
 
-def check_address(endpoint: str) -> None:
-    """Refuse an endpoint that other hosts could reach.
+def check_address(endpoint: str, keys: Keys | None = None) -> None:
+    """Refuse an endpoint that other hosts could reach, unless there are ``keys`` to keep strangers out.
 
     Raises:
-        AddressError: it is neither ipc nor loopback.
+        AddressError: it is neither ipc nor loopback, and not tcp with keys.
     """
-    if not _LOOPBACK.match(endpoint):
+    if keys is not None and not _TCP.match(endpoint) and not _LOOPBACK.match(endpoint):
+        raise AddressError(f"{endpoint}: is not an address; write tcp://HOST:PORT")
+    if keys is None and not _LOOPBACK.match(endpoint):
         raise AddressError(
-            f"{endpoint}: only ipc and loopback addresses are allowed; another host would need CURVE keys, which this "
-            "version does not have"
+            f"{endpoint}: only ipc and loopback addresses are allowed without keys; make keys with `ethostream keys "
+            "make` and name their folder (bus.keys in the rig file, --keys on the command line)"
         )
 
 
 class Publisher:
     """Publishes the messages of one node. One thread.
 
+    With ``keys`` only hosts of the allow-list can read it; the context needs a `Gatekeeper`.
+
     Raises:
         AddressError: the address is in use, or refused.
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", source: str, endpoint: str, high_water: int = HIGH_WATER
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        source: str,
+        endpoint: str,
+        high_water: int = HIGH_WATER,
+        keys: Keys | None = None,
     ) -> None:
-        check_address(endpoint)
+        check_address(endpoint, keys)
         self.source = source
         self._sequences: dict[bytes, int] = {}
         self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, high_water)
         self._socket.setsockopt(zmq.LINGER, 2000)
+        if keys is not None:
+            keys.serve(self._socket)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:

@@ -7,6 +7,7 @@ from typing import Self
 import zmq
 
 from ..sync.errors import WireError
+from .keys import Keys
 from .messages import Message
 from .publisher import HIGH_WATER, check_address
 from .topics import MIB, TOPICS, Topic
@@ -28,6 +29,7 @@ class EverySubscriber:
         topics: rows of the topic table.
         cameras: only these for per-camera topics; None for all.
         high_water: messages held per publisher while this reader is slow.
+        keys: of this host, where its publishers have them too.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class EverySubscriber:
         topics: Iterable[Topic],
         cameras: Sequence[str] | None = None,
         high_water: int = HIGH_WATER,
+        keys: Keys | None = None,
     ) -> None:
         self.n_refused = 0
         self.n_lost = 0
@@ -50,15 +53,17 @@ class EverySubscriber:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max(MAX_PIXEL_BYTES, *(topic.max_bytes for topic in TOPICS.values())))
         for topic in topics:
-            keys = (
+            prefixes = (
                 [topic.key(camera) for camera in cameras]
                 if topic.per_camera and cameras is not None
                 else [topic.prefix()]
             )
-            for key in keys:
+            for key in prefixes:
                 self._socket.setsockopt(zmq.SUBSCRIBE, key)
+        if keys is not None:
+            keys.connect(self._socket)
         for endpoint in endpoints:
-            check_address(endpoint)
+            check_address(endpoint, keys)
             self._socket.connect(endpoint)
 
     def receive(self, timeout_ms: int, max_messages: int = 1024) -> list[Received]:
@@ -121,8 +126,9 @@ class LatestSubscriber:
         topics: Iterable[Topic],
         cameras: Sequence[str] | None = None,
         high_water: int = HIGH_WATER,
+        keys: Keys | None = None,
     ) -> None:
-        self._every = EverySubscriber(context, endpoints, topics, cameras, high_water)
+        self._every = EverySubscriber(context, endpoints, topics, cameras, high_water, keys)
         self.n_skipped = 0
 
     @property
