@@ -5,15 +5,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..streaming.messages import FrameTruth
 from ..sync.clock import NS_PER_S, NS_PER_US, Clock
 from ..sync.errors import CameraLostError, CameraOpenError
 from ..sync.strict import StrictModel
 from .camera import CameraFormat, Grab
-from .simulated_device import Delivery, FaultDraws, InstantClock, SimulatedDevice, SimulatedFaults
+from .simulated_clock import InstantClock, SimulatedDeviceClock
+from .simulated_device import Delivery, FaultDraws, SimulatedDevice
+from .simulated_faults import SimulatedFaults
 from .simulated_renderer import CAGE_VIEWS, SceneRenderer
+from .simulated_schedule import FaultSchedule
 from .simulated_world import SimulatedWorld, WorldState
 
 READ_OUT_US = 1000
@@ -33,6 +36,9 @@ class SimulatedCameraConfig(StrictModel):
         noise_everywhere: fresh noise in the whole image; costs time.
         light_drift: relative amplitude of a slow change of the light.
         transfer_us: from the start of exposure to delivery; None is ``exposure_us`` + 1000.
+        transfer_jitter_us: mean of what a transfer takes beyond that; exponential.
+        device_clock: it stamps with ticks of a clock of its own; None: with rig time.
+        triggered: it counts the pulses of its trigger line, those of dropped frames too.
         device_buffer_frames: frames that the device keeps for a host that is late; it overwrites the oldest.
         truth_pose: the truth of this camera carries the pose (one camera of a rig is enough).
         faults: what goes wrong.
@@ -49,9 +55,22 @@ class SimulatedCameraConfig(StrictModel):
     noise_everywhere: bool = False
     light_drift: float = Field(default=0.0, ge=0.0, lt=1.0)
     transfer_us: int | None = Field(default=None, gt=0)
+    transfer_jitter_us: float = Field(default=0.0, ge=0.0)
+    device_clock: SimulatedDeviceClock | None = None
+    triggered: bool = False
     device_buffer_frames: int = Field(default=8, ge=1, le=1024)
     truth_pose: bool = False
     faults: SimulatedFaults = SimulatedFaults()
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> "SimulatedCameraConfig":
+        f = self.faults
+        if self.device_clock is not None and (f.jitter_us, f.offset_us, f.drift_ppm) != (0.0, 0.0, 0.0):
+            raise ValueError(
+                "faults.jitter_us, offset_us and drift_ppm are errors of stamps in rig time; with device_clock give "
+                "its own jitter_us, offset_ticks and drift_ppm"
+            )
+        return self
 
 
 class SimulatedCamera:
@@ -61,6 +80,10 @@ class SimulatedCamera:
     many cameras that deliver at once do not queue for the processor. Instant k is exposed at ``t_start_ns`` + k periods
     and is ``seq`` k. A host that comes late gets the frames of the device's buffer late, with their own exposure times;
     what was overwritten is a jump in ``seq``. Started after ``t_start_ns`` it begins with the next instant.
+
+    A device that its schedule unplugs is lost from that time of the session on: `read_into` raises, and so does `open`
+    until it is back. A camera begun anew (in a new process, which learns the session's time in `start`) opens, and
+    `start` raises `CameraLostError` until then.
     """
 
     def __init__(self, name: str, config: SimulatedCameraConfig, clock: Clock) -> None:
@@ -70,41 +93,69 @@ class SimulatedCamera:
         self._world: SimulatedWorld | None = None
         self._renderer: SceneRenderer | None = None
         self._device: SimulatedDevice | None = None
-        self._draws = FaultDraws(config.faults, config.seed, name)
+        self._schedule = FaultSchedule(config.faults, config.rate_hz, config.exposure_us)
+        self._draws = FaultDraws(config.faults, config.seed, name, self._schedule)
         self._instants = InstantClock(0, config.rate_hz)
         self._state: WorldState | None = None
         self._drawn = -1
+        self._t_start_ns: int | None = None
+        self._lost_ns: int | None = None
 
     def open(self) -> CameraFormat:
         c = self.config
-        if c.exposure_us * c.rate_hz > 1e6:
+        exposure_us = self._schedule.longest_exposure_us
+        if exposure_us * c.rate_hz > 1e6:
             raise CameraOpenError(
-                f"camera {self.name}: exposure_us={c.exposure_us} is longer than the period at rate_hz={c.rate_hz:g} "
+                f"camera {self.name}: exposure_us={exposure_us} is longer than the period at rate_hz={c.rate_hz:g} "
                 f"({1e6 / c.rate_hz:.0f} us); shorten the exposure or lower the rate"
             )
-        if c.transfer_us is not None and c.transfer_us < c.exposure_us:
+        if c.transfer_us is not None and c.transfer_us < exposure_us:
             raise CameraOpenError(
                 f"camera {self.name}: transfer_us={c.transfer_us} counts from the start of exposure and cannot be less "
-                f"than exposure_us={c.exposure_us}; raise it or leave it out"
+                f"than exposure_us={exposure_us}; raise it or leave it out"
             )
+        if self._t_start_ns is not None and (away := self._away_words(self._t_start_ns)):
+            raise CameraOpenError(away)
         self._world = SimulatedWorld(c.seed)
         self._renderer = SceneRenderer(
             CAGE_VIEWS[c.view], c.width, c.height, c.seed, c.noise, c.noise_everywhere, c.light_drift
         )
         self._device = None
-        return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "simulated")
+        if c.device_clock is None:
+            return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "simulated")
+        transport_ns = (READ_OUT_US if c.transfer_us is None else c.transfer_us - c.exposure_us) * NS_PER_US
+        return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "device", c.device_clock.tick_hz, transport_ns)
 
     def start(self, t_start_ns: int) -> None:
         if self._renderer is None:
             raise CameraOpenError(f"camera {self.name}: start() before open(); open it first")
         c = self.config
-        transfer_us = c.transfer_us if c.transfer_us is not None else c.exposure_us + READ_OUT_US
+        self._t_start_ns = t_start_ns
+        if away := self._away_words(t_start_ns):
+            raise CameraLostError(away)
         self._instants = InstantClock(t_start_ns, c.rate_hz)
-        first = self._instants.first_instant_at(self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        absence = self._schedule.next_absence(now_ns - t_start_ns)
+        self._lost_ns = None if absence is None else t_start_ns + absence.from_ns
+        first = self._instants.first_instant_at(now_ns)
         self._device = SimulatedDevice(
-            self._instants, self._draws, transfer_us * NS_PER_US, c.device_buffer_frames, first
+            self._instants, self._draws, self._transfer_ns, c.device_buffer_frames, first, c.transfer_jitter_us
         )
         self._drawn = -1
+
+    def _away_words(self, t_start_ns: int) -> str | None:
+        elapsed_ns = self._clock.now_ns() - t_start_ns
+        absence = self._schedule.absence_at(elapsed_ns)
+        if absence is None:
+            return None
+        left_s = (absence.until_ns - elapsed_ns) / NS_PER_S
+        return f"camera {self.name}: is unplugged, by its schedule of faults; it comes back in {left_s:.1f} s"
+
+    def _transfer_ns(self, instant: int) -> int:
+        c = self.config
+        if c.transfer_us is not None:
+            return c.transfer_us * NS_PER_US
+        return (self._schedule.exposure_us(instant) + READ_OUT_US) * NS_PER_US
 
     def read_into(self, out: NDArray[np.uint8], timeout_s: float) -> Grab | None:
         device = self._device
@@ -112,8 +163,13 @@ class SimulatedCamera:
             raise CameraLostError(f"camera {self.name}: is not running; open() and start() it before reading")
         now_ns = self._clock.now_ns()
         deadline_ns = now_ns + round(timeout_s * NS_PER_S)
+        self._raise_where_lost(now_ns)
         delivery = device.next_delivery(now_ns)
         if delivery.t_ns > now_ns:
+            if self._lost_ns is not None and delivery.t_ns >= self._lost_ns:
+                self._clock.sleep_until_ns(min(deadline_ns, self._lost_ns))
+                self._raise_where_lost(self._clock.now_ns())
+                return None
             image = self._draw(delivery.instant)
             if delivery.t_ns > deadline_ns:
                 self._clock.sleep_until_ns(deadline_ns)
@@ -132,25 +188,35 @@ class SimulatedCamera:
     def close(self) -> None:
         self._device = self._renderer = self._world = self._state = None
 
+    def _raise_where_lost(self, now_ns: int) -> None:
+        if self._lost_ns is not None and now_ns >= self._lost_ns:
+            self._device = None
+            raise CameraLostError(f"camera {self.name}: was unplugged, by its schedule of faults; plug it in again")
+
     def _draw(self, instant: int) -> NDArray[np.uint8]:
         assert self._world is not None
         assert self._renderer is not None
         if instant != self._drawn:
             self._state = self._world.at(self._instants.elapsed_s(instant))
-            self._renderer.render(self._state, instant)
+            gain = self._schedule.exposure_us(instant) / self.config.exposure_us
+            self._renderer.render(self._state, instant, gain)
             self._drawn = instant
         return self._renderer.image
 
     def _grab(self, delivery: Delivery) -> Grab:
         assert self._state is not None
-        k = delivery.instant
-        t_true_ns = self._instants.exposure_ns(k)
-        pose = tuple((x, y, z) for x, y, z in self._state.pose.tolist()) if self.config.truth_pose else ()
+        c, k = self.config, delivery.instant
+        seq = self._schedule.seq(k)
+        t_true_ns, t_start_ns = self._instants.exposure_ns(k), self._instants.t_start_ns
+        ticks = -1 if c.device_clock is None else self._draws.ticks(c.device_clock, t_true_ns - t_start_ns, k)
+        pose = tuple((x, y, z) for x, y, z in self._state.pose.tolist()) if c.truth_pose else ()
         return Grab(
-            k,
-            self._draws.stamped_ns(t_true_ns, self._instants.t_start_ns, k),
-            self.config.exposure_us,
-            truth=FrameTruth(self.name, 0, k, k, t_true_ns, self._state.behavior, pose),
+            seq,
+            self._draws.stamped_ns(t_true_ns, t_start_ns, k) if c.device_clock is None else -1,
+            self._schedule.exposure_us(k),
+            trigger_id=k if c.triggered else -1,
+            truth=FrameTruth(self.name, 0, seq, k, t_true_ns, self._state.behavior, pose),
+            ticks=ticks,
         )
 
 

@@ -1,47 +1,23 @@
-"""When a simulated camera exposes and delivers: the instants of a rig, faults on request, and a device's small buffer.
+"""When a simulated camera delivers: faults on request, and a device's small buffer.
 
 Pure: no clock, no pixels. Everything follows from the seed, the camera's name and the number of the instant.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from hashlib import blake2b
 from heapq import heappop, heappush
-from typing import Annotated
+from math import log1p
 
-from pydantic import Field
+from ..sync.clock import NS_PER_MS, NS_PER_US
+from .simulated_clock import InstantClock, SimulatedDeviceClock
+from .simulated_faults import SimulatedFaults
+from .simulated_schedule import FaultSchedule
 
-from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from ..sync.strict import StrictModel
+__all__ = ["Delivery", "FaultDraws", "InstantClock", "SimulatedDevice", "SimulatedFaults"]
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class SimulatedFaults(StrictModel):
-    """What goes wrong, drawn anew for every frame.
-
-    Attributes:
-        drop_p: the frame is never delivered: a jump in ``seq``.
-        drop_instants: these frames are never delivered.
-        duplicate_p: the frame is delivered a second time, a quarter of a period later.
-        reorder_p: the frame is delivered after the one that follows it.
-        late_p: the frame is delivered ``late_ms`` late; others do not wait for it.
-        late_ms: how late.
-        jitter_us: the stamped exposure time is off by a uniform error of at most this.
-        offset_us: constant error of the stamped exposure time.
-        drift_ppm: the device's clock runs fast by this, from the start on.
-    """
-
-    drop_p: Probability = 0.0
-    drop_instants: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    duplicate_p: Probability = 0.0
-    reorder_p: Probability = 0.0
-    late_p: Probability = 0.0
-    late_ms: float = Field(default=50.0, ge=0.0)
-    jitter_us: float = Field(default=0.0, ge=0.0)
-    offset_us: float = 0.0
-    drift_ppm: float = 0.0
+_JITTER_MOST = 8.0  # the tail of a transfer's delay is cut at so many means
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,54 +29,60 @@ class Delivery:
     repeat: bool = False
 
 
-class InstantClock:
-    """Exposure times of a rig: ``t_start_ns`` plus a whole number of periods, exact for ever."""
-
-    def __init__(self, t_start_ns: int, rate_hz: float) -> None:
-        rate = Fraction(str(rate_hz))
-        self.t_start_ns = t_start_ns
-        self._step, self._per = NS_PER_S * rate.denominator, rate.numerator
-
-    def exposure_ns(self, instant: int) -> int:
-        return self.t_start_ns + instant * self._step // self._per
-
-    def first_instant_at(self, t_ns: int) -> int:
-        """The first instant (>= 0) that is exposed at ``t_ns`` or later."""
-        return max(-((self.t_start_ns - t_ns) * self._per // self._step), 0)
-
-    def elapsed_s(self, instant: int) -> float:
-        """Seconds from the start, a function of the instant alone so that all views of it see the same world."""
-        return instant * self._step / (self._per * NS_PER_S)
-
-
 class FaultDraws:
-    """The faults of one camera: the same for the same seed, name and instant, in whatever order they are asked."""
+    """The faults of one camera: the same for the same seed, name and instant, in whatever order they are asked.
 
-    def __init__(self, faults: SimulatedFaults, seed: int, camera: str) -> None:
+    Args:
+        faults: what goes wrong.
+        seed: of the draws.
+        camera: its name.
+        schedule: of the same faults; None where there is none.
+    """
+
+    def __init__(self, faults: SimulatedFaults, seed: int, camera: str, schedule: FaultSchedule | None = None) -> None:
         self._faults = faults
+        self._schedule = schedule or FaultSchedule(faults, 1.0)
         self._dropped = frozenset(faults.drop_instants)
         self._key = f"{seed}/{camera}/".encode()
 
     def _uniform(self, instant: int, what: int) -> float:
-        """In [0, 1); ``what`` 0 to 4 are independent."""
-        digest = blake2b(b"%s%d" % (self._key, instant), digest_size=40).digest()
+        """In [0, 1); ``what`` 0 to 6 are independent."""
+        if what > 4:
+            digest = blake2b(b"%s%d" % (self._key, instant), digest_size=16, person=b"more").digest()
+            what -= 5
+        else:
+            digest = blake2b(b"%s%d" % (self._key, instant), digest_size=40).digest()
         return int.from_bytes(digest[8 * what : 8 * what + 8], "little") / 2**64
 
     def _hit(self, p: float, instant: int, what: int) -> bool:
         return p > 0.0 and self._uniform(instant, what) < p
 
     def dropped(self, instant: int) -> bool:
-        return instant in self._dropped or self._hit(self._faults.drop_p, instant, 0)
+        if instant in self._dropped or self._schedule.dropped(instant) or self._hit(self._faults.drop_p, instant, 0):
+            return True
+        f = self._faults
+        first = max(instant - f.burst_n + 1, 0)
+        return f.burst_p > 0.0 and any(self._hit(f.burst_p, k, 5) for k in range(first, instant + 1))
 
     def duplicated(self, instant: int) -> bool:
-        return self._hit(self._faults.duplicate_p, instant, 1)
+        return self._schedule.duplicated(instant) or self._hit(self._faults.duplicate_p, instant, 1)
 
     def reordered(self, instant: int) -> bool:
-        return self._hit(self._faults.reorder_p, instant, 2)
+        return self._schedule.reordered(instant) or self._hit(self._faults.reorder_p, instant, 2)
 
     def late_ns(self, instant: int) -> int:
         late = self._hit(self._faults.late_p, instant, 3)
-        return round(self._faults.late_ms * NS_PER_MS) if late else 0
+        return self._schedule.late_ns(instant) + (round(self._faults.late_ms * NS_PER_MS) if late else 0)
+
+    def held_until_ns(self, instant: int) -> int:
+        """Not delivered before this time after the start; 0: not held."""
+        return self._schedule.held_until_ns(instant)
+
+    def transfer_delay_ns(self, instant: int, mean_us: float) -> int:
+        """What the transfer of this frame takes beyond its least: exponential, cut at eight means."""
+        if mean_us <= 0.0:
+            return 0
+        return round(min(-log1p(-self._uniform(instant, 6)), _JITTER_MOST) * mean_us * NS_PER_US)
 
     def stamped_ns(self, t_true_ns: int, t_start_ns: int, instant: int) -> int:
         """What the device's clock says at true time ``t_true_ns``."""
@@ -108,7 +90,17 @@ class FaultDraws:
         error_us = f.offset_us + (t_true_ns - t_start_ns) * f.drift_ppm * 1e-9
         if f.jitter_us > 0.0:
             error_us += f.jitter_us * (2.0 * self._uniform(instant, 4) - 1.0)
-        return t_true_ns + round(error_us * NS_PER_US)
+        return t_true_ns + round(error_us * NS_PER_US) + self._schedule.stamp_error_ns(instant)
+
+    def ticks(self, clock: SimulatedDeviceClock, elapsed_ns: int, instant: int) -> int:
+        """What the device's own counter says ``elapsed_ns`` after the start; it began anew where the device did."""
+        error_us = self._schedule.stamp_error_ns(instant) / NS_PER_US
+        if clock.jitter_us > 0.0:
+            error_us += clock.jitter_us * (2.0 * self._uniform(instant, 4) - 1.0)
+        began_ns = self._schedule.clock_began_ns(instant)
+        if began_ns is None:
+            return clock.ticks(elapsed_ns, clock.offset_ticks, error_us)
+        return clock.ticks(elapsed_ns - began_ns, 0, error_us)
 
 
 class SimulatedDevice:
@@ -117,17 +109,25 @@ class SimulatedDevice:
     Args:
         instants: exposure times.
         draws: faults.
-        transfer_ns: from the start of exposure to delivery.
+        transfer_ns: from the start of exposure to delivery, at least.
         n_buffer: deliveries that wait for the host; a further one overwrites the oldest.
         first_instant: the first one that this device exposes.
+        jitter_us: mean of what a transfer takes beyond ``transfer_ns``.
     """
 
     def __init__(
-        self, instants: InstantClock, draws: FaultDraws, transfer_ns: int, n_buffer: int, first_instant: int
+        self,
+        instants: InstantClock,
+        draws: FaultDraws,
+        transfer_ns: int | Callable[[int], int],
+        n_buffer: int,
+        first_instant: int,
+        jitter_us: float = 0.0,
     ) -> None:
         self._instants = instants
         self._draws = draws
-        self._transfer_ns = transfer_ns
+        self._transfer_ns = transfer_ns if callable(transfer_ns) else lambda _instant: transfer_ns
+        self._jitter_us = jitter_us
         self._buffer: deque[Delivery] = deque(maxlen=n_buffer)
         self._n_buffer = n_buffer
         self._coming: list[Delivery] = []
@@ -155,7 +155,7 @@ class SimulatedDevice:
 
     def _fill(self, now_ns: int) -> None:
         # After a long sleep only the newest frames can still be in the buffer: what lies before is not even drawn.
-        newest = self._instants.first_instant_at(now_ns - self._transfer_ns)
+        newest = self._instants.first_instant_at(now_ns - self._transfer_ns(self._next_instant))
         reach = 4 * self._n_buffer + 64
         self._next_instant = max(self._next_instant, newest - reach)
         while self._plain_ns(self._next_instant) <= now_ns:
@@ -164,7 +164,7 @@ class SimulatedDevice:
             self._buffer.append(heappop(self._coming))
 
     def _plain_ns(self, instant: int) -> int:
-        return self._instants.exposure_ns(instant) + self._transfer_ns
+        return self._instants.exposure_ns(instant) + self._transfer_ns(instant)
 
     def _expose(self) -> None:
         k = self._next_instant
@@ -172,7 +172,10 @@ class SimulatedDevice:
         if self._draws.dropped(k):
             return
         t_ns = self._plain_ns(k + 1) + NS_PER_US if self._draws.reordered(k) else self._plain_ns(k)
-        t_ns += self._draws.late_ns(k)
+        t_ns += self._draws.late_ns(k) + self._draws.transfer_delay_ns(k, self._jitter_us)
+        held_ns = self._draws.held_until_ns(k)
+        if held_ns:
+            t_ns = max(t_ns, self._instants.t_start_ns + held_ns)
         heappush(self._coming, Delivery(t_ns, k))
         if self._draws.duplicated(k):
             quarter_ns = (self._plain_ns(k + 1) - self._plain_ns(k)) // 4

@@ -69,15 +69,15 @@ class SceneRenderer:
         self._mask = np.zeros((height, width), np.uint8)
         self.image: NDArray[np.uint8] = np.empty((height, width), np.uint8)
         self._clean = self._background = self._dimmed = self.image
-        self._light(0.0)
+        self._light(0.0, 1.0)
 
-    def render(self, state: WorldState, instant: int) -> NDArray[np.uint8]:
-        """Draw ``state``; ``instant`` picks the noise.
+    def render(self, state: WorldState, instant: int, gain: float = 1.0) -> NDArray[np.uint8]:
+        """Draw ``state``; ``instant`` picks the noise, ``gain`` is the brightness.
 
         Returns:
             ``image`` (height, width) uint8, valid until the next call.
         """
-        self._light(state.t_s)
+        self._light(state.t_s, gain)
         x0, y0, x1, y1 = self._box
         if self._noise_everywhere:
             np.copyto(self.image, self._background)
@@ -128,9 +128,9 @@ class SceneRenderer:
             self._add_noise(patch, x0, y0, instant)
         return self.image
 
-    def _light(self, t_s: float) -> None:
+    def _light(self, t_s: float, brightness: float) -> None:
         """Follow the light in steps of 1/256, since most frames then need no new background."""
-        gain = 1.0 + self._light_drift * np.sin(2 * np.pi * t_s / DRIFT_PERIOD_S)
+        gain = brightness * (1.0 + self._light_drift * np.sin(2 * np.pi * t_s / DRIFT_PERIOD_S))
         step = round(gain * 256)
         if step == self._gain_step:
             return

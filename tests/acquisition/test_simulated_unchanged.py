@@ -39,7 +39,8 @@ def test_noise_everywhere_and_drifting_light():
 def test_live_frames_with_faults():
     options = {
         "view": 3, "width": 160, "height": 120, "truth_pose": True,
-        "faults": {"drop_p": 0.1, "duplicate_p": 0.1, "reorder_p": 0.1, "late_p": 0.05, "jitter_us": 200, "drift_ppm": 9},
+        "faults": {"drop_p": 0.1, "duplicate_p": 0.1, "reorder_p": 0.1, "late_p": 0.05,
+                   "jitter_us": 200, "drift_ppm": 9},
     }  # fmt: skip
     camera = SimulatedCamera("cam", SimulatedCameraConfig.model_validate(options), FakeClock(START_NS))
     camera.open()
