@@ -7,16 +7,21 @@ from pydantic import Field
 from ..sync.clock import Clock
 from .camera import Camera
 from .file_camera import FileCamera, FileCameraConfig
+from .genicam_camera import GenicamCamera, GenicamCameraConfig
 from .simulated_camera import SimulatedCamera, SimulatedCameraConfig
 
-CameraConfig = Annotated[SimulatedCameraConfig | FileCameraConfig, Field(discriminator="kind")]
+CameraConfig = Annotated[SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig, Field(discriminator="kind")]
 """Settings of one camera; ``kind`` says which."""
 
 
-def make_camera(name: str, config: SimulatedCameraConfig | FileCameraConfig, clock: Clock) -> Camera:
+def make_camera(
+    name: str, config: SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig, clock: Clock
+) -> Camera:
     """The camera ``name`` for its settings, not yet open."""
     match config:
         case SimulatedCameraConfig():
             return SimulatedCamera(name, config, clock)
         case FileCameraConfig():
             return FileCamera(name, config, clock)
+        case GenicamCameraConfig():
+            return GenicamCamera(name, config, clock)

@@ -19,7 +19,7 @@ from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
 from .monitor.config import MonitorConfig
 
-_PATH_KEYS = {"path", "bundle"}
+_PATH_KEYS = {"path", "bundle", "producer"}
 _CAMERA_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
