@@ -28,11 +28,12 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class FrameJob:
-    """A frame to write: its header, and the ring or the message part with its pixels."""
+    """A frame to write: its header, the ring or the message part with its pixels, and the log's end after its header."""
 
     header: FrameHeader
     ring: RingReader | None
     pixels: memoryview | None
+    log_position: int = 0
 
 
 class Outcome(NamedTuple):
@@ -56,10 +57,19 @@ class CameraEncoder:
         camera: its name.
         open_video: creates the video; called in the thread when the first frame comes.
         queue_frames: frames that may wait.
+        wait_logged: returns once the event log is out of this process up to a position. A frame goes to its video after
+            that, so that no crash leaves a frame which nothing names.
     """
 
-    def __init__(self, camera: str, open_video: Callable[[], VideoWriter], queue_frames: int) -> None:
+    def __init__(
+        self,
+        camera: str,
+        open_video: Callable[[], VideoWriter],
+        queue_frames: int,
+        wait_logged: Callable[[int], None] | None = None,
+    ) -> None:
         self.camera = camera
+        self._wait_logged = wait_logged
         self.failure = ""
         self.detail = ""
         self._open_video = open_video
@@ -169,6 +179,8 @@ class CameraEncoder:
             return str(error)[:_MAX_REASON]
         except (VideoError, DiskFullError) as error:
             return self._fail(error)
+        if self._wait_logged is not None:
+            self._wait_logged(job.log_position)
         try:
             self._video.encode(header.t_exposure_ns)
         except (VideoError, DiskFullError) as error:

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -26,27 +27,34 @@ from .messages import Message
 from .topics import MIB, Topic
 from .wire import decode
 
-FLUSH_BYTES = 256 * 1024
 MAX_PENDING_BYTES = 64 * MIB
 """Held while the disk takes nothing; a message beyond it is refused and counted."""
 
+_WRITE_BYTES = MIB
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _KNOWN_OPCODES = frozenset(int(opcode) for opcode in Opcode)
 
 
 class _Tail:
-    """The end of the file that is not written yet. A write that fails leaves it as it was, to be tried again."""
+    """The end of the file that is not written yet. A write that fails leaves it as it was, to be tried again.
+
+    One thread fills it, another may flush it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending = bytearray()
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._n_bytes = 0
+        self.n_written = 0
 
     def write(self, data: bytes) -> int:
-        self._pending += data
-        self._n_bytes += len(data)
+        with self._lock:
+            self._pending += data
+            self._n_bytes += len(data)
         return len(data)
 
     def tell(self) -> int:
@@ -57,14 +65,28 @@ class _Tail:
         return len(self._pending)
 
     def flush(self) -> None:
-        while self._pending:
-            try:
-                n = os.write(self._fd, memoryview(self._pending)[: 4 * MIB])
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise DiskFullError(f"{self._path}: no space left for messages; free some on this disk") from error
-                raise RecordingError(f"{self._path}: cannot be written ({error.strerror}); check the disk") from error
-            del self._pending[:n]
+        with self._flushing:
+            while True:
+                with self._lock:
+                    chunk = bytes(memoryview(self._pending)[:_WRITE_BYTES])
+                if not chunk:
+                    return
+                try:
+                    n = os.write(self._fd, chunk)
+                except OSError as error:
+                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise DiskFullError(
+                            f"{self._path}: no space left for messages; free some on this disk"
+                        ) from error
+                    raise RecordingError(
+                        f"{self._path}: cannot be written ({error.strerror}); check the disk"
+                    ) from error
+                with self._lock:
+                    del self._pending[:n]
+                    self.n_written += n
+
+    def sync(self) -> None:
+        os.fsync(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -73,7 +95,7 @@ class _Tail:
 
 
 class EventLogWriter:
-    """Writes ``events.mcap``. One thread.
+    """Writes ``events.mcap``. One thread; `flush`, ``n_pending``, ``position`` and ``written`` are for any.
 
     Attributes:
         n_messages: messages taken.
@@ -114,9 +136,19 @@ class EventLogWriter:
         self.n_messages += 1
 
     @property
-    def much_waits(self) -> bool:
-        """More is waiting than should be lost with this process: `flush` now."""
-        return self._tail.n_pending > FLUSH_BYTES
+    def n_pending(self) -> int:
+        """Bytes that are not with the operating system yet."""
+        return self._tail.n_pending
+
+    @property
+    def position(self) -> int:
+        """Bytes of the log so far, those that wait included."""
+        return self._tail.tell()
+
+    @property
+    def written(self) -> int:
+        """Bytes that the operating system has; up to there the log outlives this process."""
+        return self._tail.n_written
 
     def flush(self) -> None:
         """Hand everything to the operating system; from then on it outlives this process.
@@ -128,10 +160,13 @@ class EventLogWriter:
         self._tail.flush()
 
     def close(self) -> None:
-        """Write the summary and close. Raises as `flush`; the file is then closed without its end."""
+        """Write the summary, force all onto the disk and close. Raises as `flush`; the file then has no end."""
         try:
             self._writer.finish()
             self._tail.flush()
+            self._tail.sync()
+        except OSError as error:
+            raise RecordingError(f"{self.path}: cannot be written ({error.strerror}); check the disk") from error
         finally:
             self._tail.close()
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
-from ..sync.errors import RecordingError, SharedMemoryError
+from ..sync.errors import SharedMemoryError
 from .camera_encoder import DISK_FULL, CameraEncoder, FrameJob
 from .disk_space import DiskSpace
+from .durable import StallWatch
 from .frame_account import FrameAccount
 from .messages import Alarm, CameraStatus, FrameHeader, Gap, Message, RecordingStatus
 from .recording_config import RecordingConfig
@@ -25,7 +26,7 @@ Publish = Callable[[Topic, Message, str], bytes]
 
 
 class Recorder:
-    """The recorder without its sockets. One thread, beside one encoder thread per camera.
+    """The recorder without its sockets. One thread, beside an encoder's per camera and those of the writer.
 
     Args:
         node: name of the node, for alarms.
@@ -44,7 +45,9 @@ class Recorder:
         self._publish = publish
         self._accounts = {name: FrameAccount(name) for name in writer.info.cameras}
         self._encoders = {
-            name: CameraEncoder(name, lambda name=name: writer.open_video(name), config.queue_frames)
+            name: CameraEncoder(
+                name, lambda name=name: writer.open_video(name), config.queue_frames, writer.flusher.wait_written
+            )
             for name in (writer.info.cameras if config.video else ())
         }
         """None where only events are recorded: no frame is then looked at."""
@@ -52,6 +55,7 @@ class Recorder:
         self._refused_formats: set[tuple[str, int]] = set()
         self._alarmed: set[str] = set()
         self._disk = DiskSpace(writer.folder, config.reserve_mb)
+        self._stall = StallWatch()
         self._state: Literal["started", "running", "video_stopped", "stopped"] | None = None
         self._video_stopped = ""
         self._first_frame_ns = 0
@@ -84,6 +88,11 @@ class Recorder:
     def n_waiting(self) -> int:
         """Frames in the encoders' queues."""
         return sum(encoder.n_waiting for encoder in self._encoders.values())
+
+    @property
+    def log_idle(self) -> bool:
+        """What the event log held at the last `poll` is written, or has been refused."""
+        return self._writer.flusher.idle
 
     @property
     def n_unlogged(self) -> int:
@@ -171,7 +180,16 @@ class Recorder:
                     return "its shared memory cannot be read"
                 if ring.shape != expected.shape:
                     return FORMAT_CHANGED
-        return self._encoders[header.camera].put(FrameJob(header, ring, received.pixels))
+        encoder = self._encoders[header.camera]
+        reason = encoder.put(FrameJob(header, ring, received.pixels, self._writer.events.position))
+        if reason and not encoder.failure and not encoder.ended:
+            self._alarm_once(
+                f"queue {header.camera}",
+                "warning",
+                f"camera {header.camera}: {reason}, frames are declared as lost; disk or processor is too slow: "
+                "choose a lighter codec, or raise recording.queue_frames",
+            )
+        return reason
 
     def poll(self) -> None:
         """Do what is due: outcomes of the encoders, declarations, disk space, status. Call it at least 10 times a s."""
@@ -183,9 +201,8 @@ class Recorder:
             self._declare(now)
             self._watch_disk()
             self._watch_encoders()
-            self._flush()
-        elif self._writer.events.much_waits and not self._events_failed:
-            self._flush()
+            self._watch_log()
+        self._writer.flusher.kick()
         self._announce(now)
 
     def _settle(self, camera: str) -> None:
@@ -210,9 +227,32 @@ class Recorder:
             self._alarm_once("disk low", "warning", self._disk.describe() + "; video will stop: free some space now")
         elif level == "full" and not self._video_stopped:
             self._stop_video(self._disk.describe() + "; video has stopped, messages are still written")
+        blocked = [self._writer.flusher.timer, *(one.timer for one in self._writer.syncs)]
+        stall = self._stall.look(max(timer.busy_ns for timer in blocked))
+        if stall is not None:
+            begins, ns = stall
+            self._alarm(
+                "error" if begins else "warning",
+                f"{self._writer.folder}: the disk has taken nothing for {ns / NS_PER_S:.1f} s"
+                + (
+                    "; messages wait in memory, and frames that find their queue full are declared as lost"
+                    if begins
+                    else " and goes on now"
+                ),
+            )
+        for one in self._writer.syncs:
+            if one.error:
+                self._alarm_once(
+                    f"sync {one.path}",
+                    "error",
+                    f"{one.path}: the disk reports a failed write ({one.error}); what it lost cannot be known before "
+                    "`ethostream verify --decode`: replace the disk",
+                )
 
     def _watch_encoders(self) -> None:
         for camera, encoder in self._encoders.items():
+            if not encoder.n_waiting:
+                self._alarmed.discard(f"queue {camera}")
             if encoder.failure == DISK_FULL and not self._video_stopped:
                 self._stop_video(encoder.detail)
             elif encoder.failure and encoder.failure != DISK_FULL:
@@ -226,14 +266,11 @@ class Recorder:
         self._alarm_once("disk full", "error", detail)
         self._say("video_stopped", self._clock.now_ns())
 
-    def _flush(self) -> None:
-        try:
-            self._writer.events.flush()
-            self._events_failed = False
-        except RecordingError as error:
-            if not self._events_failed:
-                self._events_failed = True
-                self._alarm("error", str(error))
+    def _watch_log(self) -> None:
+        error = self._writer.flusher.error
+        if error is not None and not self._events_failed:
+            self._alarm("error", str(error))
+        self._events_failed = error is not None
         # Once when it begins, for a person to hear, and once when there is room again, so that it stands in the log.
         if self.n_unlogged > self._n_unlogged_said and not (self._events_failed and self._n_unlogged_said):
             self._n_unlogged_said = self.n_unlogged
@@ -305,6 +342,7 @@ class Recorder:
         now = self._clock.now_ns()
         self._declare(now)
         self._watch_encoders()
-        self._flush()
+        self._writer.flusher.end()
+        self._watch_log()
         self._say("stopped", now)
         self._writer.close(now, self.written, self.declared, self._video_stopped)

@@ -11,7 +11,7 @@ from .messages import Message
 from .node import NodeContext
 from .recorder import Recorder
 from .recording_config import RecordingConfig
-from .recording_info import RecordedFormat
+from .recording_info import PartLink, RecordedFormat
 from .recording_writer import RecordingWriter
 from .subscriber import EverySubscriber
 from .topics import HEARTBEAT, TOPICS, Topic
@@ -28,12 +28,16 @@ class RecorderNodeConfig(StrictModel):
         cameras: what each delivers.
         recording: codec, queue and reserve.
         run: the resolved configuration of the run, kept in ``recording.json``.
+        continues: the part of the session before this one, where there is one.
+        part: number of this part.
     """
 
     folder: str
     cameras: dict[str, RecordedFormat] = Field(min_length=1)
     recording: RecordingConfig = RecordingConfig()
     run: dict[str, Any] = Field(default_factory=dict)
+    continues: PartLink | None = None
+    part: int = Field(default=1, ge=1)
 
 
 def main(context: NodeContext) -> None:
@@ -46,6 +50,8 @@ def main(context: NodeContext) -> None:
         config.recording,
         context.clock.now_ns(),
         config.run,
+        context.clock.anchor,
+        None if config.continues is None else (config.continues, config.part),
     )
 
     def publish(topic: Topic, message: Message, camera: str) -> bytes:

@@ -1,7 +1,6 @@
 """``recording.json``: what a recording is. Written when it begins and again, by rename, when it is closed."""
 
 import json
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from ..sync.errors import ConfigError, RecordingError
 from ..sync.strict import StrictModel, validate
+from .durable import write_atomically
 from .recording_config import CodecName
 
 RECORDING_SCHEMA = 1
@@ -41,6 +41,51 @@ class RecordedCamera(RecordedFormat):
     codec: CodecName
 
 
+class FrameRun(StrictModel):
+    """``n`` frames of one epoch of a camera from ``first_seq`` on."""
+
+    epoch: int
+    first_seq: int
+    n: int
+
+
+class RepairNote(StrictModel):
+    """What `repair` has done to a recording that was torn.
+
+    Attributes:
+        utc: when, ISO 8601.
+        ethostream: version that did it.
+        t_last_ns: rig time of the last message before the tear.
+        cut_bytes: what was left out at the end of each file, since it was no whole message or frame.
+        cut_frames: whole video frames of each camera that were left out, since no header names them or they do not
+            decode.
+        missing: frames of each camera that `repair` declared: received and not in the video, or never received.
+        kept: folder inside the recording with the files as they were torn, "" where they were deleted.
+    """
+
+    utc: str
+    ethostream: str
+    t_last_ns: int
+    cut_bytes: dict[str, int] = Field(default_factory=dict)
+    cut_frames: dict[str, int] = Field(default_factory=dict)
+    missing: dict[str, list[FrameRun]] = Field(default_factory=dict)
+    kept: str = ""
+
+
+class PartLink(StrictModel):
+    """The part before this one: a recording of the same session that a crash ended.
+
+    Attributes:
+        name: its folder, beside this one.
+        t_last_ns: rig time of its last message, by its own anchor.
+        gap_s: from there to the start of this part; as right as the computer's UTC was at both starts.
+    """
+
+    name: str
+    t_last_ns: int
+    gap_s: float
+
+
 class RecordingInfo(StrictModel):
     """The content of ``recording.json``.
 
@@ -60,6 +105,11 @@ class RecordingInfo(StrictModel):
         n_messages: messages in the event log.
         n_refused: messages that are not in it, since the disk took nothing for too long.
         video_stopped: why video ended before the recording did, "" where it did not.
+        anchor_utc_ns, anchor_monotonic_ns: the instant that ties rig time to UTC; 0 in recordings before 0.2.
+        part: 1, or the number of this part of a session that was resumed after a crash.
+        continues: the part before this one.
+        continued_by: name of the part after this one.
+        repaired: what `repair` has done to it.
     """
 
     model_config = ConfigDict(
@@ -81,6 +131,12 @@ class RecordingInfo(StrictModel):
     video_stopped: str = ""
     n_refused: int = 0
     video: bool = True
+    anchor_utc_ns: int = 0
+    anchor_monotonic_ns: int = 0
+    part: int = Field(default=1, ge=1)
+    continues: PartLink | None = None
+    continued_by: str = ""
+    repaired: RepairNote | None = None
 
 
 def software_versions() -> dict[str, str]:
@@ -95,19 +151,14 @@ def software_versions() -> dict[str, str]:
 
 
 def write_info(folder: Path, info: RecordingInfo) -> None:
-    """Put ``recording.json`` into ``folder``: the old or the new one is there at any instant, never half of one.
+    """Put ``recording.json`` into ``folder``, on the disk: the old or the new one is there at any instant.
 
     Raises:
         RecordingError: it cannot be written.
     """
     path = folder / INFO_FILE
-    new = folder / f"{INFO_FILE}.new"
     try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(info.model_dump_json(by_alias=True, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        write_atomically(path, info.model_dump_json(by_alias=True, indent=2) + "\n")
     except OSError as error:
         raise RecordingError(f"{path}: cannot be written ({error.strerror}); check the folder and the disk") from error
 

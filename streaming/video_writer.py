@@ -1,4 +1,4 @@
-"""Writing of one camera's video: Matroska, one thread, readable up to the last half second after a crash.
+"""Writing of one camera's video: Matroska, one thread, readable up to the last third of a second after a crash.
 
 Every frame is one packet in the order written (no B-frames, no look-ahead), so the i-th packet of a file is the i-th
 frame. The container's time base is 1 ms; pts are milliseconds since the recording's start, strictly increasing.
@@ -25,7 +25,7 @@ from .recording_config import CodecName
 
 PixelFormat = Literal["mono8", "bgr8"]
 
-CLUSTER_MS = 400
+CLUSTER_MS = 250
 """A Matroska cluster goes to the file when it is this long; what a killed process loses is one cluster."""
 
 CONTAINER_OPTIONS = {

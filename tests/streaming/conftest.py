@@ -79,6 +79,10 @@ class RecorderRig:
         """Let the encoders finish what waits, let time pass, and do what is due."""
         while self.recorder.n_waiting:
             Event().wait(0.002)
+        # Written or refused now, so that this turn can say so.
+        self.writer.flusher.kick()
+        while not self.recorder.log_idle:
+            Event().wait(0.002)
         self.clock.advance_ns(ms * NS_PER_MS)
         self.recorder.poll()
 
@@ -173,6 +177,7 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
             config = RecordingConfig.model_validate({"codec": "raw", "reserve_mb": 1, "queue_frames": 512, **options})
             rig = RecorderRig(folder or tmp_path / f"rec-{uuid.uuid4().hex[:8]}", cameras, config, shape)
             stack.callback(rig.stack.close)
+            stack.callback(rig.writer.end_threads)
             stack.callback(rig.end_encoders)
             return rig
 

@@ -9,10 +9,10 @@ from threading import Event
 from typing import Any
 
 import pytest
-from ethostream.streaming.event_log import FLUSH_BYTES, MAX_PENDING_BYTES
+from ethostream.streaming.event_log import MAX_PENDING_BYTES
 from ethostream.streaming.messages import Alarm, Gap, PipelineState, RecordingStatus
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.topics import ALARM, MIB, PIPELINE_STATE
+from ethostream.streaming.topics import ALARM, KIB, MIB, PIPELINE_STATE
 from ethostream.streaming.verify import verify
 from ethostream.streaming.video_writer import VideoWriter
 
@@ -36,7 +36,7 @@ def test_a_disk_that_refuses_many_messages_for_a_while_loses_none(make_rig: Make
     rig.turn()
     with full(small_disk):
         for i in range(20):
-            rig.deliver(PIPELINE_STATE, PipelineState(i, "bundle", bytes(FLUSH_BYTES // 4)))
+            rig.deliver(PIPELINE_STATE, PipelineState(i, "bundle", bytes(64 * KIB)))
             rig.turn(10)
         rig.turn()
     rig.turn()
