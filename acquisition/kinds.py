@@ -8,14 +8,17 @@ from ..sync.clock import Clock
 from .camera import Camera
 from .file_camera import FileCamera, FileCameraConfig
 from .genicam_camera import GenicamCamera, GenicamCameraConfig
+from .opencv_camera import OpencvCamera, OpencvCameraConfig
 from .simulated_camera import SimulatedCamera, SimulatedCameraConfig
 
-CameraConfig = Annotated[SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig, Field(discriminator="kind")]
+CameraConfig = Annotated[
+    SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig | OpencvCameraConfig, Field(discriminator="kind")
+]
 """Settings of one camera; ``kind`` says which."""
 
 
 def make_camera(
-    name: str, config: SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig, clock: Clock
+    name: str, config: SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig | OpencvCameraConfig, clock: Clock
 ) -> Camera:
     """The camera ``name`` for its settings, not yet open."""
     match config:
@@ -25,3 +28,5 @@ def make_camera(
             return FileCamera(name, config, clock)
         case GenicamCameraConfig():
             return GenicamCamera(name, config, clock)
+        case OpencvCameraConfig():
+            return OpencvCamera(name, config, clock)
