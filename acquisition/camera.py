@@ -23,6 +23,7 @@ class CameraFormat:
         tick_hz: nominal rate of that clock; 0.0 where there is none.
         transport_ns: the least time from the start of exposure to the arrival of a frame at the host, without the
             exposure, as far as it is known: readout and transfer. 0 where nothing is known.
+        tick_bits: width of that clock's counter, where it wraps in the life of a rig.
     """
 
     width: int
@@ -32,6 +33,7 @@ class CameraFormat:
     time_source: Literal["simulated", "file", "device", "host"]
     tick_hz: float = 0.0
     transport_ns: int = 0
+    tick_bits: int = 64
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -7,17 +7,19 @@ import msgspec
 from pydantic import Field
 
 from ..streaming.frames import FrameSender
-from ..streaming.messages import CameraStatus, FrameHeader, Gap
+from ..streaming.messages import CameraStatus, ClockStatus, FrameHeader, Gap
 from ..streaming.node import NodeContext
-from ..streaming.topics import CAMERA_STATUS, FRAME, GAP, TRUTH
+from ..streaming.topics import CAMERA_STATUS, CLOCK, FRAME, GAP, TRUTH
 from ..sync.clock import NS_PER_S
 from ..sync.errors import CameraLostError
 from ..sync.strict import StrictModel, validate
 from .camera import Camera, CameraFormat, EndOfStream, Grab
+from .frame_clock import FrameClock
 from .kinds import CameraConfig, make_camera
 from .ledger import FrameLedger
 
 _STATUS_PERIOD_NS = NS_PER_S // 2
+_CLOCK_PERIOD_NS = NS_PER_S
 _READ_TIMEOUT_S = 0.1
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class CameraNodeConfig(StrictModel):
         ring_slots: frames held in shared memory.
         pixels: ``ring`` on one host; ``raw`` or ``jpeg`` travel inside the message.
         max_silence_s: a device that is silent for this long is lost.
+        max_drift_ppm: a device clock that drifts by more than this is alarmed.
     """
 
     name: str
@@ -39,6 +42,7 @@ class CameraNodeConfig(StrictModel):
     ring_slots: int = 64
     pixels: Literal["ring", "raw", "jpeg"] = "ring"
     max_silence_s: float = Field(default=5.0, gt=0)
+    max_drift_ppm: float = Field(default=200.0, gt=0)
 
 
 def main(context: NodeContext) -> None:
@@ -86,6 +90,9 @@ class CameraLoop:
         self._format = camera_format
         self._sender = sender
         self._ledger = FrameLedger()
+        self._clock = FrameClock(config.name, camera_format)
+        self._next_clock_ns = 0
+        self._drifts = False
         self._first_ns = 0
         self._last_ns = 0
         self._next_status_ns = 0
@@ -115,6 +122,8 @@ class CameraLoop:
                     )
                 if now >= self._next_status_ns:
                     self._status("running", now)
+                if now >= self._next_clock_ns:
+                    self._say_clock(now)
                 context.beat()
             state = "stopped"
         except EndOfStream:
@@ -123,31 +132,34 @@ class CameraLoop:
         finally:
             context.state = "stopping"
             self._declare(end=True)
+            self._say_clock(context.clock.now_ns())
             self._status(state, context.clock.now_ns())
             context.set_state("stopping")
 
     def _publish(self, grab: Grab, t_received_ns: int) -> None:
         context, name, epoch = self._context, self._config.name, self._context.spec.epoch
-        arrival = self._ledger.arrive(grab.seq, grab.t_exposure_ns)
+        stamp = self._clock.stamp(grab, t_received_ns)
+        t_exposure_ns = stamp.t_exposure_ns
+        arrival = self._ledger.arrive(grab.seq, t_exposure_ns)
         if arrival == "back":
             raise CameraLostError(
                 f"camera {name}: its frame counter went back from {self._ledger.last_seq} to {grab.seq}; did the "
                 "device connect again, or its counter wrap? It must be opened again, which begins a new epoch"
             )
         if arrival == "new":
-            self._first_ns = min(self._first_ns or grab.t_exposure_ns, grab.t_exposure_ns)
-            self._last_ns = max(self._last_ns, grab.t_exposure_ns)
-            if t_received_ns - grab.t_exposure_ns > NS_PER_S / self._format.rate_hz + grab.exposure_us * 1000:
+            self._first_ns = min(self._first_ns or t_exposure_ns, t_exposure_ns)
+            self._last_ns = max(self._last_ns, t_exposure_ns)
+            if t_received_ns - t_exposure_ns > NS_PER_S / self._format.rate_hz + grab.exposure_us * 1000:
                 self._n_behind += 1
         ring, slot, generation, pixels = self._sender.commit()
         header = FrameHeader(
             name,
             epoch,
             grab.seq,
-            grab.t_exposure_ns,
+            t_exposure_ns,
             grab.exposure_us,
             t_received_ns,
-            self._format.time_source,
+            stamp.time_source,
             self._format.width,
             self._format.height,
             self._format.pixel_format,
@@ -156,8 +168,17 @@ class CameraLoop:
             generation,
             self._sender.encoding,
             grab.trigger_id,
+            grab.ticks,
+            grab.line_status,
         )
         context.publish(FRAME, header, name, pixels)
+        if stamp.stepped:
+            self._say_clock(t_received_ns)
+            context.alarm(
+                "error",
+                f"camera {name}: its clock jumped or began anew near frame {grab.seq}; times come from the arrival of "
+                "the frames until it is fitted again. Did the device restart, or something set its clock?",
+            )
         if grab.truth is not None:
             truth = grab.truth if epoch == 0 else msgspec.structs.replace(grab.truth, epoch=epoch)
             context.publish(TRUTH, truth, name)
@@ -175,6 +196,24 @@ class CameraLoop:
                 self._context.clock.now_ns(),
             )
             self._context.publish(GAP, gap, self._config.name)
+
+    def _say_clock(self, now: int) -> None:
+        """The clock as it stands, where the device has one; an alarm when it begins to drift too much."""
+        self._next_clock_ns = now + _CLOCK_PERIOD_NS
+        status: ClockStatus | None = self._clock.status(self._context.spec.epoch, now)
+        if status is None:
+            return
+        self._context.counters["clock_steps"] = status.n_steps
+        self._context.publish(CLOCK, status)
+        drift_ppm, limit_ppm = self._clock.drift_ppm, self._config.max_drift_ppm
+        drifts = drift_ppm is not None and abs(drift_ppm) > limit_ppm
+        if drifts and not self._drifts:
+            self._context.alarm(
+                "warning",
+                f"camera {self._config.name}: its clock drifts by {drift_ppm:.1f} ppm, more than "
+                f"max_drift_ppm={limit_ppm:g}; is it overheating, or is its tick rate not the one it tells?",
+            )
+        self._drifts = drifts
 
     def _status(self, state: Literal["running", "stopped", "lost"], now: int) -> None:
         self._next_status_ns = now + _STATUS_PERIOD_NS
