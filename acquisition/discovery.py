@@ -60,9 +60,12 @@ def discover(kinds: Sequence[str] = ()) -> list[Discovered]:
 def _basler() -> Discovered:
     if importlib.util.find_spec("pypylon") is None:
         return Discovered("basler", (), "pypylon is not installed; pip install 'ethostream[basler]' brings it")
-    if importlib.util.find_spec("ethostream.acquisition.basler_camera") is None:
-        return Discovered("basler", (), "this version has no basler camera")
-    return Discovered("basler", ())
+    from . import basler_camera
+
+    try:
+        return Discovered("basler", tuple(basler_camera.discover()))
+    except CameraError as error:
+        return Discovered("basler", (), str(error))
 
 
 def _genicam() -> Discovered:
@@ -88,7 +91,12 @@ def _genicam() -> Discovered:
 
 
 def _opencv() -> Discovered:
-    return Discovered("opencv", ())
+    from . import v4l2
+
+    cameras, notes = v4l2.discover()
+    if not cameras and not notes:
+        notes = ["no /dev/video* on this machine; a camera behind RTSP or HTTP is given by its url"]
+    return Discovered("opencv", tuple(cameras), "; ".join(notes))
 
 
 _ASKED: dict[str, Callable[[], Discovered]] = {"basler": _basler, "genicam": _genicam, "opencv": _opencv}

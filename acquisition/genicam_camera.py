@@ -6,12 +6,12 @@ Settings go by their names in the Standard Features Naming Convention (SFNC 2.7)
 import logging
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..sync.clock import NS_PER_S, NS_PER_US, Clock
 from ..sync.errors import CameraLostError, CameraOpenError
@@ -22,16 +22,32 @@ from .genicam_device import GenicamBuffer, GenicamDevice, Value, producer_path
 
 log = logging.getLogger(__name__)
 
-_MONO8 = "Mono8"
-_FORMATS = {
-    # name: number of the Pixel Format Naming Convention, conversion to BGR (None: there is none to do)
-    "Mono8": (0x01080001, None),
-    "BayerGR8": (0x01080008, cv2.COLOR_BayerGRBG2BGR),
-    "BayerRG8": (0x01080009, cv2.COLOR_BayerRGGB2BGR),
-    "BayerGB8": (0x0108000A, cv2.COLOR_BayerGBRG2BGR),
-    "BayerBG8": (0x0108000B, cv2.COLOR_BayerBGGR2BGR),
-    "RGB8": (0x02180014, cv2.COLOR_RGB2BGR),
-    "BGR8": (0x02180015, None),
+GenicamPixels = Literal["mono8", "bayer_rg8", "bayer_gr8", "bayer_gb8", "bayer_bg8", "rgb8", "bgr8"]
+"""What the camera sends."""
+
+
+class PixelRecipe(NamedTuple):
+    """How one pixel format is read.
+
+    Attributes:
+        symbol: its name in the Pixel Format Naming Convention.
+        number: likewise.
+        conversion: OpenCV's code to BGR; None: the bytes are copied.
+    """
+
+    symbol: str
+    number: int
+    conversion: int | None = None
+
+
+RECIPES: dict[GenicamPixels, PixelRecipe] = {
+    "mono8": PixelRecipe("Mono8", 0x01080001),
+    "bayer_gr8": PixelRecipe("BayerGR8", 0x01080008, cv2.COLOR_BayerGRBG2BGR),
+    "bayer_rg8": PixelRecipe("BayerRG8", 0x01080009, cv2.COLOR_BayerRGGB2BGR),
+    "bayer_gb8": PixelRecipe("BayerGB8", 0x0108000A, cv2.COLOR_BayerGBRG2BGR),
+    "bayer_bg8": PixelRecipe("BayerBG8", 0x0108000B, cv2.COLOR_BayerBGGR2BGR),
+    "rgb8": PixelRecipe("RGB8", 0x02180014, cv2.COLOR_RGB2BGR),
+    "bgr8": PixelRecipe("BGR8", 0x02180015),
 }
 
 _TOLERANCE = 1e-3
@@ -47,12 +63,12 @@ _EXPOSURE_FEATURES = ("ExposureTime", "ExposureTimeAbs")
 
 
 class RoiConfig(StrictModel):
-    """Part of the sensor, pixels."""
+    """The part of the sensor that is read."""
 
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
-    x: int = Field(default=0, ge=0)
-    y: int = Field(default=0, ge=0)
+    x_px: int = Field(default=0, ge=0)
+    y_px: int = Field(default=0, ge=0)
+    width_px: int = Field(gt=0)
+    height_px: int = Field(gt=0)
 
 
 class GenicamTriggerConfig(StrictModel):
@@ -69,15 +85,15 @@ class GenicamCameraConfig(StrictModel):
         producer: the ``.cti`` file of the camera's maker, or ``simulator``.
         serial: as printed on the camera; None: ``index`` counts in the producer's list.
         index: where there is no serial.
-        pixel_format: a name of `_FORMATS`; Bayer and RGB are delivered as ``bgr8``.
+        pixel_format: what the camera sends; Bayer and RGB are delivered as ``bgr8``.
         exposure_us: automatic exposure is switched off.
         gain_db: automatic gain is switched off.
         rate_hz: free run; with ``trigger`` the rate of the pulses, which nothing else can know.
         roi: part of the sensor.
         trigger: hardware trigger; None: free run.
         features: any other feature, by its name, in this order, after all others.
-        timestamps: ``device``: buffers carry the time of the device's clock; ``host``: they do not, or it is not to be
-            used. ``auto``: device where the camera has a feature of such a clock.
+        clock: ``device``: buffers carry the time of the device's clock; ``host``: they do not, or it is not to be used.
+            None: device where the camera has a feature of such a clock.
         line_status_chunk: chunk that holds the state of the input lines (``LineStatusAll``).
         buffers: that the producer may fill before the rig takes them.
         transport_us: least time from the end of exposure to arrival, where it was measured.
@@ -88,25 +104,18 @@ class GenicamCameraConfig(StrictModel):
     producer: Path | Literal["simulator"]
     serial: str | None = None
     index: int = Field(default=0, ge=0)
-    pixel_format: str = _MONO8
+    pixel_format: GenicamPixels = "mono8"
     exposure_us: float | None = Field(default=None, gt=0)
     gain_db: float | None = None
     rate_hz: float | None = Field(default=None, gt=0)
     roi: RoiConfig | None = None
     trigger: GenicamTriggerConfig | None = None
     features: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    timestamps: Literal["auto", "device", "host"] = "auto"
+    clock: Literal["device", "host"] | None = None
     line_status_chunk: str | None = None
     buffers: int = Field(default=16, ge=2, le=512)
     transport_us: int = Field(default=0, ge=0)
     link: str | None = None
-
-    @field_validator("pixel_format")
-    @classmethod
-    def _known(cls, pixel_format: str) -> str:
-        if pixel_format not in _FORMATS:
-            raise ValueError(f"this version reads {', '.join(_FORMATS)}")
-        return pixel_format
 
 
 class GenicamCamera:
@@ -161,7 +170,7 @@ class GenicamCamera:
         if form.time_source == "device":
             if buffer.timestamp_ns <= 0:
                 raise CameraLostError(
-                    f"camera {self.name}: its frames carry no time of its clock; write timestamps: host in the rig file"
+                    f"camera {self.name}: its frames carry no time of its clock; write clock: host in the rig file"
                 )
             ticks = buffer.timestamp_ns
         seq = counter.seq(buffer.frame_id, buffer.n_damaged)
@@ -196,16 +205,16 @@ class GenicamCamera:
         return self._read_format(device)
 
     def _set_format(self, device: GenicamDevice) -> None:
-        self._set(device, "PixelFormat", self.config.pixel_format)
+        self._set(device, "PixelFormat", RECIPES[self.config.pixel_format].symbol)
         roi = self.config.roi
         if roi is None:
             return
         for axis in ("OffsetX", "OffsetY"):
             # At an offset of zero any size fits; the wanted one comes after the size.
             self._switch(device, axis, 0)
-        self._set(device, "Width", roi.width)
-        self._set(device, "Height", roi.height)
-        for axis, value in (("OffsetX", roi.x), ("OffsetY", roi.y)):
+        self._set(device, "Width", roi.width_px)
+        self._set(device, "Height", roi.height_px)
+        for axis, value in (("OffsetX", roi.x_px), ("OffsetY", roi.y_px)):
             if value or device.writable(axis):
                 self._set(device, axis, value)
 
@@ -243,13 +252,13 @@ class GenicamCamera:
                     f"camera {self.name}: rate_hz={config.rate_hz:g} is set, but exposure, size and cable leave "
                     f"{rate_hz:g} Hz; lower the one, or make the others smaller"
                 )
-        device_time = config.timestamps == "device" or (
-            config.timestamps == "auto" and any(device.has(one) or device.writable(one) for one in _CLOCK_FEATURES)
+        device_time = config.clock == "device" or (
+            config.clock is None and any(device.has(one) or device.writable(one) for one in _CLOCK_FEATURES)
         )
         return CameraFormat(
             int(device.get("Width")),
             int(device.get("Height")),
-            "mono8" if config.pixel_format == _MONO8 else "bgr8",
+            "mono8" if config.pixel_format == "mono8" else "bgr8",
             rate_hz,
             "device" if device_time else "host",
             float(NS_PER_S) if device_time else 0.0,
@@ -270,7 +279,7 @@ class GenicamCamera:
             )
 
     def _check(self, buffer: GenicamBuffer, form: CameraFormat) -> None:
-        number, _ = _FORMATS[self.config.pixel_format]
+        number = RECIPES[self.config.pixel_format].number
         if (buffer.width, buffer.height, buffer.pixel_format) != (form.width, form.height, number):
             raise CameraLostError(
                 f"camera {self.name}: its frames changed from {form.width}x{form.height} {self.config.pixel_format} to "
@@ -278,12 +287,12 @@ class GenicamCamera:
             )
 
 
-def write_image(buffer: GenicamBuffer, pixel_format: str, out: NDArray[np.uint8]) -> None:
+def write_image(buffer: GenicamBuffer, pixel_format: GenicamPixels, out: NDArray[np.uint8]) -> None:
     """The pixels of a buffer as ``mono8`` or ``bgr8``, into ``out``."""
-    _, conversion = _FORMATS[pixel_format]
+    conversion = RECIPES[pixel_format].conversion
     height, stride = buffer.height, buffer.stride
     image = buffer.data[: height * stride].reshape(height, stride)
-    if pixel_format in ("RGB8", "BGR8"):
+    if pixel_format in ("rgb8", "bgr8"):
         image = image[:, : buffer.width * 3].reshape(height, buffer.width, 3)
     else:
         image = image[:, : buffer.width]
