@@ -87,6 +87,7 @@ def attach_monitor(session: str | None, port: int) -> None:
         endpoints={**card["endpoints"], node: f"ipc://{folder}/{node}"},
         parent_pid=os.getppid(),
         lives_with_pid=card["pid"],
+        keys=card.get("keys"),
         config={
             "monitor": {"port": port},
             "rig": card["rig"],

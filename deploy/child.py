@@ -71,6 +71,7 @@ class Session:
         folder: spec files.
         logs: output of each process.
         high_water: messages held per slow reader.
+        keys: folder of CURVE keys, None without.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Session:
     folder: Path
     logs: Path
     high_water: int = HIGH_WATER
+    keys: Path | None = None
 
 
 class Child:
@@ -123,6 +125,7 @@ class Child:
             parent_pid=os.getpid(),
             armed=self.epoch == 0,
             high_water=session.high_water,
+            keys=session.keys,
             config=self.row.config,
         )
         path = session.folder / f"{self.row.node}.json"

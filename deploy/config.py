@@ -5,21 +5,25 @@ Relative paths in a file are relative to that file; those given with ``--set`` a
 """
 
 import fnmatch
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..acquisition.kinds import CameraConfig
 from ..inference.config import TaskConfig
+from ..streaming.lsl_config import LslConfig
+from ..streaming.publisher import check_address
 from ..streaming.recording_config import RecordingConfig
-from ..sync.errors import ConfigError
+from ..streaming.time_config import TimeConfig
+from ..sync.errors import AddressError, ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
 from .monitor.config import MonitorConfig
 
-_PATH_KEYS = {"path", "bundle", "producer"}
+_PATH_KEYS = {"path", "bundle", "producer", "keys"}
 _CAMERA_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
@@ -31,12 +35,27 @@ class BusConfig(StrictModel):
         pixels: ``ring`` (shared memory, one write), or ``raw`` / ``jpeg`` inside the message.
         ring_slots: frames per camera in shared memory: how far a reader may fall behind before frames are lost to it.
         first_port: of the tcp transport.
+        bind: address of this host that the tcp transport binds; other than loopback only with ``keys``.
+        keys: folder of this host's CURVE keys; every socket of the rig then lets in those of its allow-list only.
     """
 
     transport: Literal["ipc", "tcp"] = "ipc"
     pixels: Literal["ring", "raw", "jpeg"] = "ring"
     ring_slots: int = Field(default=64, ge=4, le=480)
     first_port: int = Field(default=17600, ge=1024, le=65000)
+    bind: str = "127.0.0.1"
+    keys: Path | None = None
+
+    @field_validator("bind")
+    @classmethod
+    def _one_address(cls, bind: str) -> str:
+        try:
+            address = ipaddress.IPv4Address(bind)
+        except ValueError as error:
+            raise ValueError("give one IPv4 address of this host, as `ip address` lists them") from error
+        if address.is_unspecified or address.is_multicast:
+            raise ValueError("give the one address that others shall use; all of them at once are refused")
+        return bind
 
 
 class SetsConfig(StrictModel):
@@ -55,6 +74,19 @@ class RigConfig(StrictModel):
     sets: SetsConfig = SetsConfig()
     recording: RecordingConfig = RecordingConfig()
     monitor: MonitorConfig = MonitorConfig()
+    time: TimeConfig = TimeConfig()
+    lsl: LslConfig = LslConfig()
+
+    @model_validator(mode="after")
+    def _keys_where_others_can_reach(self) -> "RigConfig":
+        bind = f"tcp://{self.bus.bind}:{self.bus.first_port}"
+        for key, address in (("bus.bind", bind), ("time.serve", self.time.serve), ("time.follow", self.time.follow)):
+            if address is not None and self.bus.keys is None:
+                try:
+                    check_address(address)
+                except AddressError as error:
+                    raise ValueError(f"{key}: {error}") from error
+        return self
 
     @field_validator("cameras")
     @classmethod
@@ -136,7 +168,7 @@ def _resolve_path(key: Any, value: Any, base: Path) -> Any:
     if key in _PATH_KEYS and isinstance(value, str):
         # A bare name may be that of a shipped bundle; it is one only where no such file stands beside the YAML.
         beside = (base / value).resolve()
-        return str(beside) if key == "path" or beside.exists() or "/" in value else value
+        return str(beside) if key in ("path", "keys") or beside.exists() or "/" in value else value
     return _resolve_paths(value, base)
 
 

@@ -37,6 +37,11 @@ class ProcessRow:
 INFERENCE = "inference"
 RECORDER = "recorder"
 MONITOR = "monitor"
+TIME_SERVER = "time_server"
+TIME_FOLLOWER = "time_follower"
+TRUSTED_TIME = "trusted_time"
+LSL_INLET = "lsl_inlet"
+LSL_OUTLET = "lsl_outlet"
 REPLAY = "replay"
 
 
@@ -74,6 +79,8 @@ def live_table(
         for name in formats
     ]
     rows.append(inference_row(run, formats, rate_hz, upstream=cameras, replay=False))
+    outside = [*time_rows(run), *lsl_rows(run, tuple(formats))]
+    rows += outside
     if recording_folder is not None:
         rows.append(
             ProcessRow(
@@ -81,7 +88,7 @@ def live_table(
                 "ethostream.streaming.recorder_node:main",
                 2,
                 "never",
-                upstream=(*cameras, INFERENCE),
+                upstream=(*cameras, INFERENCE, *(row.node for row in outside)),
                 config={
                     "folder": recording_folder,
                     "cameras": {name: camera_format_config(one) for name, one in formats.items()},
@@ -92,6 +99,45 @@ def live_table(
         )
     if run.rig.monitor.enabled:
         rows.append(monitor_row(run, formats, rate_hz))
+    return rows
+
+
+def time_rows(run: RunConfig) -> list[ProcessRow]:
+    """Time between hosts, as far as the rig file asks for it."""
+    time = run.rig.time
+    rows: list[ProcessRow] = []
+    if time.source != "exchange":
+        config = {"source": time.source, "max_offset_us": time.max_offset_us}
+        rows.append(
+            ProcessRow(TRUSTED_TIME, "ethostream.streaming.trusted_time_node:main", 1, "backoff", config=config)
+        )
+    if time.serve is not None:
+        config = {"serve": time.serve}
+        rows.append(ProcessRow(TIME_SERVER, "ethostream.streaming.time_server:main", 1, "backoff", config=config))
+    if time.follow is not None:
+        config = {"follow": time.follow, "server": time.server, "rate_hz": time.rate_hz}
+        rows.append(ProcessRow(TIME_FOLLOWER, "ethostream.streaming.time_client:main", 1, "backoff", config=config))
+    return rows
+
+
+def lsl_rows(run: RunConfig, cameras: tuple[str, ...]) -> list[ProcessRow]:
+    """Lab Streaming Layer, as far as the rig file asks for it."""
+    lsl = run.rig.lsl
+    rows: list[ProcessRow] = []
+    if lsl.inlets:
+        config = {"inlets": {name: one.model_dump(mode="json") for name, one in lsl.inlets.items()}}
+        rows.append(ProcessRow(LSL_INLET, "ethostream.streaming.lsl_inlet_node:main", 1, "backoff", config=config))
+    if lsl.outlet:
+        rows.append(
+            ProcessRow(
+                LSL_OUTLET,
+                "ethostream.streaming.lsl_outlet_node:main",
+                2,
+                "backoff",
+                upstream=(INFERENCE,),
+                config={"rig": run.rig.name, "cameras": list(cameras)},
+            )
+        )
     return rows
 
 

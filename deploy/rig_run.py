@@ -21,7 +21,7 @@ from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ..sync.errors import ConfigError, RecordingError, ReportError
 from ..sync.strict import validate
-from .config import RunConfig
+from .config import BusConfig, RunConfig
 from .process_table import REPLAY, ProcessRow, live_table, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
@@ -189,7 +189,14 @@ def run_replay(
     if bundle is not None:
         chosen = chosen.model_copy(update={"bundle": Path(bundle)})
     _check_rules(chosen)
-    rig = run.rig.model_copy(update={"monitor": run.rig.monitor.model_copy(update={"enabled": monitor})})
+    # A replay speaks to nobody outside: no address but loopback, and no keys, which may be of another host.
+    inside = {"keys": None, "bind": BusConfig().bind}
+    rig = run.rig.model_copy(
+        update={
+            "monitor": run.rig.monitor.model_copy(update={"enabled": monitor}),
+            "bus": run.rig.bus.model_copy(update=inside),
+        }
+    )
     run = RunConfig(rig=rig, task=chosen, session=run.session)
     formats = {
         name: CameraFormat(one.width, one.height, one.pixel_format, one.rate_hz, "file")
@@ -267,6 +274,8 @@ def _supervise(
             log_folder=None if folder is None else folder / "logs",
             first_port=run.rig.bus.first_port if run.rig.bus.transport == "tcp" else None,
             about=about,
+            bind=run.rig.bus.bind,
+            keys=run.rig.bus.keys,
             pixels_in_messages=frame_bytes if run.rig.bus.pixels != "ring" else 0,
         )
         outcome = supervisor.run()

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Literal, Protocol
 
 from ..streaming.context import open_context
+from ..streaming.keys import Gatekeeper, load_keys
 from ..streaming.messages import Alarm, CameraStatus, Control, Gap, Heartbeat
 from ..streaming.node import SUPERVISOR
 from ..streaming.publisher import Publisher, high_water_for
@@ -80,8 +81,10 @@ class Supervisor:
         session: short id, part of shared-memory names.
         log_folder: where each node's output goes; None: a temporary folder.
         watcher: follows the run.
-        first_port: tcp loopback ports from here on; None: ipc.
+        first_port: tcp ports from here on; None: ipc.
         about: what a monitor that joins later should know of the rig.
+        bind: address of these ports, other than loopback only with keys.
+        keys: folder of this host's CURVE keys; None: the bus has none.
         pixels_in_messages: bytes of a frame where pixels travel inside its message, 0 where they go through memory.
             The supervisor then leaves frames alone, and fewer messages are held for a slow reader.
     """
@@ -96,7 +99,10 @@ class Supervisor:
         first_port: int | None = None,
         about: Mapping[str, Any] | None = None,
         pixels_in_messages: int = 0,
+        bind: str = "127.0.0.1",
+        keys: Path | None = None,
     ) -> None:
+        self._keys = None if keys is None else load_keys(keys)
         self._rows = list(rows)
         self._clock = clock
         self._watcher = watcher
@@ -106,7 +112,7 @@ class Supervisor:
         logs.mkdir(parents=True, exist_ok=True)
         names = [SUPERVISOR, *(row.node for row in self._rows)]
         endpoints = {
-            name: f"ipc://{self._folder}/{place}" if first_port is None else f"tcp://127.0.0.1:{first_port + place}"
+            name: f"ipc://{self._folder}/{place}" if first_port is None else f"tcp://{bind}:{first_port + place}"
             for place, name in enumerate(names)
         }
         card = {
@@ -115,9 +121,10 @@ class Supervisor:
             "endpoints": endpoints,
             "anchor_utc_ns": clock.anchor.utc_ns,
             "anchor_monotonic_ns": clock.anchor.monotonic_ns,
+            "keys": None if keys is None else str(keys),
         }
         write_card(self._folder, card)
-        self._session = Session(session, clock, endpoints, self._folder, logs, high_water_for(pixels_in_messages))
+        self._session = Session(session, clock, endpoints, self._folder, logs, high_water_for(pixels_in_messages), keys)
         self._unread = {PIPELINE_STATE, FRAME} if pixels_in_messages else {PIPELINE_STATE}
         self._children: dict[str, Child] = {}
         self._failures: list[str] = []
@@ -135,11 +142,12 @@ class Supervisor:
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         context = open_context()
         endpoints = self._session.endpoints
+        gatekeeper = None if self._keys is None else Gatekeeper(context, self._keys)
         try:
-            with Publisher(context, SUPERVISOR, endpoints[SUPERVISOR]) as publisher:
+            with Publisher(context, SUPERVISOR, endpoints[SUPERVISOR], keys=self._keys) as publisher:
                 everything = [topic for topic in TOPICS.values() if topic not in self._unread]
                 nodes = [endpoint for name, endpoint in endpoints.items() if name != SUPERVISOR]
-                with EverySubscriber(context, nodes, everything) as bus:
+                with EverySubscriber(context, nodes, everything, keys=self._keys) as bus:
                     watcher: Watcher | None = None
                     try:
                         for row in self._rows:
@@ -151,6 +159,8 @@ class Supervisor:
                         self._quit(bus, watcher)
                     messages_lost = bus.n_lost
         finally:
+            if gatekeeper is not None:
+                gatekeeper.close()
             context.term()
             unlink_session_rings(self._session.name)
             shutil.rmtree(self._folder, ignore_errors=True)

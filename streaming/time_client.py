@@ -246,13 +246,11 @@ class TimeFollowerConfig(StrictModel):
         follow: address of the other rig's time server.
         server: its name in the allow-list; None: the only other host that stands there.
         rate_hz: questions per second.
-        name: of this host, where there are no keys to say it.
     """
 
     follow: str = Field(min_length=1)
     server: str | None = None
     rate_hz: float = Field(default=2.0, ge=1.0, le=4.0)
-    name: str | None = None
 
 
 def choose_server(keys: Keys | None, server: str | None) -> str | None:
@@ -272,7 +270,7 @@ def main(context: NodeContext) -> None:
     """Entry point: publish how this rig's time relates to that of another, once a second."""
     config = validate(TimeFollowerConfig, context.spec.config, context.spec.node)
     keys = context.keys
-    host = keys.name if keys is not None else config.name or this_host()
+    host = keys.name if keys is not None else this_host()
     server = choose_server(keys, config.server)
     next_ns, last = 0, ""
     with TimeClient(context.zmq, config.follow, context.clock, host, config.rate_hz, keys, server) as client:
