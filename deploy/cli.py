@@ -16,6 +16,8 @@ from rich.console import Console
 
 from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
+from .commands.keys_command import keys_app
+from .commands.time_command import time_app
 
 app = typer.Typer(
     name="ethostream",
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(keys_app, name="keys")
+app.add_typer(time_app, name="time")
 
 _err = Console(stderr=True)
 
