@@ -1,4 +1,4 @@
-"""Does a replay say what the live run said? Every probability, label, rule decision and trigger, bit for bit."""
+"""Does a replay say what the live run said? Every probability, label, decision and track, bit for bit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,17 @@ from typing import Any, Self
 
 import msgspec
 
-from ..streaming.messages import Behavior, Decision, Message, PipelineState
+from ..streaming.messages import Behavior, Decision, Message, PipelineState, Tracks
 from ..streaming.recording_config import LOSSLESS_CODECS
 from ..streaming.recording_reader import Recording
-from ..streaming.topics import BEHAVIOR, DECISION, PIPELINE_STATE
+from ..streaming.topics import BEHAVIOR, DECISION, PIPELINE_STATE, TRACKS
 
 _OWN_TIMES = ("t_taken_ns", "t_cropped_ns", "t_embedded_ns", "t_head_ns", "t_decided_ns", "t_fired_ns")
 """When a stage ended is measured anew in a replay; everything else must be equal."""
 _MAX_SHOWN = 5
+
+Answer = Behavior | Decision | Tracks
+"""What a replay has to say again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +64,28 @@ class ReplayComparison:
         self._state_passed = False
         self.n_behaviors = 0
         self.n_decisions = 0
+        self.n_tracks = 0
         self.n_different = 0
         self.n_missing = 0
         self.n_not_compared = 0
         self._shown: list[str] = []
 
     @staticmethod
-    def _read(recording: Recording) -> Iterator[Behavior | Decision | PipelineState]:
+    def _read(recording: Recording) -> Iterator[Answer | PipelineState]:
         state_seen = False
-        for logged in recording.messages([PIPELINE_STATE, BEHAVIOR, DECISION]):
+        for logged in recording.messages([PIPELINE_STATE, BEHAVIOR, DECISION, TRACKS]):
             message = logged.message
             state_seen = state_seen or isinstance(message, PipelineState)
-            if state_seen and isinstance(message, Behavior | Decision | PipelineState):
+            if state_seen and isinstance(message, Answer | PipelineState):
                 yield message
 
     def add(self, message: Message) -> None:
-        """Compare one message; others than behaviours and decisions are passed over."""
-        if not isinstance(message, Behavior | Decision):
+        """Compare one message; others than behaviours, decisions and tracks are passed over."""
+        if not isinstance(message, Answer):
             return
         self.n_behaviors += isinstance(message, Behavior)
         self.n_decisions += isinstance(message, Decision)
+        self.n_tracks += isinstance(message, Tracks)
         self._advance_to(message)
         live = self._head
         if self._since_hole:
@@ -97,7 +102,7 @@ class ReplayComparison:
             names = [name for name in before if before[name] != after[name]]
             self._different(f"{_name(message)}: {names[0]} was {before[names[0]]} live and is {after[names[0]]} now")
 
-    def _advance_to(self, message: Behavior | Decision) -> None:
+    def _advance_to(self, message: Answer) -> None:
         """Pass over states, and over live messages of sets before this one: the replay has left them out."""
         while self._head is not None:
             head = self._head
@@ -111,7 +116,7 @@ class ReplayComparison:
                 return
             self._head = next(self._live, None)
 
-    def _missing(self, live: Behavior | Decision) -> None:
+    def _missing(self, live: Answer) -> None:
         if isinstance(live, Behavior) or not self._since_hole:
             self.n_missing += 1
             self._show(f"{_name(live)}: not replayed")
@@ -135,8 +140,8 @@ class ReplayComparison:
     def to_dict(self, n_unreplayable: int, lossy: tuple[str, ...]) -> dict[str, Any]:
         """The result.
 
-        ``exact`` is True when every live behaviour and decision came again and none differs; None, with the reason in
-        ``why``, where that cannot be asked; else False.
+        ``exact`` is True when every live behaviour, decision and track came again and none differs; None, with the
+        reason in ``why``, where that cannot be asked; else False.
 
         Args:
             n_unreplayable: sets that the replay node could not hand over.
@@ -156,6 +161,7 @@ class ReplayComparison:
             "why": why,
             "behaviors": self.n_behaviors,
             "decisions": self.n_decisions,
+            "tracks": self.n_tracks,
             "different": self.n_different,
             "missing": self.n_missing,
             "not_compared": self.n_not_compared,
@@ -164,23 +170,32 @@ class ReplayComparison:
         }
 
 
-def _order(message: Behavior | Decision) -> tuple[int, int]:
-    return message.set_id, isinstance(message, Decision)
+def _order(message: Answer) -> tuple[int, int]:
+    return message.set_id, (Behavior, Decision, Tracks).index(type(message))
 
 
-def _key(message: Behavior | Decision | PipelineState) -> tuple[str, int, str, int]:
-    if isinstance(message, PipelineState):
-        return "state", message.set_id, "", 0
-    if isinstance(message, Decision):
-        return "decision", message.set_id, message.rule, message.animal
-    return "behavior", message.set_id, "", message.animal
+def _key(message: Answer | PipelineState) -> tuple[str, int, str, int]:
+    match message:
+        case PipelineState():
+            return "state", message.set_id, "", 0
+        case Decision():
+            return "decision", message.set_id, message.rule, message.animal
+        case Tracks():
+            return "tracks", message.set_id, "", 0
+        case Behavior():
+            return "behavior", message.set_id, "", message.animal
 
 
-def _name(message: Behavior | Decision) -> str:
-    rule = f"rule {message.rule} at " if isinstance(message, Decision) else ""
-    return f"{rule}set {message.set_id}"
+def _name(message: Answer) -> str:
+    match message:
+        case Decision():
+            return f"rule {message.rule} at set {message.set_id}"
+        case Tracks():
+            return f"tracks of set {message.set_id}"
+        case Behavior():
+            return f"set {message.set_id}"
 
 
-def _comparable(message: Behavior | Decision) -> dict[str, Any]:
+def _comparable(message: Answer) -> dict[str, Any]:
     values = msgspec.structs.asdict(message)
     return {name: value for name, value in values.items() if name not in _OWN_TIMES}

@@ -10,6 +10,7 @@ from .actuators import ActuatorConfig
 from .backend import Provider
 from .rules import RuleConfig
 from .stabiliser_config import StabiliserConfig
+from .tracking.config import TrackingConfig
 
 
 class TaskConfig(StrictModel):
@@ -24,6 +25,7 @@ class TaskConfig(StrictModel):
         stabiliser: instead of the bundle's defaults.
         rules: what is decided when a behaviour begins.
         actuators: what a decision drives, by the name that rules use.
+        tracking: where the animals are in millimetres; needs calibrated views. null: not asked.
     """
 
     bundle: Path | None = None
@@ -34,6 +36,7 @@ class TaskConfig(StrictModel):
     stabiliser: StabiliserConfig | None = None
     rules: list[RuleConfig] = Field(default_factory=list)
     actuators: dict[str, ActuatorConfig] = Field(default_factory=dict)
+    tracking: TrackingConfig | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

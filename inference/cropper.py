@@ -91,6 +91,8 @@ class Sampler:
     """
 
     def __init__(self, image_shape: tuple[int, ...], width_px: int, multiple: int = 1) -> None:
+        if len(image_shape) == 3 and image_shape[2] != 3:
+            raise ConfigError(f"frames of shape {image_shape} are neither mono8 nor bgr8; set pixel_format to mono8")
         height, width = image_shape[0], image_shape[1]
         self.stride = max(1, -(-width // width_px))
         rows, columns = -(-height // self.stride), -(-width // self.stride)

@@ -130,7 +130,11 @@ class LiveSets:
             return []
         late_before = self._assembler.counts.frames_late
         key = (header.epoch, header.seq, header.t_exposure_ns)
-        closed = self._assembler.add(header.camera, key, t_mid_ns, header.t_received_ns, received)
+        closed = self._assembler.add(
+            header.camera, key, t_mid_ns, header.t_received_ns, received, header.trigger_id, header.epoch
+        )
+        if any(self._assembler.ids.mismatched):
+            self._say_mismatches()
         if self._assembler.counts.frames_late > late_before:
             self._not_in_a_set(header, "came after its set had closed")
         return closed
@@ -138,6 +142,15 @@ class LiveSets:
     def _not_in_a_set(self, header: FrameHeader, why: str) -> None:
         gap = Gap("sets", header.camera, header.epoch, header.seq, 1, why, header.t_received_ns)
         self._context.publish(GAP, gap, header.camera)
+
+    def _say_mismatches(self) -> None:
+        cameras = self._assembler.cameras
+        for camera, n in zip(cameras, self._assembler.ids.mismatched, strict=True):
+            if n:
+                self._alarm_once(
+                    f"camera {camera}: its trigger ids and its clock disagree by more than half a period; the ids are "
+                    "believed. Does it miss trigger pulses without counting them, or did its clock jump?"
+                )
 
     def _alarm_once(self, text: str) -> None:
         if text not in self._alarmed:
@@ -189,13 +202,14 @@ class LiveSets:
             # Pixels that changed while they were read may have entered the background model: begin anew, and say so.
             self.counters["overwritten"] += 1
             self._n_skipped += 1
-            model.pipeline.reset()
+            model.reset()
             self._state_due, self._state_after_ns = bool(self._recording), 0
             self._context.alarm("warning", f"set {frame_set.set_id} left out and the model reset: {error}")
 
     def _publish_state(self, model: RunningModel, frame_set: FrameSet) -> None:
-        state = PipelineState(frame_set.set_id, model.identity, model.pipeline.snapshot())
-        self._context.publish(PIPELINE_STATE, state)
+        payload = model.snapshot()
+        if payload is not None:
+            self._context.publish(PIPELINE_STATE, PipelineState(frame_set.set_id, model.identity, payload))
 
     def _is_recorded(self, frame_set: FrameSet) -> bool:
         first = self._recorded_from

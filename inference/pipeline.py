@@ -135,17 +135,21 @@ class BehaviorPipeline:
             classes=self._classes,
         )
 
-    def snapshot(self) -> bytes:
-        """Everything that it remembers, as an ``.npz`` without pickle."""
+    def snapshot(self, beside: State | None = None) -> bytes:
+        """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
         state = {f"model.{key}": value for key, value in self.model.snapshot().items()}
         state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
+        state |= {f"beside.{key}": value for key, value in (beside or {}).items()}
         buffer = io.BytesIO()
         header = np.array([SNAPSHOT_FORMAT, len(self.model.views)], np.int64)
         np.savez(buffer, allow_pickle=False, header=header, views=np.array(self.model.views), **state)
         return buffer.getvalue()
 
-    def restore(self, payload: bytes) -> None:
+    def restore(self, payload: bytes) -> State:
         """Continue from a snapshot of a pipeline with the same bundle and views, bit for bit.
+
+        Returns:
+            What was kept ``beside`` it.
 
         Raises:
             BundleError: it is no snapshot, or one of other views or another version.
@@ -170,6 +174,7 @@ class BehaviorPipeline:
             )
         self.model.restore(theirs)
         self.rules.restore(_under(state, "rules."))
+        return _under(state, "beside.")
 
 
 def _form(value: NDArray[Any] | None) -> tuple[tuple[int, ...], str] | None:

@@ -66,7 +66,7 @@ class ReplayedSets:
                 self._headers.pop(self._order.popleft(), None)
         elif isinstance(message, PipelineState) and self._model is not None:
             if message.bundle == self._model.identity:
-                self._model.pipeline.restore(message.payload)
+                self._model.restore(message.payload)
         elif isinstance(message, ReplaySet):
             self._step(message)
 

@@ -1,7 +1,7 @@
-"""The pipeline in its process: with its actuators, and with what it publishes."""
+"""Model and tracker in their process: with the actuators, and with what they publish."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -12,51 +12,74 @@ from ..streaming.messages import (
     Decision,
     FrameHeader,
     FrameSet,
+    Tracks,
 )
 from ..streaming.node import NodeContext
 from ..streaming.topics import (
     BEHAVIOR,
     DECISION,
+    TRACKS,
 )
-from ..sync.errors import ConfigError
+from ..sync.errors import BundleError, ConfigError
 from .actuators import Actuator, NullActuator, make_actuator
 from .bundle import Bundle
 from .bundled import resolve_bundle
 from .node_config import InferenceNodeConfig
-from .pipeline import BehaviorPipeline
+from .pipeline import BehaviorPipeline, middle_ns
+from .tracking.tracker import AnimalTracker
 
 log = logging.getLogger(__name__)
 
 
 class RunningModel:
-    """The pipeline with its actuators and what it publishes."""
+    """What steps on frame sets: the behaviour pipeline with its actuators, the tracker, or both.
+
+    Args:
+        context: of the node.
+        config: its task names a bundle, tracking, or both.
+
+    Raises:
+        ConfigError: views that are not in the rig, or that do not suit model or calibration.
+        BundleError: the model cannot be used.
+        CalibrationError: the calibration cannot be used.
+    """
 
     def __init__(self, context: NodeContext, config: InferenceNodeConfig) -> None:
         task = config.task
-        assert task.bundle is not None
         self._context = context
+        self.pipeline: BehaviorPipeline | None = None
+        self.identity = ""
+        self.actuators: dict[str, Actuator] = {}
+        self._model_views: dict[str, tuple[int, ...]] = {}
+        if task.bundle is not None:
+            self._open_model(config)
+        self._tracker = _open_tracker(config)
+        # What either needs is looked at, in the rig's order.
+        wanted = {*self._model_views, *(self._tracker.cameras if self._tracker is not None else ())}
+        self.views = {name: tuple(shape) for name, shape in config.views.items() if name in wanted}
+
+    def _open_model(self, config: InferenceNodeConfig) -> None:
+        task, context = config.task, self._context
+        assert task.bundle is not None
         bundle = Bundle.load(
             resolve_bundle(task.bundle),
             provider=task.provider,
             threads=task.threads,
             max_look_ahead_frames=task.max_look_ahead_frames,
         )
-        chosen = list(config.views) if task.views is None else task.views
-        if unknown := sorted(set(chosen) - set(config.views)):
-            raise ConfigError(f"task.views: {', '.join(unknown)}: not a camera of this rig ({', '.join(config.views)})")
-        self.views = {name: tuple(config.views[name]) for name in chosen}
+        self._model_views = _chosen(config, task.views, "task.views")
         self.identity = bundle.identity
         self.pipeline = BehaviorPipeline(
-            bundle, task, self.views, context.clock, set_rate_hz=config.rate_hz, armed=context.spec.armed
+            bundle, task, self._model_views, context.clock, set_rate_hz=config.rate_hz, armed=context.spec.armed
         )
-        self.actuators: dict[str, Actuator] = {
+        self.actuators = {
             name: NullActuator() if config.replay else make_actuator(name, kind, context.clock)
             for name, kind in task.actuators.items()
         }
         if context.spec.armed:
             for actuator in self.actuators.values():
                 actuator.arm()
-        log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self.views))
+        log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self._model_views))
 
     def step(
         self,
@@ -67,22 +90,45 @@ class RunningModel:
         n_skipped: int,
         t_decided_ns: int | None = None,
     ) -> bool:
-        """One step on one set: publish the behaviour, act on the decisions. False: the rate rule left the set out."""
+        """One step on one set: publish the behaviour, act on the decisions, then track.
+
+        Returns:
+            False: the rate rule of the model left the set out, and the tracker with it, so that a replay of the
+            model's sets gives the tracker its own.
+        """
 
         def check() -> None:
             for header in headers.values():
                 receiver.check(header)
 
-        result = self.pipeline.step(frame_set, images, n_skipped, t_decided_ns, check)
-        if result is None:
-            return False
-        behavior, decisions = result
-        # Act first: what is published may take its time.
-        decided = [self._act(decision) for decision in decisions]
-        self._context.publish(BEHAVIOR, behavior)
-        for decision in decided:
-            self._context.publish(DECISION, decision)
+        if self.pipeline is not None:
+            result = self.pipeline.step(frame_set, images, n_skipped, t_decided_ns, check)
+            if result is None:
+                return False
+            behavior, decisions = result
+            # Act first: what is published may take its time.
+            decided = [self._act(decision) for decision in decisions]
+            self._context.publish(BEHAVIOR, behavior)
+            for decision in decided:
+                self._context.publish(DECISION, decision)
+        if self._tracker is not None:
+            self._track(self._tracker, frame_set, images, check)
         return True
+
+    def _track(
+        self,
+        tracker: AnimalTracker,
+        frame_set: FrameSet,
+        images: Mapping[str, NDArray[np.uint8]],
+        check: Callable[[], None],
+    ) -> None:
+        sources = tuple(one for one in frame_set.sources if one.camera in tracker.cameras)
+        if not sources:
+            return
+        t_mid_ns = middle_ns(sources)
+        animals = tracker.step({one.camera: images[one.camera] for one in sources}, t_mid_ns)
+        check()
+        self._context.publish(TRACKS, Tracks(frame_set.set_id, t_mid_ns, animals))
 
     def _act(self, decision: Decision) -> Decision:
         if decision.action != "fired":
@@ -91,8 +137,55 @@ class RunningModel:
             return msgspec.structs.replace(decision, action="withheld", reason="actuator disarmed")
         return msgspec.structs.replace(decision, t_fired_ns=self._context.clock.now_ns())
 
+    def reset(self) -> None:
+        """Forget everything; also after `step` raised, since it may have been half done."""
+        if self.pipeline is not None:
+            self.pipeline.reset()
+        if self._tracker is not None:
+            self._tracker.reset()
+
+    def snapshot(self) -> bytes | None:
+        """Everything that is remembered, as an ``.npz`` without pickle; None without a model, as replay needs one."""
+        if self.pipeline is None:
+            return None
+        return self.pipeline.snapshot(None if self._tracker is None else self._tracker.snapshot())
+
+    def restore(self, payload: bytes) -> None:
+        """Continue from a snapshot, bit for bit.
+
+        Raises:
+            BundleError: it is of another model, other views or another version.
+        """
+        if self.pipeline is None:
+            return
+        beside = self.pipeline.restore(payload)
+        if self._tracker is not None:
+            if not beside:
+                raise BundleError("the saved state holds no tracks: replay with the recorded task, without tracking")
+            self._tracker.restore(beside)
+
     def close(self) -> None:
         """Release every actuator, whatever happened."""
         for actuator in self.actuators.values():
             actuator.release()
             actuator.close()
+
+
+def _open_tracker(config: InferenceNodeConfig) -> AnimalTracker | None:
+    tracking = config.task.tracking
+    if tracking is None:
+        return None
+    from ..sync.calibration_file import read_calibration
+
+    views = _chosen(config, tracking.views, "task.tracking.views")
+    models = read_calibration(tracking.calibration).models
+    tracker = AnimalTracker(tracking, models, views, config.rate_hz)
+    log.info("tracking %d animal(s) in %d views", tracking.animals, len(views))
+    return tracker
+
+
+def _chosen(config: InferenceNodeConfig, names: list[str] | None, key: str) -> dict[str, tuple[int, ...]]:
+    chosen = list(config.views) if names is None else names
+    if unknown := sorted(set(chosen) - set(config.views)):
+        raise ConfigError(f"{key}: {', '.join(unknown)}: not a camera of this rig ({', '.join(config.views)})")
+    return {name: tuple(config.views[name]) for name in chosen}

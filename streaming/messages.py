@@ -24,7 +24,8 @@ class FrameHeader(Message, frozen=True):
 
     ``seq`` is the device's own frame counter, so a jump in it is a frame that the device dropped.
     ``ring``/``slot``/``generation`` say where the pixels lie in shared memory; ``ring`` is empty when they travel as
-    the next message part, in ``encoding``. A colour frame is ``bgr8``: height x width x 3.
+    the next message part, in ``encoding``. A colour frame is ``bgr8``: height x width x 3. A ``mono16`` frame is height
+    x width x 2 bytes, low byte first: grey levels as the device gives them, 10 or 12 bits of them used.
 
     ``time_source`` is the clock that ``t_exposure_ns`` comes from: ``device``: the device's ``ticks`` through a locked
     line fit; ``host``: the arrival on the host less what is known of the transport (no ticks, or the fit has not
@@ -41,7 +42,7 @@ class FrameHeader(Message, frozen=True):
     time_source: Literal["simulated", "file", "device", "host"]
     width: int
     height: int
-    pixel_format: Literal["mono8", "bgr8"]
+    pixel_format: Literal["mono8", "bgr8", "mono16"]
     ring: str
     slot: int
     generation: int
@@ -55,7 +56,9 @@ class FrameTruth(Message, frozen=True):
     """What the simulator knows of one frame. ``instant`` is the same for all views of one true instant.
 
     ``pose`` is in millimetres, (x, y, z) per keypoint in the order of ``acquisition.simulated_world.KEYPOINTS``; only
-    the first camera of a rig carries it, since it is the same for all.
+    the first camera of a rig carries it, since it is the same for all. It is that of the first animal;
+    ``poses_others`` holds those of any further ones. Of a simulated face the keypoints are
+    ``acquisition.simulated_face.FACE_KEYPOINTS``.
     """
 
     camera: str
@@ -65,6 +68,7 @@ class FrameTruth(Message, frozen=True):
     t_true_ns: int
     behavior: str
     pose: tuple[tuple[float, float, float], ...] = ()
+    poses_others: tuple[tuple[tuple[float, float, float], ...], ...] = ()
 
 
 class Gap(Message, frozen=True):
@@ -309,9 +313,9 @@ class AnimalTrack(Message, frozen=True):
     """One animal in one frame set, in the cage's frame (mm, z up).
 
     ``xyz_mm`` is the centroid of the body without the tail, from the silhouettes of ``n_views`` views;
-    ``residual_px`` the median distance of its projections from them. ``boxes`` has one entry per camera: ``valid``
-    False where the view does not show the animal. ``valid`` False: fewer than two views agree, and the position is the
-    last known one carried on.
+    ``residual_px`` the median distance of its projections from them, -1 where it cannot be measured. ``boxes`` has one
+    entry per camera: ``valid`` False where the view does not show the animal. ``valid`` False: fewer than two views
+    agree, and the position is the last known one carried on.
     """
 
     animal: int

@@ -22,6 +22,7 @@ from ..sync.strict import StrictModel, validate
 from .frames import FrameSender
 from .messages import Behavior, CameraStatus, FrameHeader, FrameSet, FrameTruth, Gap, PipelineState, ReplaySet
 from .node import NodeContext
+from .pixel_format import frame_shape
 from .recording_reader import Recording
 from .subscriber import EverySubscriber
 from .topics import BEHAVIOR, CAMERA_STATUS, FRAME, FRAME_SET, GAP, PIPELINE_STATE, REPLAY_SET, TRUTH
@@ -29,6 +30,8 @@ from .topics import BEHAVIOR, CAMERA_STATUS, FRAME, FRAME_SET, GAP, PIPELINE_STA
 _PUBLISHED_KEPT = 8192
 _HANDED_KEPT = 4096
 _POLL_MS = 20
+_SETS_REMEMBERED = 4096
+"""Sets whose behaviour is looked for: it follows its set at once, but for what the model was late."""
 
 log = logging.getLogger(__name__)
 
@@ -108,19 +111,29 @@ class _Replay:
             self._collect(_POLL_MS)
 
     def _exact_plan(self) -> Iterator[ReplaySet | PipelineState]:
-        """Saved states, and the sets that the live node stepped on after the first of them."""
+        """Saved states, and the sets that the live node stepped on after the first of them.
+
+        Where animals were tracked a set has all its views, also those that the model does not see: the tracker may.
+        """
         state_seen = False
-        for logged in self._recording.messages([PIPELINE_STATE, BEHAVIOR]):
+        tracked = self._recording.info.config.get("task", {}).get("tracking") is not None
+        sets: OrderedDict[int, FrameSet] = OrderedDict()
+        for logged in self._recording.messages([PIPELINE_STATE, FRAME_SET, BEHAVIOR]):
             message = logged.message
             if isinstance(message, PipelineState):
                 state_seen = True
                 yield message
+            elif isinstance(message, FrameSet):
+                sets[message.set_id] = message
+                if len(sets) > _SETS_REMEMBERED:
+                    sets.popitem(last=False)
             elif state_seen and isinstance(message, Behavior):
+                whole = sets.get(message.set_id, message) if tracked else message
                 yield ReplaySet(
                     message.set_id,
-                    message.status,
-                    message.sources,
-                    message.missing,
+                    whole.status,
+                    whole.sources,
+                    whole.missing,
                     message.n_skipped,
                     message.t_decided_ns,
                 )
@@ -180,7 +193,7 @@ class _Replay:
 
     def _open(self, header: FrameHeader) -> None:
         camera = header.camera
-        shape = (header.height, header.width) if header.pixel_format == "mono8" else (header.height, header.width, 3)
+        shape = frame_shape(header.pixel_format, header.height, header.width)
         self._senders[camera] = FrameSender(
             self._context.spec.session, camera, self._context.spec.epoch, shape, self._config.ring_slots
         )

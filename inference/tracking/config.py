@@ -16,6 +16,7 @@ class TrackingConfig(StrictModel):
     Attributes:
         calibration: TOML of the calibrated views, as ``ethostream calibrate`` writes it; world in mm, z up.
         cage_x_mm, cage_y_mm, cage_z_mm: the space in which an animal can be, in the world of the calibration.
+        views: cameras that are used; null: all of the rig. Two at least, and all of them calibrated.
         animals: how many there are.
         polarity: the animals are ``dark`` on a lighter cage, or ``light`` on a darker one.
         contrast: a pixel belongs to a silhouette from this contrast on, relative to the background's own distance from
@@ -32,6 +33,7 @@ class TrackingConfig(StrictModel):
     cage_x_mm: Span
     cage_y_mm: Span
     cage_z_mm: Span = (0.0, 150.0)
+    views: list[str] | None = Field(default=None, min_length=2)
     animals: int = Field(default=1, ge=1, le=4)
     polarity: Literal["dark", "light"] = "dark"
     contrast: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3

@@ -40,7 +40,7 @@ class ViewBoxes:
         """Boxes per animal and view, the median residual of each animal in pixels, and how many views show it.
 
         The residual is the distance between the projected centroid and the middle of the silhouette, where the animal
-        has one of its own; NaN where no view gives it one.
+        has one of its own; -1 where no view gives it one.
         """
         shares = [
             [self._shown(place, number, parts, centres_mm, view) for place, view in enumerate(present)]
@@ -58,7 +58,7 @@ class ViewBoxes:
                 if shown and rect is not None and not self._touches(place, number, parts, rect):
                     distances.append(self._distance(place, rect, centres_mm[number]))
             boxes.append(tuple(row))
-            residuals.append(float(np.median(distances)) if distances else float("nan"))
+            residuals.append(float(np.median(distances)) if distances else -1.0)
         return boxes, residuals, [sum(share >= SHOWN for share in row) for row in shares]
 
     def hidden(self, place: int, parts: Sequence[NDArray[np.intp]]) -> list[Rect]:
@@ -111,8 +111,6 @@ class ViewBoxes:
         left, top, right, bottom = rect
         view = self._views[place]
         moments = cv2.moments(view.mask[top:bottom, left:right], True)
-        if moments["m00"] <= 0:
-            return float("nan")
         x, y = left + moments["m10"] / moments["m00"], top + moments["m01"] / moments["m00"]
         at = self._models[place].project(centre_mm[None])[0]
         return float(np.hypot(x * view.stride - at[0], y * view.stride - at[1]))
