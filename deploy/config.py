@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from ..acquisition.kinds import CameraConfig
+from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
 from ..streaming.lsl_config import LslConfig
 from ..streaming.publisher import check_address
@@ -76,6 +77,14 @@ class RigConfig(StrictModel):
     monitor: MonitorConfig = MonitorConfig()
     time: TimeConfig = TimeConfig()
     lsl: LslConfig = LslConfig()
+    trigger: TriggerConfig | None = None
+
+    @model_validator(mode="after")
+    def _trigger_names_cameras(self) -> "RigConfig":
+        unknown = set((self.trigger and self.trigger.cameras) or ()) - set(self.cameras)
+        if unknown:
+            raise ValueError(f"trigger.cameras: the rig has no camera {', '.join(sorted(unknown))}; check the names")
+        return self
 
     @model_validator(mode="after")
     def _keys_where_others_can_reach(self) -> "RigConfig":

@@ -8,7 +8,7 @@ from ..acquisition.camera import CameraFormat
 from .config import RunConfig
 
 Restart = Literal["backoff", "never"]
-StopOrder = Literal[0, 1, 2, 3]
+StopOrder = Literal[-1, 0, 1, 2, 3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ProcessRow:
     Attributes:
         node: name on the bus.
         entry: ``module:function`` that runs in it.
-        stop_order: lower stops first; sources, then inference, then the recorder, then the monitor.
+        stop_order: lower stops first; the trigger (-1), then sources, then inference, then the recorder, then the monitor.
         restart: ``backoff``: started again when it fails after it was ready. ``never``: its failure ends the run.
         source: it brings frames; the run ends when every source has.
         upstream: publishers it must hear before it is ready.
@@ -35,6 +35,7 @@ class ProcessRow:
 
 
 INFERENCE = "inference"
+TRIGGER = "trigger"
 RECORDER = "recorder"
 MONITOR = "monitor"
 TIME_SERVER = "time_server"
@@ -79,7 +80,7 @@ def live_table(
         for name in formats
     ]
     rows.append(inference_row(run, formats, rate_hz, upstream=cameras, replay=False))
-    outside = [*time_rows(run), *lsl_rows(run, tuple(formats))]
+    outside = [*trigger_rows(run, formats, rate_hz), *time_rows(run), *lsl_rows(run, tuple(formats))]
     rows += outside
     if recording_folder is not None:
         rows.append(
@@ -139,6 +140,28 @@ def lsl_rows(run: RunConfig, cameras: tuple[str, ...]) -> list[ProcessRow]:
             )
         )
     return rows
+
+
+def trigger_rows(run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float) -> list[ProcessRow]:
+    """The process that makes the cameras' trigger pulses, where the rig has one; it is never started again."""
+    trigger = run.rig.trigger
+    if trigger is None:
+        return []
+    return [
+        ProcessRow(
+            TRIGGER,
+            "ethostream.acquisition.trigger_node:main",
+            -1,
+            "never",
+            upstream=tuple(camera_node(name) for name in formats),
+            config={
+                "trigger": trigger.model_dump(mode="json"),
+                "rate_hz": trigger.rate_hz or rate_hz,
+                "cameras": list(formats),
+                "triggered": [name for name in formats if trigger.cameras is None or name in trigger.cameras],
+            },
+        )
+    ]
 
 
 def replay_table(

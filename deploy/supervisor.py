@@ -30,7 +30,9 @@ from .child import READY_TIMEOUT_S, Child, Session
 from .process_table import ProcessRow
 
 STOP_TIMEOUT_S = (10.0, 10.0, 60.0, 5.0)
-"""Per stop order; the recorder has to drain and close its files."""
+"""Per stop order from 0 on; the recorder has to drain and close its files."""
+TRIGGER_STOP_TIMEOUT_S = 10.0
+"""Of the trigger, which stops before all others, so that the frames of its last pulses still arrive."""
 _START_LEAD_NS = 500 * NS_PER_MS
 _START_AGAIN_NS = 50 * NS_PER_MS
 _HELD_UP_NS = NS_PER_S
@@ -254,7 +256,7 @@ class Supervisor:
     def _quit(self, bus: EverySubscriber, watcher: Watcher | None) -> None:
         """The one way to quit, whatever happened before."""
         try:
-            for order, timeout_s in enumerate(STOP_TIMEOUT_S):
+            for order, timeout_s in enumerate((TRIGGER_STOP_TIMEOUT_S, *STOP_TIMEOUT_S), start=-1):
                 mine = [child for child in self._children.values() if child.row.stop_order == order]
                 self._stop(mine, timeout_s, bus, watcher)
             while self._pump(bus, 50, watcher):

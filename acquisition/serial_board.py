@@ -1,0 +1,313 @@
+"""One microcontroller board on a serial port: handshake, commands that are answered, messages, its clock.
+
+The SDK here is pyserial (extra ``serial``), imported when a board is opened.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..sync.board_clock import BoardClock
+from ..sync.board_protocol import (
+    PROTOCOL_VERSION,
+    Ack,
+    BoardMessage,
+    Decoder,
+    Edge,
+    Hello,
+    HelloIs,
+    Nak,
+    Ping,
+    Pong,
+    Query,
+    Reason,
+    Status,
+    Stop,
+    Unwrapper,
+    encode,
+)
+from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
+from ..sync.errors import ConfigError, TriggerError
+from .trigger_config import BoardConfig
+
+if TYPE_CHECKING:
+    from serial import Serial
+
+log = logging.getLogger(__name__)
+
+MessageT = TypeVar("MessageT", bound=BoardMessage)
+
+_ANSWER_TIMEOUT_S = 1.0
+_HELLO_AGAIN_NS = 300 * NS_PER_MS
+_PING_PERIOD_NS = 250 * NS_PER_MS
+_PONG_TIMEOUT_NS = 2 * NS_PER_S
+_N_FIRST_PINGS = 16
+_READ_SLICE_S = 0.02
+_TOKENS = 1 << 32
+
+CURES = {
+    Reason.UNKNOWN_COMMAND: "its firmware is older than this release; flash deploy/firmware",
+    Reason.OTHER_VERSION: "its firmware speaks another protocol; flash deploy/firmware",
+    Reason.NOT_ARMED: "it was not armed; did it restart?",
+    Reason.BAD_VALUE: "rate or pulse length is beyond what this board can make; see deploy/firmware/README.md",
+    Reason.BUSY: "it is running already; unplug it and plug it in again",
+    Reason.NO_SUCH_LINE: "it has no such line; see the pins in deploy/firmware/README.md",
+}
+
+
+class SerialBoard:
+    """An open board. One thread.
+
+    Args:
+        name: for messages.
+        config: port and timeouts.
+        clock: rig time.
+
+    Attributes:
+        info: what it said of itself.
+        clock_fit: its clock.
+        n_lost: frames from the board that were lost on the way.
+        n_damaged: stretches of bytes that were no frame.
+    """
+
+    def __init__(self, name: str, config: BoardConfig, clock: Clock) -> None:
+        self.name = name
+        self.info: HelloIs | None = None
+        self.clock_fit = BoardClock()
+        self._config = config
+        self._clock = clock
+        self._decoder = Decoder()
+        self._unwrapper = Unwrapper()
+        self._port: Serial | None = None
+        self._seq = 0
+        self._token = 0
+        self._asked: dict[int, int] = {}
+        self._next_ping_ns = 0
+        self._waiting: list[BoardMessage] = []
+
+    @property
+    def n_lost(self) -> int:
+        return self._decoder.n_lost
+
+    @property
+    def n_damaged(self) -> int:
+        return self._decoder.n_damaged
+
+    def open(self) -> HelloIs:
+        """Open the port, find out who is there, stop what it may still do, and read its clock.
+
+        Raises:
+            ConfigError: pyserial is not installed.
+            TriggerError: no such port, no answer, or a board of another version.
+        """
+        self._open_port()
+        try:
+            self.info = self._shake_hands()
+            # A board that a crashed run left behind may still be pulsing.
+            self.command(Stop())
+            self._waiting.clear()
+            for _ in range(_N_FIRST_PINGS):
+                self._ping()
+                self._wait_for(Pong, _ANSWER_TIMEOUT_S)
+        except TimeoutError as error:
+            self.close()
+            raise TriggerError(
+                f"board {self.name}: does not answer pings; unplug it, plug it in again and start anew"
+            ) from error
+        except TriggerError:
+            self.close()
+            raise
+        return self.info
+
+    def _open_port(self) -> None:
+        try:
+            import serial
+        except ModuleNotFoundError as error:
+            raise ConfigError("pyserial is not installed; pip install 'ethostream[serial]' brings it") from error
+        port = self._config.port
+        try:
+            self._port = serial.Serial(port, self._config.baud, timeout=0, write_timeout=1.0, exclusive=True)
+        except (serial.SerialException, OSError) as error:
+            raise TriggerError(
+                f"board {self.name}: {port} cannot be opened ({error}); is it plugged in, is the name right (see "
+                "/dev/serial/by-id), may this user open it (group dialout), and does no other program hold it?"
+            ) from error
+
+    def _shake_hands(self) -> HelloIs:
+        deadline = self._clock.now_ns() + round(self._config.open_timeout_s * NS_PER_S)
+        while (now := self._clock.now_ns()) < deadline:
+            self.send(Hello())
+            try:
+                answer = self._wait_for((HelloIs, Nak), min(_HELLO_AGAIN_NS, deadline - now) / NS_PER_S)
+            except TimeoutError:
+                continue
+            if isinstance(answer, Nak):
+                raise TriggerError(f"board {self.name}: refused the greeting; {_cure(answer.reason)}")
+            assert isinstance(answer, HelloIs)
+            if answer.version != PROTOCOL_VERSION:
+                raise TriggerError(
+                    f"board {self.name}: speaks protocol {answer.version}, this release {PROTOCOL_VERSION}; flash the "
+                    "firmware in deploy/firmware"
+                )
+            # It may have greeted on its own when it started, and again when asked: the rest is not news.
+            self._drain_greetings()
+            return answer
+        heard = (
+            f"{self._decoder.n_damaged} stretches of other bytes came" if self._decoder.n_damaged else "it is silent"
+        )
+        raise TriggerError(
+            f"board {self.name}: no answer on {self._config.port} within {self._config.open_timeout_s:g} s ({heard}); "
+            "is it the right port, and is the firmware of deploy/firmware on it?"
+        )
+
+    def _drain_greetings(self) -> None:
+        self.command(Query(), answer=Status)
+        self._waiting = [one for one in self._waiting if not isinstance(one, HelloIs)]
+
+    def send(self, message: BoardMessage) -> int:
+        """Send without waiting for an answer; returns the sequence number.
+
+        Raises:
+            TriggerError: the port is gone, or takes nothing.
+        """
+        seq = self._seq
+        self._seq = (seq + 1) & 0xFF
+        self._write(encode(message, seq))
+        return seq
+
+    def command(self, message: BoardMessage, answer: type[BoardMessage] = Ack) -> BoardMessage:
+        """Send a command and wait until it is in force. What else comes meanwhile is kept for `read`.
+
+        Raises:
+            TriggerError: refused (the message says why), or not answered within a second.
+        """
+        seq = self.send(message)
+        deadline = self._clock.now_ns() + round(_ANSWER_TIMEOUT_S * NS_PER_S)
+        kept: list[BoardMessage] = []
+        what = type(message).__name__
+        try:
+            while (left := deadline - self._clock.now_ns()) > 0:
+                for place, one in enumerate(batch := self.read(left / NS_PER_S)):
+                    mine = not isinstance(one, Ack | Nak) or (one.command, one.command_seq) == (message.TYPE, seq)
+                    if isinstance(one, Nak) and mine:
+                        raise TriggerError(f"board {self.name}: refused {message}: {_cure(one.reason)}")
+                    if isinstance(one, answer) and mine:
+                        kept += batch[place + 1 :]
+                        return one
+                    kept.append(one)
+        finally:
+            self._waiting = kept + self._waiting
+        raise TriggerError(
+            f"board {self.name}: {what} was not answered within {_ANSWER_TIMEOUT_S:g} s; it hangs, or the line is bad: "
+            "check cable and power, then start anew"
+        )
+
+    def read(self, timeout_s: float) -> list[BoardMessage]:
+        """All messages that are there, as soon as there is one; keeps the clock followed meanwhile. Wraps are undone.
+
+        ``board_us`` of an `Edge` is unwrapped. Pings and their answers are dealt with here, though an answered one
+        is handed on too.
+
+        Raises:
+            TriggerError: the port is gone, the board restarted, or stopped answering.
+        """
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            return waiting
+        deadline = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        while True:
+            now = self._clock.now_ns()
+            if self.clock_fit.n_used and now >= self._next_ping_ns:
+                self._ping()
+            left_s = max(0.0, (deadline - now) / NS_PER_S)
+            data = self._read_bytes(min(left_s, _READ_SLICE_S))
+            if data:
+                t_ns = self._clock.now_ns()
+                messages = [self._accept(frame.message, t_ns) for frame in self._decoder.feed(data)]
+                if messages:
+                    return messages
+            else:
+                self._check_pongs(now)  # only where nothing was waiting: this process may have been held up itself
+            if left_s <= 0.0:
+                return []
+
+    def close(self) -> None:
+        """Let go of the port; may be called twice."""
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+
+    def _accept(self, message: BoardMessage, t_received_ns: int) -> BoardMessage:
+        if isinstance(message, HelloIs) and self.info is not None and self.clock_fit.n_used:
+            raise TriggerError(
+                f"board {self.name}: restarted by itself, and its counts with it; check its power supply and cable"
+            )
+        if isinstance(message, Pong):
+            t_sent_ns = self._asked.pop(message.token, None)
+            if t_sent_ns is None:
+                raise TriggerError(
+                    f"board {self.name}: answers a ping ({message.token}) that was never sent; two programs seem to "
+                    "use this port, or its firmware is broken"
+                )
+            self.clock_fit.add(t_sent_ns, self._unwrapper.unwrap(message.board_us), t_received_ns)
+        elif isinstance(message, Edge):
+            return Edge(message.line, message.flags, message.count, self._unwrapper.unwrap(message.board_us))
+        return message
+
+    def _ping(self) -> None:
+        self._token = (self._token + 1) % _TOKENS
+        now = self._clock.now_ns()
+        self._asked[self._token] = now
+        self._next_ping_ns = now + _PING_PERIOD_NS
+        self.send(Ping(self._token))
+
+    def _check_pongs(self, now: int) -> None:
+        oldest = min(self._asked.values(), default=now)
+        if now - oldest > _PONG_TIMEOUT_NS:
+            raise TriggerError(
+                f"board {self.name}: did not answer for {_PONG_TIMEOUT_NS / NS_PER_S:g} s; it hangs or its cable is "
+                "bad: unplug it, plug it in again and start anew"
+            )
+
+    def _wait_for(self, kind: type[MessageT] | tuple[type[MessageT], ...], timeout_s: float) -> BoardMessage:
+        deadline = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        kept: list[BoardMessage] = []
+        try:
+            while (left := deadline - self._clock.now_ns()) > 0:
+                for place, one in enumerate(batch := self.read(left / NS_PER_S)):
+                    if isinstance(one, kind):
+                        kept += batch[place + 1 :]
+                        return one
+                    kept.append(one)
+        finally:
+            self._waiting = kept + self._waiting
+        raise TimeoutError
+
+    def _read_bytes(self, timeout_s: float) -> bytes:
+        port: Any = self._open()
+        try:
+            port.timeout = timeout_s
+            first = port.read(1)
+            return first + port.read(port.in_waiting) if first else b""
+        except (OSError, TypeError) as error:  # pyserial's own error is an OSError; TypeError: closed under it
+            raise self._gone(error) from error
+
+    def _write(self, data: bytes) -> None:
+        port: Any = self._open()
+        try:
+            port.write(data)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _open(self) -> "Serial":
+        if self._port is None:
+            raise TriggerError(f"board {self.name}: is not open")
+        return self._port
+
+    def _gone(self, error: Exception) -> TriggerError:
+        return TriggerError(
+            f"board {self.name}: {self._config.port} is gone ({error}); was it unplugged? plug it in and start anew"
+        )
+
+
+def _cure(reason: int) -> str:
+    return CURES[Reason(reason)] if reason in set(Reason) else f"reason {reason}, which this release does not know"

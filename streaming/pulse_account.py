@@ -1,0 +1,192 @@
+"""Do trigger pulses and frames go together one to one? Read from a recording, after the fact.
+
+The board counts its pulses, a camera the pulses that it saw since it was armed (``trigger_id``). The two counts differ
+by a constant per start of the camera, which times tell: a frame is exposed at its pulse, and stamped with an error of
+less than three quarters of a period. From there on only numbers count. A camera that has no such counter is compared by
+time alone, and what that finds is a warning.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .messages import FrameHeader, Gap, SyncPulse
+from .recording_reader import Recording
+from .seq_set import SeqSet
+from .topics import GAP, SYNC_PULSE
+
+TRIGGER_LINE = "trigger"
+"""``SyncPulse.line`` of the pulses that expose the cameras."""
+_MAX_NAMED = 8
+_MIN_FRAMES = 2
+_EARLY = -0.25
+"""Of a period: a frame may be stamped this much before its pulse, by the errors of both clocks."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class PulseMatch:
+    """One camera, one epoch against the pulses.
+
+    Attributes:
+        by: ``number`` (``trigger_id``) or ``time``.
+        n_frames: frames that were looked at.
+        n_paired: frames with their pulse.
+        frames_without_pulse: their numbers (``seq``).
+        pulses_without_frame: between this epoch's first and last frame, and not among the declared drops.
+        pulses_dropped: pulses whose frame is a declared drop.
+    """
+
+    by: str
+    n_frames: int = 0
+    n_paired: int = 0
+    frames_without_pulse: list[int] = field(default_factory=list[int])
+    pulses_without_frame: list[int] = field(default_factory=list[int])
+    pulses_dropped: int = 0
+
+
+@dataclass(slots=True)
+class PulseAccount:
+    """What `account_pulses` found.
+
+    Attributes:
+        source: the board.
+        n_made: pulses, from the last number that was reported.
+        unrecorded: numbers of pulses that were made and are not in the recording.
+        cameras: by "camera/epoch".
+        errors: what is wrong, each with what to do about it.
+        warnings: what a person should know.
+    """
+
+    source: str = ""
+    n_made: int = 0
+    unrecorded: list[int] = field(default_factory=list[int])
+    cameras: dict[str, PulseMatch] = field(default_factory=dict[str, PulseMatch])
+    errors: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+
+
+def account_pulses(recording: Recording) -> PulseAccount | None:
+    """Reconcile pulses and frames; None where the recording holds no trigger pulses.
+
+    Raises:
+        WireError: a message does not validate.
+    """
+    pulses = [
+        one.message
+        for one in recording.messages([SYNC_PULSE])
+        if isinstance(one.message, SyncPulse) and one.message.line == TRIGGER_LINE and one.message.rising
+    ]
+    if not pulses:
+        return None
+    account = PulseAccount(pulses[0].source)
+    numbers = np.array([one.pulse for one in pulses], np.int64)
+    times = np.array([one.t_ns for one in pulses], np.int64)
+    repeated = [number for number, n in Counter(numbers.tolist()).items() if n > 1]
+    if repeated or np.any(np.diff(numbers) <= 0):
+        account.errors.append(
+            f"trigger {account.source}: pulse numbers repeat or go back ({named(repeated or numbers.tolist())}); the "
+            "board restarted or its firmware is broken: frames cannot be told by their pulses"
+        )
+        return account
+    account.n_made = int(numbers[-1]) + 1
+    account.unrecorded = np.setdiff1d(np.arange(account.n_made), numbers).tolist()
+    if account.unrecorded:
+        account.warnings.append(
+            f"trigger {account.source}: {len(account.unrecorded)} pulse(s) were made and are not recorded "
+            f"({named(account.unrecorded)}); they have numbers and no times: check the serial line"
+        )
+    drops: dict[tuple[str, int], SeqSet] = {}
+    for one in recording.messages([GAP]):
+        if isinstance(one.message, Gap) and one.message.source in ("device", "bus"):
+            gap = one.message
+            drops.setdefault((gap.camera, gap.epoch), SeqSet()).add_run(gap.first_seq, gap.first_seq + gap.n)
+    for camera in _triggered(recording):
+        by_epoch: dict[int, list[FrameHeader]] = {}
+        for header in recording.headers(camera):
+            by_epoch.setdefault(header.epoch, []).append(header)
+        for epoch, headers in sorted(by_epoch.items()):
+            declared = drops.get((camera, epoch), SeqSet())
+            match = _match(sorted(headers, key=lambda one: one.seq), declared, numbers, times)
+            if match is not None:
+                account.cameras[f"{camera}/{epoch}"] = match
+                _judge(camera, epoch, match, account)
+    return account
+
+
+def _triggered(recording: Recording) -> list[str]:
+    """The cameras that the rig file names, in a recording without one those that count their triggers."""
+    trigger = recording.info.config.get("rig", {}).get("trigger")
+    named_cameras = trigger.get("cameras") if isinstance(trigger, dict) else None
+    return [name for name in recording.info.cameras if named_cameras is None or name in named_cameras]
+
+
+def _match(headers: list[FrameHeader], declared: SeqSet, numbers: Ints, times: Ints) -> PulseMatch | None:
+    seqs = np.array([one.seq for one in headers], np.int64)
+    frame_times = np.array([one.t_exposure_ns for one in headers], np.int64)
+    ids = np.array([one.trigger_id for one in headers], np.int64)
+    if len(headers) < _MIN_FRAMES or len(numbers) < _MIN_FRAMES:
+        return None
+    period_ns = float(np.median(np.diff(times) / np.diff(numbers)))
+    if np.all(ids >= 0):
+        pulse_of = ids - _count_offset(ids, frame_times, numbers, times, period_ns)
+        match = PulseMatch("number", len(headers))
+        good = (pulse_of >= 0) & (pulse_of <= numbers[-1]) & np.concatenate([[True], np.diff(pulse_of) > 0])
+    else:
+        # Numbered as if the first pulse had been at its own time and all others a period apart, gaps and all.
+        nearest = np.clip(np.searchsorted(times, frame_times), 1, len(times) - 1)
+        nearest -= frame_times - times[nearest - 1] < times[nearest] - frame_times
+        delay = float(np.median(frame_times - times[nearest]))
+        shifted = frame_times - round(delay)
+        nearest = np.clip(np.searchsorted(times, shifted), 1, len(times) - 1)
+        nearest -= shifted - times[nearest - 1] < times[nearest] - shifted
+        pulse_of = numbers[nearest]
+        match = PulseMatch("time", len(headers))
+        good = (np.abs(shifted - times[nearest]) < period_ns / 2) & np.concatenate([[True], np.diff(pulse_of) > 0])
+    match.n_paired = int(good.sum())
+    match.frames_without_pulse = seqs[~good].tolist()
+    paired, paired_seqs = pulse_of[good], seqs[good]
+    for place in np.flatnonzero(np.diff(paired) > 1):
+        skipped = list(range(int(paired[place]) + 1, int(paired[place + 1])))
+        between = SeqSet([(int(paired_seqs[place]) + 1, int(paired_seqs[place + 1]))])
+        n_declared = len(between) - len(between.minus(declared))
+        match.pulses_dropped += min(n_declared, len(skipped))
+        match.pulses_without_frame += skipped[n_declared:]
+    return match
+
+
+def _count_offset(ids: Ints, frame_times: Ints, numbers: Ints, times: Ints, period_ns: float) -> int:
+    """``trigger_id`` of the frame of pulse 0: the one for which frames come at their pulses, or a little later."""
+    # The pulses' times as a function of their number, so that unrecorded ones do not matter.
+    late = frame_times - np.interp(ids, numbers, times)
+    inside = (ids >= numbers[0]) & (ids <= numbers[-1])
+    typical = float(np.median(late[inside] if inside.any() else frame_times - (times[0] + ids * period_ns)))
+    # Frame k comes `late` after pulse k: were it the frame of pulse k - c, it would come c periods later than that.
+    return -int(np.floor(typical / period_ns - _EARLY))
+
+
+def _judge(camera: str, epoch: int, match: PulseMatch, account: PulseAccount) -> None:
+    where = f"camera {camera}, epoch {epoch}"
+    found = account.errors if match.by == "number" else account.warnings
+    how = "" if match.by == "number" else " (by time: the camera does not count its triggers)"
+    if match.frames_without_pulse:
+        found.append(
+            f"{where}: {len(match.frames_without_pulse)} frame(s) belong to no trigger pulse{how}: numbers "
+            f"{named(match.frames_without_pulse)}; does the camera run freely, or take up noise on its trigger line?"
+        )
+    if match.pulses_without_frame:
+        found.append(
+            f"{where}: {len(match.pulses_without_frame)} trigger pulse(s) have no frame and no declared drop{how}: "
+            f"pulses {named(match.pulses_without_frame)}; was the exposure or readout too long for the rate, or the "
+            "pulse too short?"
+        )
+
+
+def named(numbers: list[int]) -> str:
+    """The first few, as words."""
+    runs = list(SeqSet((number, number + 1) for number in numbers).runs())
+    words = [str(start) if stop == start + 1 else f"{start}-{stop - 1}" for start, stop in runs[:_MAX_NAMED]]
+    return ", ".join(words) + (f" and {len(runs) - _MAX_NAMED} more run(s)" if len(runs) > _MAX_NAMED else "")

@@ -1,0 +1,98 @@
+// The firmware's own core behind a pseudo-terminal, in real time: what the host code is tested against.
+//
+// Usage: firmware_host [clock_ppm [clock_start_us]]. Prints the path of the terminal and runs until its standard input
+// ends. Output line n is wired to input line n.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "board_core.h"
+
+struct Host;
+static ethostream::BoardCore<Host, 128> *core_of = nullptr;
+
+struct Host {
+  static constexpr uint8_t n_outputs = 4, n_inputs = 4;
+  static constexpr uint32_t min_period_us = 200, min_width_us = 10, max_on_us = 10000000;
+  int fd = -1;
+  double speed = 1.0;
+  uint32_t start_us = 0;
+  bool active = false, levels[n_outputs] = {};
+  uint64_t due_us = 0;
+
+  const char *name() { return "firmware"; }
+  uint64_t elapsed_us() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    static const int64_t begin = now.tv_sec;
+    return static_cast<uint64_t>(((now.tv_sec - begin) * 1e6 + now.tv_nsec * 1e-3) * speed);
+  }
+  uint32_t micros() { return static_cast<uint32_t>(elapsed_us() + start_us); }
+  size_t room() { return 4096; }
+  void write(const uint8_t *bytes, size_t n) {
+    while (n > 0) {
+      const ssize_t done = ::write(fd, bytes, n);
+      if (done <= 0) return;
+      bytes += done;
+      n -= static_cast<size_t>(done);
+    }
+  }
+  void set_output(uint8_t line, bool high) {
+    if (levels[line] == high) return;
+    levels[line] = high;
+    if (core_of) core_of->on_input(line, high);
+  }
+  void lock() {}
+  void unlock() {}
+  void start_train() {
+    due_us = elapsed_us() + 1000;
+    active = true;
+  }
+  void stop_train() { active = false; }
+};
+
+int main(int argc, char **argv) {
+  Host host;
+  if (argc > 1) host.speed = 1.0 + atof(argv[1]) * 1e-6;
+  if (argc > 2) host.start_us = static_cast<uint32_t>(strtoul(argv[2], nullptr, 10));
+  host.fd = posix_openpt(O_RDWR | O_NOCTTY);
+  if (host.fd < 0 || grantpt(host.fd) != 0 || unlockpt(host.fd) != 0) return 1;
+  const int kept = open(ptsname(host.fd), O_RDWR | O_NOCTTY);  // else each close of the host would hang up
+  termios raw;
+  tcgetattr(kept, &raw);
+  cfmakeraw(&raw);
+  tcsetattr(kept, TCSANOW, &raw);
+  ethostream::BoardCore<Host, 128> core(host);
+  core_of = &core;
+  printf("%s\n", ptsname(host.fd));
+  fflush(stdout);
+  core.begin();
+  for (;;) {
+    timespec wait = {0, 1000000};
+    if (host.active) {
+      const uint64_t now = host.elapsed_us();
+      const uint64_t left = host.due_us > now ? host.due_us - now : 0;
+      if (left < 1000) wait.tv_nsec = static_cast<long>(left) * 1000;
+    }
+    pollfd ends[2] = {{host.fd, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+    ppoll(ends, 2, &wait, nullptr);
+    uint8_t bytes[256];
+    if (ends[1].revents && read(STDIN_FILENO, bytes, sizeof(bytes)) <= 0) return 0;
+    if (ends[0].revents & POLLIN) {
+      const ssize_t n = read(host.fd, bytes, sizeof(bytes));
+      for (ssize_t i = 0; i < n; i++) core.receive(bytes[i]);
+    }
+    while (host.active && host.elapsed_us() >= host.due_us) {
+      core.on_edge();
+      host.due_us += core.next_interval();
+    }
+    core.poll();
+  }
+}
