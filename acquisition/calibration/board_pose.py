@@ -1,0 +1,77 @@
+"""Where a board lies before a camera whose lens is known."""
+
+import cv2
+import numpy as np
+
+from ...sync.camera_model import Array, CameraModel
+from .board import MIN_CORNERS, Corners
+from .bundle_adjustment import IDENTITY, Observations, Pose, adjust, rms
+
+_WIDEST = 20.0
+"""Slope of a ray beyond which undistortion tells nothing: 87 degrees off the axis."""
+
+
+def board_pose(model: CameraModel, corners: Corners, points_mm: Array) -> Pose | None:
+    """Pose of a board in the camera's frame, whatever the model's own pose is.
+
+    A flat target has two poses that look nearly alike (Collins and Bartoli, IPPE, IJCV 109:252, 2014); both are tried
+    and that with the smaller error is kept.
+
+    Returns:
+        Board to camera; None where the corners do not make a pose in front of the camera.
+    """
+    normalised = model.undistort(corners.pixels)
+    good = np.isfinite(normalised).all(axis=1) & (np.abs(normalised) < _WIDEST).all(axis=1)
+    if good.sum() < MIN_CORNERS:
+        return None
+    shaped = points_mm[corners.ids][good][:, None]
+    try:
+        _, turns, shifts, _ = cv2.solvePnPGeneric(
+            shaped, normalised[good][:, None], np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+        )
+    except cv2.error:  # corners on one line: no plane to solve for
+        return None
+    local = in_camera(model)
+    best: tuple[float, Pose] | None = None
+    for turn, shift in zip(turns, shifts, strict=True):
+        if not (np.isfinite(turn).all() and np.isfinite(shift).all()):
+            continue
+        pose = Pose(np.asarray(cv2.Rodrigues(turn)[0], np.float64), np.asarray(shift, np.float64).ravel())
+        error = pose_rms(local, pose, corners, points_mm)
+        if np.isfinite(error) and (best is None or error < best[0]):
+            best = (error, pose)
+    return None if best is None else best[1]
+
+
+def refined_pose(model: CameraModel, corners: Corners, points_mm: Array) -> Pose | None:
+    """`board_pose`, then least squares on the distances in the picture."""
+    start = board_pose(model, corners, points_mm)
+    if start is None:
+        return None
+    seen = Observations(np.zeros(len(corners.ids), np.int64), points_mm[corners.ids], corners.pixels)
+    return adjust([in_camera(model)], [start], [seen], free_poses=[False], freedom=[None]).boards[0]
+
+
+def pose_rms(model: CameraModel, pose: Pose, corners: Corners, points_mm: Array) -> float:
+    """Root mean square reprojection error of a board (board to world), pixels; inf where a corner lies behind."""
+    pixels = model.project(pose.apply(points_mm[corners.ids]))
+    return rms(corners.pixels - pixels) if np.isfinite(pixels).all() else float("inf")
+
+
+def in_camera(model: CameraModel) -> CameraModel:
+    """The same lens at the origin of the world."""
+    return placed(model, IDENTITY)
+
+
+def placed(model: CameraModel, pose: Pose) -> CameraModel:
+    """The same lens at another place: ``pose`` is world to camera."""
+    return CameraModel(
+        model.name,
+        model.width,
+        model.height,
+        model.matrix,
+        model.distortion,
+        pose.rotation,
+        pose.translation_mm,
+        model.fisheye,
+    )
