@@ -59,6 +59,7 @@ N_LEVELS = 4
 LEVEL_SCALE = (1.0, 0.86, 0.66, 0.42)
 """Each shading level is the part again, smaller and moved towards the lamp."""
 LAMP = np.array([0.25, -0.2, 0.95]) / np.linalg.norm([0.25, -0.2, 0.95])
+NEAREST_MM = 6.0  # nothing nearer to the plane of a pinhole is drawn
 N_OUTLINE = 28  # points per outline; at 1080p a chord is then at most 0.4 px from the ellipse
 
 _INDEX = {name: k for k, name in enumerate(KEYPOINTS)}
@@ -112,6 +113,14 @@ def outlines(
     The image of an ellipsoid with dual quadric Q is the ellipse with dual conic P Q P^T (Hartley and Zisserman,
     Multiple View Geometry, 8.3); here Q is that of an ellipsoid of revolution, which needs two outer products.
     """
+    points, depth, _ = outlines_in_front(projection, pose, breath)
+    return points, depth
+
+
+def outlines_in_front(
+    projection: NDArray[np.float64], pose: NDArray[np.float64], breath: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """As `outlines`, and which of them lie before the camera (n,): the others are no ellipses, and hold anything."""
     center, axis, half, radius = ellipsoids(pose, breath)
     n = len(center)
     p3, p4 = projection[:, :3], projection[:, 3]
@@ -140,4 +149,5 @@ def outlines(
     points = np.empty((len(at), N_OUTLINE, 2))
     points[:, :, 0] = at[:, :1] + l11[:, None] * _CIRCLE[0]
     points[:, :, 1] = at[:, 1:] + l21[:, None] * _CIRCLE[0] + l22[:, None] * _CIRCLE[1]
-    return points, _GROUP_MEAN @ (center @ p3[2] + p4[2])
+    z = middle[:, 2]
+    return points, _GROUP_MEAN @ (center @ p3[2] + p4[2]), z > half * np.sqrt(p3[2] @ p3[2]) + NEAREST_MM

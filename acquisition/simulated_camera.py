@@ -15,9 +15,12 @@ from .camera import CameraFormat, Grab
 from .simulated_clock import InstantClock, SimulatedDeviceClock
 from .simulated_device import Delivery, FaultDraws, SimulatedDevice
 from .simulated_faults import SimulatedFaults
+from .simulated_lens import SceneName, view_names
 from .simulated_renderer import CAGE_VIEWS, SceneRenderer
+from .simulated_scene import BehaviorSet
 from .simulated_schedule import FaultSchedule
-from .simulated_world import SimulatedWorld, WorldState
+from .simulated_stage import Stage, make_stage
+from .simulated_world import SimulatedWorld
 
 READ_OUT_US = 1000
 """Default transfer time after the exposure, where ``transfer_us`` is not given."""
@@ -27,13 +30,18 @@ class SimulatedCameraConfig(StrictModel):
     """Settings of one simulated camera. Cameras of one rig share ``seed`` and ``rate_hz``: they see one world.
 
     Attributes:
-        view: which of ``CAGE_VIEWS``.
+        scene: what it looks at: the ``cage`` of the shipped model, or the ``wall_cage`` through wide lenses.
+        view: which of the scene's views, see `simulated_lens.view_names`.
         width, height: pixels.
         rate_hz: exposures per second.
         exposure_us: length of an exposure (the picture itself has no motion blur).
         seed: of the world, the bedding, the noise and the faults.
+        animals: in a cage: 1 or 2.
+        behaviors: in a cage: ``basic``, or ``extended`` by rearing at a wall, turning and drinking.
         noise: standard deviation of the sensor noise, grey levels; fresh around the animal, frozen elsewhere.
         noise_everywhere: fresh noise in the whole image; costs time.
+        shot_noise: variance of the noise of the light per grey level, beside ``noise``.
+        reflection: how much of an animal at a wall of the wall cage is mirrored in it.
         light_drift: relative amplitude of a slow change of the light.
         transfer_us: from the start of exposure to delivery; None is ``exposure_us`` + 1000.
         transfer_jitter_us: mean of what a transfer takes beyond that; exponential.
@@ -45,13 +53,18 @@ class SimulatedCameraConfig(StrictModel):
     """
 
     kind: Literal["simulated"] = "simulated"
-    view: int = Field(ge=0, lt=len(CAGE_VIEWS))
+    scene: SceneName = "cage"
+    view: int = Field(ge=0)
     width: int = Field(default=640, ge=64, le=8192)
     height: int = Field(default=480, ge=64, le=8192)
     rate_hz: float = Field(default=30.0, gt=0.0, le=1000.0)
     exposure_us: int = Field(default=2000, gt=0)
     seed: int = Field(default=7, ge=0)
+    animals: int = Field(default=1, ge=1, le=2)
+    behaviors: BehaviorSet = "basic"
     noise: float = Field(default=2.0, ge=0.0, le=64.0)
+    shot_noise: float = Field(default=0.0, ge=0.0, le=4.0)
+    reflection: float = Field(default=0.3, ge=0.0, le=1.0)
     noise_everywhere: bool = False
     light_drift: float = Field(default=0.0, ge=0.0, lt=1.0)
     transfer_us: int | None = Field(default=None, gt=0)
@@ -61,6 +74,15 @@ class SimulatedCameraConfig(StrictModel):
     device_buffer_frames: int = Field(default=8, ge=1, le=1024)
     truth_pose: bool = False
     faults: SimulatedFaults = SimulatedFaults()
+
+    @model_validator(mode="after")
+    def _view_of_scene(self) -> "SimulatedCameraConfig":
+        names = view_names(self.scene)
+        if self.view >= len(names):
+            raise ValueError(f"view {self.view}: scene {self.scene} has 0 to {len(names) - 1} ({', '.join(names)})")
+        if self.scene == "face" and (self.animals, self.behaviors) != (1, "basic"):
+            raise ValueError("animals and behaviors belong to the cages; scene face has one animal with its own ones")
+        return self
 
     @model_validator(mode="after")
     def _one_clock(self) -> "SimulatedCameraConfig":
@@ -90,14 +112,13 @@ class SimulatedCamera:
         self.name = name
         self.config = config
         self._clock = clock
-        self._world: SimulatedWorld | None = None
-        self._renderer: SceneRenderer | None = None
+        self._stage: Stage | None = None
         self._device: SimulatedDevice | None = None
         self._schedule = FaultSchedule(config.faults, config.rate_hz, config.exposure_us)
         self._draws = FaultDraws(config.faults, config.seed, name, self._schedule)
         self._instants = InstantClock(0, config.rate_hz)
-        self._state: WorldState | None = None
         self._drawn = -1
+        self._image: NDArray[np.uint8] | None = None
         self._t_start_ns: int | None = None
         self._lost_ns: int | None = None
 
@@ -116,9 +137,19 @@ class SimulatedCamera:
             )
         if self._t_start_ns is not None and (away := self._away_words(self._t_start_ns)):
             raise CameraOpenError(away)
-        self._world = SimulatedWorld(c.seed)
-        self._renderer = SceneRenderer(
-            CAGE_VIEWS[c.view], c.width, c.height, c.seed, c.noise, c.noise_everywhere, c.light_drift
+        self._stage = make_stage(
+            c.scene,
+            c.view,
+            c.width,
+            c.height,
+            c.seed,
+            c.animals,
+            c.behaviors,
+            c.noise,
+            c.shot_noise,
+            c.noise_everywhere,
+            c.light_drift,
+            c.reflection,
         )
         self._device = None
         if c.device_clock is None:
@@ -127,7 +158,7 @@ class SimulatedCamera:
         return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "device", c.device_clock.tick_hz, transport_ns)
 
     def start(self, t_start_ns: int) -> None:
-        if self._renderer is None:
+        if self._stage is None:
             raise CameraOpenError(f"camera {self.name}: start() before open(); open it first")
         c = self.config
         self._t_start_ns = t_start_ns
@@ -186,7 +217,7 @@ class SimulatedCamera:
         return self._grab(delivery)
 
     def close(self) -> None:
-        self._device = self._renderer = self._world = self._state = None
+        self._device = self._stage = self._image = None
 
     def _raise_where_lost(self, now_ns: int) -> None:
         if self._lost_ns is not None and now_ns >= self._lost_ns:
@@ -194,28 +225,26 @@ class SimulatedCamera:
             raise CameraLostError(f"camera {self.name}: was unplugged, by its schedule of faults; plug it in again")
 
     def _draw(self, instant: int) -> NDArray[np.uint8]:
-        assert self._world is not None
-        assert self._renderer is not None
-        if instant != self._drawn:
-            self._state = self._world.at(self._instants.elapsed_s(instant))
+        assert self._stage is not None
+        if instant != self._drawn or self._image is None:
             gain = self._schedule.exposure_us(instant) / self.config.exposure_us
-            self._renderer.render(self._state, instant, gain)
+            self._image = self._stage.draw(self._instants.elapsed_s(instant), instant, gain)
             self._drawn = instant
-        return self._renderer.image
+        return self._image
 
     def _grab(self, delivery: Delivery) -> Grab:
-        assert self._state is not None
+        assert self._stage is not None
         c, k = self.config, delivery.instant
         seq = self._schedule.seq(k)
         t_true_ns, t_start_ns = self._instants.exposure_ns(k), self._instants.t_start_ns
         ticks = -1 if c.device_clock is None else self._draws.ticks(c.device_clock, t_true_ns - t_start_ns, k)
-        pose = tuple((x, y, z) for x, y, z in self._state.pose.tolist()) if c.truth_pose else ()
+        poses = [tuple((x, y, z) for x, y, z in one.tolist()) for one in self._stage.poses] if c.truth_pose else [()]
         return Grab(
             seq,
             self._draws.stamped_ns(t_true_ns, t_start_ns, k) if c.device_clock is None else -1,
             self._schedule.exposure_us(k),
             trigger_id=k if c.triggered else -1,
-            truth=FrameTruth(self.name, 0, seq, k, t_true_ns, self._state.behavior, pose),
+            truth=FrameTruth(self.name, 0, seq, k, t_true_ns, self._stage.behavior, poses[0], tuple(poses[1:])),
             ticks=ticks,
         )
 

@@ -1,11 +1,11 @@
 """What a mouse has beside ellipsoids: tail, eyes, and a shadow on the floor, as polygons in one view."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .simulated_cage import ViewGeometry
 from .simulated_motion import KEYPOINTS, SNOUT_MM
 
 TAIL_RADII_MM = (2.9, 2.0, 1.0)  # at the base, in the middle, at the tip
@@ -55,13 +55,20 @@ class ExtraShapes:
 
 
 class Extras:
-    """Computes them for one view."""
+    """Computes them for one view.
 
-    def __init__(self, view: ViewGeometry, width: int, height: int) -> None:
-        projection = view.projection(width, height)
+    Args:
+        projection: (3, 4), to homogeneous pixels, or to ideal image coordinates, where ``focal_px`` is 1.
+        focal_px: focal length.
+        position_mm: (3,) the pinhole.
+    """
+
+    def __init__(
+        self, projection: NDArray[np.float64], focal_px: float, position_mm: Sequence[float] | NDArray[np.float64]
+    ) -> None:
         self._linear, self._shift = projection[:, :3].T.copy(), projection[:, 3].copy()
-        self._focal_px = view.focal_rel * height
-        self._position = np.array(view.position_mm)
+        self._focal_px = focal_px
+        self._position = np.array(position_mm)
 
     def at(self, pose: NDArray[np.float64]) -> ExtraShapes:
         """Tail, eyes and shadow of one pose (len(KEYPOINTS), 3) in mm."""

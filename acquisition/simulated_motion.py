@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .simulated_path import CAGE_MM, draw_path
+from .simulated_path import CAGE_MM, Path, draw_path
 
 BEHAVIORS = ("locomote", "rear", "groom", "still")
 
@@ -86,7 +86,11 @@ def draw_bout(behavior: str, start: Stance, length_s: float, rng: np.random.Gene
 
 
 def _locomote(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
-    path = draw_path(start.x_mm, start.y_mm, start.heading_rad, length_s, rng)
+    return walk_along(draw_path(start.x_mm, start.y_mm, start.heading_rad, length_s, rng))
+
+
+def walk_along(path: Path) -> Callable[[float], tuple[Stance, Posture]]:
+    """The walking body at any time since its way began."""
 
     def paw(phase: float, x: float) -> tuple[float, float]:
         # Two thirds of a stride the paw stands and the body passes over it, one third it swings forward.

@@ -117,3 +117,16 @@ def _walk(points: NDArray[np.float64], heading_rad: float, speed_mm_s: float) ->
     speed = speed_mm_s * ramp / (1.0 + (turn / ds * TURN_RADIUS_MM) ** 2)
     t = np.concatenate([[0.0], np.cumsum(np.maximum(ds / np.maximum(speed, 15.0), turn / TURN_RAD_S))])
     return Path(t.tolist(), points[:, 0].tolist(), points[:, 1].tolist(), heading.tolist(), way.tolist())
+
+
+def draw_path_to(
+    x_mm: float, y_mm: float, heading_rad: float, goal: tuple[float, float, float], rng: np.random.Generator
+) -> Path:
+    """A way to a place and heading (x and y in mm, rad), as long as it takes at a plausible speed."""
+    start, end = np.array([x_mm, y_mm]), np.array(goal[:2])
+    distance = max(float(np.hypot(*(end - start))), 40.0)
+    points = _bezier(start, heading_rad, end, goal[2], distance)
+    path = _walk(points, heading_rad, float(rng.uniform(*SPEED_MM_S)))
+    # The last heading is that of the last step; the turn that is left is made there.
+    headings = np.unwrap([path.heading_rad[-2], goal[2]])
+    return replace(path, heading_rad=[*path.heading_rad[:-1], float(headings[1])])

@@ -51,7 +51,7 @@ class SceneRenderer:
     ) -> None:
         self.view, self.width, self.height = view, width, height
         self._projection = view.projection(width, height)
-        self._extras = Extras(view, width, height)
+        self._extras = Extras(self._projection, view.focal_rel * height, view.position_mm)
         index = [v.name for v in CAGE_VIEWS].index(view.name) if view in CAGE_VIEWS else len(CAGE_VIEWS)
         self._empty = draw_cage(view, width, height, seed)
         self._noise = noise > 0

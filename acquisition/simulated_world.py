@@ -98,6 +98,13 @@ class SimulatedWorld:
             t_s, self._behaviors[index], index, pose_of(stance, posture), stance.heading_rad, posture.breath
         )
 
+    def stance_at(self, t_s: float) -> Stance:
+        """Where the mouse stands and looks at that time."""
+        while t_s >= self._starts_s[-1]:
+            self._append_bout()
+        index = bisect_right(self._starts_s, t_s) - 1
+        return self._bout(index).motion(t_s - self._starts_s[index])[0]
+
     def _bout(self, index: int) -> Bout:
         bout = self._bouts.get(index)
         if bout is None:
