@@ -119,16 +119,16 @@ def _watch(client: "TimeClient", local: Any, seconds: float, *, quiet: bool) -> 
     from ...sync.clock import NS_PER_S
 
     begun, next_ns = local.now_ns(), 0
-    with Live(console=Console(stderr=True, quiet=quiet), auto_refresh=False) as live:
-        with suppress(KeyboardInterrupt):  # the way to end it: the result follows
-            while not seconds or local.now_ns() - begun < seconds * NS_PER_S:
-                client.poll(_POLL_MS)
-                now = local.now_ns()
-                if not client.heard and not seconds and now - begun > _PATIENCE_S * NS_PER_S:
-                    return
-                if now >= next_ns:
-                    next_ns = now + _LINE_NS
-                    live.update(line(client), refresh=True)
+    # Ctrl-C is the way to end it: the result follows.
+    with Live(console=Console(stderr=True, quiet=quiet), auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while not seconds or local.now_ns() - begun < seconds * NS_PER_S:
+            client.poll(_POLL_MS)
+            now = local.now_ns()
+            if not client.heard and not seconds and now - begun > _PATIENCE_S * NS_PER_S:
+                return
+            if now >= next_ns:
+                next_ns = now + _LINE_NS
+                live.update(line(client), refresh=True)
 
 
 def line(client: "TimeClient") -> str:
@@ -137,10 +137,11 @@ def line(client: "TimeClient") -> str:
     asked = f"{client.n_good} of {client.n_sent} answered, {client.n_lost} lost, {client.n_late} late"
     if estimate is None:
         return f"{client.endpoint}: {asked}"
+    offset, bound, delay = (one / _US for one in (estimate.offset_ns, estimate.error_bound_ns, estimate.delay_ns))
+    p50, p99, _ = estimate.residual_us
     return (
-        f"{client.state}: offset {estimate.offset_ns / _US:+.1f} us "
-        f"(error at most {estimate.error_bound_ns / _US:.1f}), drift {estimate.drift_ppm:+.2f} ppm, delay {estimate.delay_ns / _US:.1f} us, "
-        f"residual p50 {estimate.residual_us[0]:.1f} p99 {estimate.residual_us[1]:.1f} us; {asked}"
+        f"{client.state}: offset {offset:+.1f} us (error at most {bound:.1f}), drift {estimate.drift_ppm:+.2f} ppm, "
+        f"delay {delay:.1f} us, residual p50 {p50:.1f} p99 {p99:.1f} us; {asked}"
     )
 
 
