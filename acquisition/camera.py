@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..streaming.messages import FrameTruth
+from ..streaming.pixel_format import PixelFormat, frame_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class CameraFormat:
     Attributes:
         width: pixels.
         height: pixels.
-        pixel_format: ``mono8`` (height x width) or ``bgr8`` (height x width x 3).
+        pixel_format: ``mono8``, ``bgr8`` or ``mono16``; `frame_shape` says how each lies in memory.
         rate_hz: nominal frame rate.
         time_source: where ``t_exposure_ns`` comes from. ``device``: the grabs carry ticks of the device's clock, and
             the camera node maps them to rig time.
@@ -28,7 +29,7 @@ class CameraFormat:
 
     width: int
     height: int
-    pixel_format: Literal["mono8", "bgr8"]
+    pixel_format: PixelFormat
     rate_hz: float
     time_source: Literal["simulated", "file", "device", "host"]
     tick_hz: float = 0.0
@@ -38,7 +39,7 @@ class CameraFormat:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one frame as a numpy array of uint8."""
-        return (self.height, self.width) if self.pixel_format == "mono8" else (self.height, self.width, 3)
+        return frame_shape(self.pixel_format, self.height, self.width)
 
 
 @dataclass(frozen=True, slots=True)

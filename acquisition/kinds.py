@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ..sync.clock import Clock
+from .basler_camera import BaslerCamera
+from .basler_config import BaslerCameraConfig
 from .camera import Camera
 from .file_camera import FileCamera, FileCameraConfig
 from .genicam_camera import GenicamCamera, GenicamCameraConfig
@@ -12,13 +14,16 @@ from .opencv_camera import OpencvCamera, OpencvCameraConfig
 from .simulated_camera import SimulatedCamera, SimulatedCameraConfig
 
 CameraConfig = Annotated[
-    SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig | OpencvCameraConfig, Field(discriminator="kind")
+    SimulatedCameraConfig | FileCameraConfig | BaslerCameraConfig | GenicamCameraConfig | OpencvCameraConfig,
+    Field(discriminator="kind"),
 ]
 """Settings of one camera; ``kind`` says which."""
 
 
 def make_camera(
-    name: str, config: SimulatedCameraConfig | FileCameraConfig | GenicamCameraConfig | OpencvCameraConfig, clock: Clock
+    name: str,
+    config: SimulatedCameraConfig | FileCameraConfig | BaslerCameraConfig | GenicamCameraConfig | OpencvCameraConfig,
+    clock: Clock,
 ) -> Camera:
     """The camera ``name`` for its settings, not yet open."""
     match config:
@@ -26,6 +31,8 @@ def make_camera(
             return SimulatedCamera(name, config, clock)
         case FileCameraConfig():
             return FileCamera(name, config, clock)
+        case BaslerCameraConfig():
+            return BaslerCamera(name, config, clock)
         case GenicamCameraConfig():
             return GenicamCamera(name, config, clock)
         case OpencvCameraConfig():

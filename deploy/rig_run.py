@@ -15,6 +15,7 @@ from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
 from ..inference.rules import Rules
 from ..streaming.messages import FrameSet
+from ..streaming.recording_config import LOSSLESS_16_BIT
 from ..streaming.recording_reader import Recording
 from ..streaming.verify import VerifyResult, verify
 from ..streaming.wire import Received
@@ -108,7 +109,8 @@ def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
 
     Raises:
         CameraOpenError: a camera is not there.
-        ConfigError: the rates differ, so that no frame set could be complete.
+        ConfigError: the rates differ, so that no frame set could be complete; or a camera delivers 16-bit grey to what
+            takes 8 bits.
     """
     formats: dict[str, CameraFormat] = {}
     for name, config in run.rig.cameras.items():
@@ -121,7 +123,30 @@ def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
     if max(rates) - min(rates) > _RATE_TOLERANCE * max(rates):
         listed = ", ".join(f"{name} {one.rate_hz:g} Hz" for name, one in formats.items())
         raise ConfigError(f"cameras of one rig need one frame rate: {listed}; set rate_hz so that they agree")
+    for name, one in formats.items():
+        if one.pixel_format == "mono16":
+            _check_mono16(run, name)
     return formats, rates[0]
+
+
+def _check_mono16(run: RunConfig, camera: str) -> None:
+    """Nothing may squeeze 16-bit grey into 8 bits on its way."""
+    recording, views = run.rig.recording, run.task.views
+    if recording.enabled and recording.video and recording.codec not in LOSSLESS_16_BIT:
+        codecs = " or ".join(sorted(LOSSLESS_16_BIT))
+        raise ConfigError(
+            f"recording.codec={recording.codec}: camera {camera} delivers mono16, which it cannot hold; set "
+            f"recording.codec to {codecs}, or the camera's pixel_format to mono8"
+        )
+    if run.task.bundle is not None and (views is None or camera in views):
+        raise ConfigError(
+            f"bundle={run.task.bundle}: models see 8-bit images, and camera {camera} delivers mono16; set its "
+            "pixel_format to mono8, or leave it out of the task's views"
+        )
+    if run.rig.bus.pixels == "jpeg":
+        raise ConfigError(
+            f"bus.pixels=jpeg: camera {camera} delivers mono16, which JPEG cannot hold; set bus.pixels to ring or raw"
+        )
 
 
 def run_rig(

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sync.errors import FrameOverwrittenError, SharedMemoryError, WireError
+from ..sync.errors import ConfigError, FrameOverwrittenError, SharedMemoryError, WireError
 from .messages import FrameHeader
+from .pixel_format import BYTES_PER_PIXEL, frame_shape
 from .ring import RingReader, RingWriter, ring_prefix
 
 
@@ -33,6 +34,11 @@ class FrameSender:
         encoding: Literal["ring", "raw", "jpeg"] = "ring",
         jpeg_quality: int = 90,
     ) -> None:
+        if encoding == "jpeg" and len(shape) == 3 and shape[2] == BYTES_PER_PIXEL["mono16"]:
+            raise ConfigError(
+                f"camera {camera}: its frames are mono16, and JPEG holds 8 bits; set bus.pixels to ring or raw, or the "
+                "camera's pixel_format to mono8"
+            )
         self.encoding: Literal["ring", "raw", "jpeg"] = encoding
         self._jpeg = [int(cv2.IMWRITE_JPEG_QUALITY), jpeg_quality]
         self._ring = (
@@ -79,7 +85,7 @@ class FrameReceiver:
             self._rings[header.camera] = header.epoch, RingReader(header.ring)
 
     def view(self, header: FrameHeader, pixels: memoryview | None = None) -> NDArray[np.uint8]:
-        """The image of a header, (height, width) or (height, width, 3) uint8; read-only, no copy unless JPEG.
+        """The image of a header, uint8 in the shape of `frame_shape`; read-only, no copy unless JPEG.
 
         Call `check` after the pixels were used.
 
@@ -88,7 +94,7 @@ class FrameReceiver:
             SharedMemoryError: the ring is gone, or is not what the header says.
             WireError: the pixel part is missing or does not fit the header.
         """
-        shape = (header.height, header.width) if header.pixel_format == "mono8" else (header.height, header.width, 3)
+        shape = frame_shape(header.pixel_format, header.height, header.width)
         if header.ring:
             self.attach(header)
             ring = self._ring(header)

@@ -11,6 +11,9 @@ CodecName = Literal["h264", "h264_lossless", "ffv1", "mjpeg", "raw"]
 LOSSLESS_CODECS: frozenset[CodecName] = frozenset({"h264_lossless", "ffv1", "raw"})
 """Codecs that give back exactly the bytes that were captured."""
 
+LOSSLESS_16_BIT: frozenset[CodecName] = frozenset({"ffv1"})
+"""Codecs that hold ``mono16`` (raw 16-bit grey has no form in Matroska that is read back)."""
+
 
 class RecordingConfig(StrictModel):
     """What is written, and how.

@@ -4,13 +4,14 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from ..sync.errors import ConfigError, RecordingError
 from ..sync.strict import StrictModel, validate
 from .durable import write_atomically
+from .pixel_format import PixelFormat, frame_shape
 from .recording_config import CodecName
 
 RECORDING_SCHEMA = 1
@@ -25,13 +26,13 @@ class RecordedFormat(StrictModel):
 
     width: int = Field(ge=1)
     height: int = Field(ge=1)
-    pixel_format: Literal["mono8", "bgr8"]
+    pixel_format: PixelFormat
     rate_hz: float = Field(gt=0)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one frame, uint8."""
-        return (self.height, self.width) if self.pixel_format == "mono8" else (self.height, self.width, 3)
+        return frame_shape(self.pixel_format, self.height, self.width)
 
 
 class RecordedCamera(RecordedFormat):

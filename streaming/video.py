@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import av
 import av.container
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from ..sync.clock import NS_PER_S
 from ..sync.errors import VideoError
 from .container_end import is_cut
-
-PixelFormat = Literal["mono8", "bgr8"]
+from .pixel_format import BYTES_PER_PIXEL, PixelFormat, frame_shape
 
 GREY_FORMATS = frozenset({"gray", "gray8", "ya8", "monob", "monow"}) | frozenset(
     f"gray{bits}{end}" for bits in (9, 10, 12, 14, 16) for end in ("le", "be")
@@ -35,6 +34,8 @@ LUMA_PLANE_FORMATS = frozenset({"gray", "gray8", "nv12", "nv21", "nv16", "nv24",
 )  # fmt: skip
 """Formats whose first plane is 8-bit luma: ``mono8`` is that plane as it is stored, with no range expansion."""
 
+_MONO16 = "gray16le"
+
 COLOR_SCALE = "flags=bilinear+accurate_rnd+bitexact"
 """swscale flags under which its vector code gives the same bytes as its plain C code."""
 
@@ -42,11 +43,12 @@ COLOR_SCALE = "flags=bilinear+accurate_rnd+bitexact"
 class VideoReader:
     """The frames of one video file in presentation order, with their own times.
 
-    Pixels: ``mono8`` (height, width) uint8 or ``bgr8`` (height, width, 3) uint8. With ``pixel_format`` None a file is
-    ``mono8`` when its stream's pixel format has no chroma (``GREY_FORMATS``) and ``bgr8`` otherwise; the samples are
-    not looked at, so that the answer cannot depend on what happens to be filmed. (FFmpeg decodes monochrome H.264 as
-    ``yuv420p``: ask for ``mono8`` where a file is known to be grey.) ``mono8`` of a YUV file is its luma
-    plane as stored (a limited-range file keeps 16 for black); ``bgr8`` follows the range and matrix that the stream
+    Pixels: ``mono8`` (height, width) uint8, ``bgr8`` (height, width, 3) uint8, or ``mono16`` (height, width, 2), the
+    bytes of 16-bit grey as they were written, which is only given where it is asked for. With ``pixel_format`` None a
+    file is ``mono8`` when its stream's pixel format has no chroma (``GREY_FORMATS``) and ``bgr8`` otherwise; the
+    samples are not looked at, so that the answer cannot depend on what happens to be filmed. (FFmpeg decodes monochrome
+    H.264 as ``yuv420p``: ask for ``mono8`` where a file is known to be grey.) ``mono8`` of a YUV file is its luma plane
+    as stored (a limited-range file keeps 16 for black); ``bgr8`` follows the range and matrix that the stream
     declares. Rotation metadata is not applied.
 
     One thread opens, reads and closes a reader.
@@ -55,7 +57,7 @@ class VideoReader:
         path: the file.
         width: pixels.
         height: pixels.
-        pixel_format: ``mono8`` or ``bgr8``.
+        pixel_format: ``mono8``, ``bgr8`` or ``mono16``.
         rate_hz: average frame rate; the frames' own times need not be even.
         n_frames: frames that the container announces, None where it does not.
         n_read: frames delivered so far.
@@ -104,6 +106,11 @@ class VideoReader:
         self.width: int = context.width
         self.height: int = context.height
         self.pixel_format: PixelFormat = pixel_format or ("mono8" if context.pix_fmt in GREY_FORMATS else "bgr8")
+        if self.pixel_format == "mono16" and context.pix_fmt != _MONO16:
+            self._container.close()
+            raise VideoError(
+                f"{self.path}: holds {context.pix_fmt}, which is not mono16 ({_MONO16}); read it as mono8 or bgr8"
+            )
         self.rate_hz = float(rate)
         self.n_frames: int | None = stream.frames or None
         self._stream = stream
@@ -118,7 +125,7 @@ class VideoReader:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one frame as a uint8 array."""
-        return (self.height, self.width) if self.pixel_format == "mono8" else (self.height, self.width, 3)
+        return frame_shape(self.pixel_format, self.height, self.width)
 
     @property
     def torn(self) -> bool:
@@ -227,11 +234,9 @@ class VideoReader:
         if self.pixel_format == "mono8":
             if frame.format.name not in LUMA_PLANE_FORMATS:
                 frame = self._convert(frame, "gray")
-            n_bytes = self.width
-        else:
-            if frame.format.name != "bgr24":
-                frame = self._convert(frame, "bgr24")
-            n_bytes = 3 * self.width
+        elif self.pixel_format == "bgr8" and frame.format.name != "bgr24":
+            frame = self._convert(frame, "bgr24")
+        n_bytes = BYTES_PER_PIXEL[self.pixel_format] * self.width
         plane = frame.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         out.reshape(self.height, n_bytes)[...] = rows[: self.height, :n_bytes]

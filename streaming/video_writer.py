@@ -9,7 +9,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import av
 import av.container
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from ..sync.clock import NS_PER_MS
 from ..sync.errors import DiskFullError, VideoError
-from .recording_config import CodecName
-
-PixelFormat = Literal["mono8", "bgr8"]
+from .pixel_format import PixelFormat, frame_shape
+from .recording_config import LOSSLESS_16_BIT, CodecName
 
 CLUSTER_MS = 250
 """A Matroska cluster goes to the file when it is this long; what a killed process loses is one cluster."""
@@ -63,6 +62,7 @@ def _recipe(codec: CodecName, pixel_format: PixelFormat, even: bool, crf: int) -
         ("mjpeg", "bgr8"): _Recipe("mjpeg", "bgr24", "yuv420p", True, _MJPEG),
         ("raw", "mono8"): _Recipe("rawvideo", "gray", "gray", True, {}),
         ("raw", "bgr8"): _Recipe("rawvideo", "bgr24", "bgr24", True, {}),
+        ("ffv1", "mono16"): _Recipe("ffv1", "gray16le", "gray16le", True, {"level": "3"}),
     }
     return recipes[(codec, pixel_format)]
 
@@ -91,7 +91,7 @@ class VideoWriter:
         codec: see `RecordingConfig`.
         width: pixels.
         height: pixels.
-        pixel_format: ``mono8`` (height, width) or ``bgr8`` (height, width, 3).
+        pixel_format: ``mono8``, ``bgr8`` or, in ``ffv1``, ``mono16``; shapes as in `frame_shape`.
         rate_hz: nominal rate, for the header and the key frame distance (1 s).
         t_start_ns: rig time of pts 0.
         crf: quality of ``h264``.
@@ -119,7 +119,12 @@ class VideoWriter:
         self.n_written = 0
         self._t_start_ns = t_start_ns
         self._last_pts_ms = -1
-        self._shape = (height, width) if pixel_format == "mono8" else (height, width, 3)
+        self._shape = frame_shape(pixel_format, height, width)
+        if pixel_format == "mono16" and codec not in LOSSLESS_16_BIT:
+            raise VideoError(
+                f"{path}: {codec} cannot hold mono16 frames; set recording.codec to "
+                f"{' or '.join(sorted(LOSSLESS_16_BIT))}"
+            )
         self._recipe = _recipe(codec, pixel_format, width % 2 == 0 and height % 2 == 0, crf)
         if path.exists():
             raise VideoError(f"{path}: exists; a recording never overwrites a video, choose another folder")
@@ -165,6 +170,8 @@ class VideoWriter:
         rows = np.frombuffer(memoryview(planes[0]), np.uint8).reshape(-1, planes[0].line_size)[:height]
         if pixel_format == "mono8":
             return rows[:, :width]
+        if pixel_format == "mono16":
+            return rows[:, : 2 * width].reshape(height, width, 2)
         if self._recipe.frame == "bgr0":
             rows[...] = 0
             return rows[:, : 4 * width].reshape(height, width, 4)[:, :, :3]
@@ -208,7 +215,7 @@ class VideoWriter:
         """`load` and `encode`.
 
         Args:
-            image: (height, width) or (height, width, 3) uint8, any strides.
+            image: uint8 in the shape of `frame_shape`, any strides.
             t_ns: start of exposure, rig time.
         """
         self.load(image)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...streaming.messages import Box, FrameHeader
+from ...streaming.pixel_format import BYTES_PER_PIXEL, values16
 from ...sync.clock import NS_PER_MS
 from ...sync.errors import VideoError
 
@@ -48,12 +49,15 @@ class TileEncoder:
         self._parameters = [int(cv2.IMWRITE_JPEG_QUALITY), quality]
 
     def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of ``image`` (height x width, or height x width x 3), no wider than the tile."""
+        """A copy of ``image`` (shaped as `frame_shape` says), no wider than the tile; of ``mono16`` bits 4 to 11."""
         height, width = image.shape[:2]
+        step = 1 if width <= self._width else max(1, width // (2 * self._width))
+        if image.ndim == 3 and image.shape[2] == BYTES_PER_PIXEL["mono16"]:
+            image = np.minimum(values16(image)[::step, ::step] >> 4, 255).astype(np.uint8)
+            step = 1
         if width <= self._width:
             return image.copy()
         # Every k-th pixel first, down to twice the tile: averaging a whole 1080p frame would cost ten times as much.
-        step = max(1, width // (2 * self._width))
         sampled = np.ascontiguousarray(image[::step, ::step])
         size = (self._width, max(1, round(self._width * height / width)))
         return np.asarray(cv2.resize(sampled, size, interpolation=cv2.INTER_AREA), np.uint8)

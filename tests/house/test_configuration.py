@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 import yaml
+from ethostream.acquisition.basler_config import BaslerCameraConfig
 from ethostream.acquisition.file_camera import FileCameraConfig
 from ethostream.acquisition.simulated_camera import SimulatedCameraConfig
 from ethostream.deploy.config import RigConfig, SessionConfig, load_run
@@ -22,6 +23,7 @@ SECTIONS: dict[str, tuple[type[StrictModel], tuple[str, ...]]] = {
     # heading -> the model of its table, and what stands in tables of its own
     "## Rig file": (RigConfig, ("cameras.NAME",)),
     "### Camera of kind `file`": (FileCameraConfig, ()),
+    "### Camera of kind `basler`": (BaslerCameraConfig, ()),
     "### Camera of kind `simulated`": (SimulatedCameraConfig, ()),
     "## Task file": (TaskConfig, ()),
     "## Session file": (SessionConfig, ()),
