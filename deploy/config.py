@@ -24,7 +24,7 @@ from ..sync.errors import AddressError, ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
 from .monitor.config import MonitorConfig
 
-_PATH_KEYS = {"path", "bundle", "producer", "keys"}
+_PATH_KEYS = {"path", "bundle", "producer", "keys", "calibration"}
 _CAMERA_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
@@ -177,7 +177,7 @@ def _resolve_path(key: Any, value: Any, base: Path) -> Any:
     if key in _PATH_KEYS and isinstance(value, str):
         # A bare name may be that of a shipped bundle; it is one only where no such file stands beside the YAML.
         beside = (base / value).resolve()
-        return str(beside) if key in ("path", "keys") or beside.exists() or "/" in value else value
+        return str(beside) if key in ("path", "keys", "calibration") or beside.exists() or "/" in value else value
     return _resolve_paths(value, base)
 
 
