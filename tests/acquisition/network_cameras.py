@@ -1,9 +1,9 @@
-"""Cameras on real sockets of this machine: MJPEG over HTTP, and H.264 over RTSP. They stall, hang up and change format."""
+"""Cameras on real sockets of this machine: MJPEG over HTTP, H.264 over RTSP. They stall, hang up, change format."""
 
 import socket
 import struct
 import threading
-
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
@@ -111,10 +111,8 @@ class RtspCamera:
                 return
             self.n_connections += 1
             with self._client:
-                try:
+                with suppress(OSError):  # the reader has gone, or `hang_up`
                     self._talk(self._client)
-                except OSError:
-                    pass  # the reader has gone, or `hang_up`
 
     def _talk(self, client: socket.socket) -> None:
         requests = client.makefile("rb")
@@ -180,5 +178,3 @@ class RtspCamera:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
-
-
