@@ -103,6 +103,7 @@ class BaslerCameraConfig(StrictModel):
         chunks: let each frame carry the time, counters and input lines that the model offers.
         max_buffers: frames that the SDK holds for a reader that is late.
         features: any further feature of the model by its GenICam name; applied before the settings above.
+        link: name of the port that its cable is in; ``ethostream doctor`` sums the bandwidth of each.
     """
 
     kind: Literal["basler"] = "basler"
@@ -124,6 +125,7 @@ class BaslerCameraConfig(StrictModel):
     chunks: bool = True
     max_buffers: int = Field(default=16, ge=2, le=1000)
     features: dict[str, FeatureValue] = Field(default_factory=dict)
+    link: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_gain(self) -> Self:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ..streaming.pixel_format import PixelFormat
 from ..sync.clock import NS_PER_S, NS_PER_US, Clock
 from ..sync.errors import CameraLostError, CameraOpenError
 from ..sync.strict import StrictModel
@@ -22,7 +23,9 @@ from .genicam_device import GenicamBuffer, GenicamDevice, Value, producer_path
 
 log = logging.getLogger(__name__)
 
-GenicamPixels = Literal["mono8", "bayer_rg8", "bayer_gr8", "bayer_gb8", "bayer_bg8", "rgb8", "bgr8"]
+GenicamPixels = Literal[
+    "mono8", "mono10", "mono12", "mono16", "bayer_rg8", "bayer_gr8", "bayer_gb8", "bayer_bg8", "rgb8", "bgr8"
+]
 """What the camera sends."""
 
 
@@ -32,22 +35,27 @@ class PixelRecipe(NamedTuple):
     Attributes:
         symbol: its name in the Pixel Format Naming Convention.
         number: likewise.
+        delivered: pixel format of the frames.
         conversion: OpenCV's code to BGR; None: the bytes are copied.
     """
 
     symbol: str
     number: int
+    delivered: PixelFormat
     conversion: int | None = None
 
 
 RECIPES: dict[GenicamPixels, PixelRecipe] = {
-    "mono8": PixelRecipe("Mono8", 0x01080001),
-    "bayer_gr8": PixelRecipe("BayerGR8", 0x01080008, cv2.COLOR_BayerGRBG2BGR),
-    "bayer_rg8": PixelRecipe("BayerRG8", 0x01080009, cv2.COLOR_BayerRGGB2BGR),
-    "bayer_gb8": PixelRecipe("BayerGB8", 0x0108000A, cv2.COLOR_BayerGBRG2BGR),
-    "bayer_bg8": PixelRecipe("BayerBG8", 0x0108000B, cv2.COLOR_BayerBGGR2BGR),
-    "rgb8": PixelRecipe("RGB8", 0x02180014, cv2.COLOR_RGB2BGR),
-    "bgr8": PixelRecipe("BGR8", 0x02180015),
+    "mono8": PixelRecipe("Mono8", 0x01080001, "mono8"),
+    "mono10": PixelRecipe("Mono10", 0x01100003, "mono16"),
+    "mono12": PixelRecipe("Mono12", 0x01100005, "mono16"),
+    "mono16": PixelRecipe("Mono16", 0x01100007, "mono16"),
+    "bayer_gr8": PixelRecipe("BayerGR8", 0x01080008, "bgr8", cv2.COLOR_BayerGRBG2BGR),
+    "bayer_rg8": PixelRecipe("BayerRG8", 0x01080009, "bgr8", cv2.COLOR_BayerRGGB2BGR),
+    "bayer_gb8": PixelRecipe("BayerGB8", 0x0108000A, "bgr8", cv2.COLOR_BayerGBRG2BGR),
+    "bayer_bg8": PixelRecipe("BayerBG8", 0x0108000B, "bgr8", cv2.COLOR_BayerBGGR2BGR),
+    "rgb8": PixelRecipe("RGB8", 0x02180014, "bgr8", cv2.COLOR_RGB2BGR),
+    "bgr8": PixelRecipe("BGR8", 0x02180015, "bgr8"),
 }
 
 _TOLERANCE = 1e-3
@@ -85,7 +93,8 @@ class GenicamCameraConfig(StrictModel):
         producer: the ``.cti`` file of the camera's maker, or ``simulator``.
         serial: as printed on the camera; None: ``index`` counts in the producer's list.
         index: where there is no serial.
-        pixel_format: what the camera sends; Bayer and RGB are delivered as ``bgr8``.
+        pixel_format: what the camera sends; Bayer and RGB are delivered as ``bgr8``, more than 8 bits as
+            ``mono16``: the sensor's own values.
         exposure_us: automatic exposure is switched off.
         gain_db: automatic gain is switched off.
         rate_hz: free run; with ``trigger`` the rate of the pulses, which nothing else can know.
@@ -97,7 +106,7 @@ class GenicamCameraConfig(StrictModel):
         line_status_chunk: chunk that holds the state of the input lines (``LineStatusAll``).
         buffers: that the producer may fill before the rig takes them.
         transport_us: least time from the end of exposure to arrival, where it was measured.
-        link: name of the cable's port, for the bandwidth sum.
+        link: name of the port that its cable is in; ``ethostream doctor`` sums the bandwidth of each.
     """
 
     kind: Literal["genicam"] = "genicam"
@@ -115,7 +124,7 @@ class GenicamCameraConfig(StrictModel):
     line_status_chunk: str | None = None
     buffers: int = Field(default=16, ge=2, le=512)
     transport_us: int = Field(default=0, ge=0)
-    link: str | None = None
+    link: str | None = Field(default=None, min_length=1)
 
 
 class GenicamCamera:
@@ -258,7 +267,7 @@ class GenicamCamera:
         return CameraFormat(
             int(device.get("Width")),
             int(device.get("Height")),
-            "mono8" if config.pixel_format == "mono8" else "bgr8",
+            RECIPES[config.pixel_format].delivered,
             rate_hz,
             "device" if device_time else "host",
             float(NS_PER_S) if device_time else 0.0,
@@ -288,18 +297,18 @@ class GenicamCamera:
 
 
 def write_image(buffer: GenicamBuffer, pixel_format: GenicamPixels, out: NDArray[np.uint8]) -> None:
-    """The pixels of a buffer as ``mono8`` or ``bgr8``, into ``out``."""
-    conversion = RECIPES[pixel_format].conversion
+    """The pixels of a buffer into ``out``, in the shape of the format that the recipe delivers; none is scaled."""
+    recipe = RECIPES[pixel_format]
     height, stride = buffer.height, buffer.stride
     image = buffer.data[: height * stride].reshape(height, stride)
-    if pixel_format in ("rgb8", "bgr8"):
-        image = image[:, : buffer.width * 3].reshape(height, buffer.width, 3)
-    else:
-        image = image[:, : buffer.width]
-    if conversion is None:
+    depth = (recipe.number >> 16 & 0xFF) // 8
+    image = image[:, : buffer.width * depth]
+    if depth > 1:
+        image = image.reshape(height, buffer.width, depth)
+    if recipe.conversion is None:
         np.copyto(out, image)
     else:
-        cv2.cvtColor(image, conversion, dst=out)
+        cv2.cvtColor(image, recipe.conversion, dst=out)
 
 
 def _first(device: GenicamDevice, features: tuple[str, ...]) -> str:

@@ -40,7 +40,7 @@ class OpencvCameraConfig(StrictModel):
         stall_s: silence of a stream that counts as a loss.
         away_s: how long a lost stream is called again, before the camera counts as lost.
         transport_us: least time from the end of exposure to arrival, where it was measured.
-        link: name of the cable's port, for the bandwidth sum.
+        link: name of the port that its cable is in; ``ethostream doctor`` sums the bandwidth of each.
     """
 
     kind: Literal["opencv"] = "opencv"
@@ -57,7 +57,7 @@ class OpencvCameraConfig(StrictModel):
     stall_s: float = Field(default=0.8, gt=0, le=30)
     away_s: float = Field(default=4.0, ge=0, le=3600)
     transport_us: int = Field(default=0, ge=0)
-    link: str | None = None
+    link: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> "OpencvCameraConfig":

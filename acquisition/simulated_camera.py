@@ -50,6 +50,7 @@ class SimulatedCameraConfig(StrictModel):
         device_buffer_frames: frames that the device keeps for a host that is late; it overwrites the oldest.
         truth_pose: the truth of this camera carries the pose (one camera of a rig is enough).
         faults: what goes wrong.
+        link: name of the port that its cable would be in, to try out a sum of bandwidth.
     """
 
     kind: Literal["simulated"] = "simulated"
@@ -74,6 +75,7 @@ class SimulatedCameraConfig(StrictModel):
     device_buffer_frames: int = Field(default=8, ge=1, le=1024)
     truth_pose: bool = False
     faults: SimulatedFaults = SimulatedFaults()
+    link: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _view_of_scene(self) -> "SimulatedCameraConfig":

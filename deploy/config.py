@@ -8,7 +8,7 @@ import fnmatch
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -78,6 +78,7 @@ class RigConfig(StrictModel):
     time: TimeConfig = TimeConfig()
     lsl: LslConfig = LslConfig()
     trigger: TriggerConfig | None = None
+    links: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _trigger_names_cameras(self) -> "RigConfig":

@@ -151,7 +151,7 @@ class BaslerBench(Bench):
 
     def config(self, fault: str | None = None) -> Any:
         if fault == "stall":
-            return CONFIG.validate_python(self.options | {"trigger": {"mode": "hardware", "line": "Line1"}})
+            return CONFIG.validate_python(self.options | {"trigger": {"kind": "hardware", "line": "Line1"}})
         return super().config(fault)
 
 

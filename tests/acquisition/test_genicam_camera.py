@@ -135,7 +135,7 @@ def test_the_missing_extra_is_named(make, monkeypatch):
         make(producer="/x.cti").open()
 
 
-@pytest.mark.parametrize("name", [one for one in RECIPES if one != "mono8"])
+@pytest.mark.parametrize("name", [one for one, recipe in RECIPES.items() if recipe.delivered == "bgr8"])
 def test_colours_come_out_as_they_were_seen(name):
     """A scene of one colour, as each format carries it, with padding at the end of each row."""
     blue, green, red = 40, 90, 200
@@ -152,6 +152,16 @@ def test_colours_come_out_as_they_were_seen(name):
     out = np.zeros((height, width, 3), np.uint8)
     write_image(buffer, name, out)
     assert (out[2:-2, 2:-2] == (blue, green, red)).all()
+
+
+@pytest.mark.parametrize("name", ["mono10", "mono12", "mono16"])
+def test_deep_pixels_are_the_sensors_own(name):
+    values = np.random.default_rng(1).integers(0, 2 ** int(name[4:]), (6, 9)).astype("<u2")
+    rows = np.zeros((6, 22), np.uint8)
+    rows[:, :18] = values.view(np.uint8)
+    out = np.zeros((6, 9, 2), np.uint8)
+    write_image(GenicamBuffer(1, 0, 9, 6, RECIPES[name].number, 22, rows.ravel(), 0, -1), name, out)
+    assert np.array_equal(out.view("<u2")[..., 0], values)
 
 
 class FakeError(Exception):

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from ethostream.acquisition.basler_config import BaslerCameraConfig
 from ethostream.acquisition.file_camera import FileCameraConfig
+from ethostream.acquisition.genicam_camera import GenicamCameraConfig
+from ethostream.acquisition.opencv_camera import OpencvCameraConfig
 from ethostream.acquisition.simulated_camera import SimulatedCameraConfig
 from ethostream.deploy.config import RigConfig, SessionConfig, load_run
 from ethostream.inference.config import TaskConfig
@@ -24,6 +26,8 @@ SECTIONS: dict[str, tuple[type[StrictModel], tuple[str, ...]]] = {
     "## Rig file": (RigConfig, ("cameras.NAME",)),
     "### Camera of kind `file`": (FileCameraConfig, ()),
     "### Camera of kind `basler`": (BaslerCameraConfig, ()),
+    "### Camera of kind `genicam`": (GenicamCameraConfig, ()),
+    "### Camera of kind `opencv`": (OpencvCameraConfig, ()),
     "### Camera of kind `simulated`": (SimulatedCameraConfig, ()),
     "## Task file": (TaskConfig, ()),
     "## Session file": (SessionConfig, ()),
