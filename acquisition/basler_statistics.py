@@ -45,7 +45,7 @@ class FrameAccount:
         self._n_results = 0
         self._last = -1
         self._read_at = 0
-        self._read_lost = 0
+        self._read = StreamStatistics()
         self._settled = 0
         self.shown = 0
         """Frames that the device's numbers, or incomplete deliveries, showed to be lost."""
@@ -70,11 +70,11 @@ class FrameAccount:
         raw = self._number(block_id)
         self.shown += max(0, raw - self._last - 1)
         self._last = max(self._last, raw)
-        at_once = 0 if self._by_id else statistics.underruns
-        lost = statistics.failed + statistics.underruns - at_once
+        at_once = statistics.underruns if self._by_id is False else 0
         if self._n_results > self._read_at + self._settle:
-            self._settled += max(0, self._read_lost - self.shown - self._settled)
-            self._read_at, self._read_lost = self._n_results, lost
+            lost = self._read.failed + (self._read.underruns if self._by_id else 0)
+            self._settled += max(0, lost - self.shown - self._settled)
+            self._read_at, self._read = self._n_results, statistics
         self.added = at_once + self._settled
         return raw + self.added
 
