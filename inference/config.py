@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ..sync.strict import StrictModel
 from .actuators import ActuatorConfig
 from .backend import Provider
+from .disparity_config import DisparityConfig
 from .rules import RuleConfig
 from .stabiliser_config import StabiliserConfig
 from .tracking.config import TrackingConfig
@@ -25,6 +26,7 @@ class TaskConfig(StrictModel):
         stabiliser: instead of the bundle's defaults.
         rules: what is decided when a behaviour begins.
         actuators: what a decision drives, by the name that rules use.
+        disparity: further views, computed from stereo pairs; with ``views: null`` they come after the cameras.
         tracking: where the animals are in millimetres; needs calibrated views. null: not asked.
     """
 
@@ -36,6 +38,7 @@ class TaskConfig(StrictModel):
     stabiliser: StabiliserConfig | None = None
     rules: list[RuleConfig] = Field(default_factory=list)
     actuators: dict[str, ActuatorConfig] = Field(default_factory=dict)
+    disparity: DisparityConfig | None = None
     tracking: TrackingConfig | None = None
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validat
 from ..sync.errors import BundleError
 from ..sync.strict import StrictModel
 from .crop_rule import CropRule
+from .disparity_config import DisparityOptions
 from .stabiliser_config import StabiliserConfig
 
 MANIFEST_FILE = "manifest.json"
@@ -82,6 +83,7 @@ class VideoInput(StrictModel):
         fusion: ``mean`` or ``max`` of the views' probabilities, or their features ``joined`` before one head.
         pixel_format: what the embedder takes.
         color_to_grey: how a colour frame becomes grey (``inference/grey.py``).
+        disparity: those of ``view_names`` that are no cameras but computed from a stereo pair, and how.
     """
 
     kind: Literal["video"] = "video"
@@ -92,6 +94,7 @@ class VideoInput(StrictModel):
     color_to_grey: Literal["green"] = "green"
     crop: CropRule
     embedder: EmbedderSpec
+    disparity: dict[str, DisparityOptions] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _joined_needs_a_number(self) -> Self:

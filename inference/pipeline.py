@@ -18,6 +18,7 @@ from ..sync.errors import BundleError
 from .bundle import Bundle
 from .config import TaskConfig
 from .cropper import State
+from .disparity import DisparityViews
 from .model import BehaviorModel, ModelStep
 from .rules import Rules
 
@@ -35,16 +36,19 @@ class BehaviorPipeline:
         clock: Clock,
         set_rate_hz: float,
         armed: bool,
+        disparity: DisparityViews | None = None,
     ) -> None:
         """Prepare for a rig.
 
         Args:
             bundle: the loaded model.
             task: rules and stabiliser.
-            views: camera → array shape of its frames, those that the model sees, in joining order.
+            views: view → array shape of its frames, those that the model sees, in joining order: cameras and views of
+                ``disparity``.
             clock: rig time, for the stage times.
             set_rate_hz: rate of the frame sets.
             armed: False: every onset is withheld.
+            disparity: computes views from stereo pairs.
 
         Raises:
             ConfigError: views, rate, rules or stabiliser do not suit the model.
@@ -53,6 +57,8 @@ class BehaviorPipeline:
         self._classes = tuple(bundle.manifest.classes)
         self._clock = clock
         self._views = set(views)
+        self._disparity = disparity
+        self._cameras = self._views if disparity is None else self._views | disparity.cameras
         self.model = BehaviorModel(
             bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
         )
@@ -85,10 +91,13 @@ class BehaviorPipeline:
             None: the set is no step (left out by the rate rule, not newer than the last, or none of the views in it).
         """
         t_taken_ns = self._clock.now_ns()
-        sources = tuple(one for one in frame_set.sources if one.camera in self._views)
-        if not sources:
+        sources = tuple(one for one in frame_set.sources if one.camera in self._cameras)
+        seen = {one.camera: images[one.camera] for one in sources if one.camera in self._views}
+        if self._disparity is not None:
+            present = {one.camera: images[one.camera] for one in sources}
+            seen |= self._disparity.step(present, self._views)
+        if not seen:
             return None
-        seen = {one.camera: images[one.camera] for one in sources}
         t_mid_ns = middle_ns(sources)
         step = self.model.step(seen, t_mid_ns, check)
         if step is None:

@@ -20,10 +20,15 @@ from ..streaming.topics import (
     DECISION,
     TRACKS,
 )
+from ..sync.calibration_file import read_calibration
 from ..sync.errors import BundleError, ConfigError
 from .actuators import Actuator, NullActuator, make_actuator
 from .bundle import Bundle
 from .bundled import resolve_bundle
+from .config import TaskConfig
+from .disparity import DisparityViews
+from .disparity_config import DisparityOptions
+from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 from .pipeline import BehaviorPipeline, middle_ns
 from .tracking.tracker import AnimalTracker
@@ -51,11 +56,16 @@ class RunningModel:
         self.identity = ""
         self.actuators: dict[str, Actuator] = {}
         self._model_views: dict[str, tuple[int, ...]] = {}
+        self._pair_cameras: set[str] = set()
         if task.bundle is not None:
             self._open_model(config)
         self._tracker = _open_tracker(config)
         # What either needs is looked at, in the rig's order.
-        wanted = {*self._model_views, *(self._tracker.cameras if self._tracker is not None else ())}
+        wanted = {
+            *self._model_views,
+            *self._pair_cameras,
+            *(self._tracker.cameras if self._tracker is not None else ()),
+        }
         self.views = {name: tuple(shape) for name, shape in config.views.items() if name in wanted}
 
     def _open_model(self, config: InferenceNodeConfig) -> None:
@@ -67,11 +77,20 @@ class RunningModel:
             threads=task.threads,
             max_look_ahead_frames=task.max_look_ahead_frames,
         )
-        self._model_views = _chosen(config, task.views, "task.views")
+        disparity = _open_disparity(config)
+        self._model_views = _chosen(config, task.views, "task.views", {} if disparity is None else disparity.shapes)
+        _check_disparity(bundle.manifest, list(self._model_views), task)
         self.identity = bundle.identity
         self.pipeline = BehaviorPipeline(
-            bundle, task, self._model_views, context.clock, set_rate_hz=config.rate_hz, armed=context.spec.armed
+            bundle,
+            task,
+            self._model_views,
+            context.clock,
+            set_rate_hz=config.rate_hz,
+            armed=context.spec.armed,
+            disparity=disparity,
         )
+        self._pair_cameras = set() if disparity is None else disparity.cameras
         self.actuators = {
             name: NullActuator() if config.replay else make_actuator(name, kind, context.clock)
             for name, kind in task.actuators.items()
@@ -175,17 +194,46 @@ def _open_tracker(config: InferenceNodeConfig) -> AnimalTracker | None:
     tracking = config.task.tracking
     if tracking is None:
         return None
-    from ..sync.calibration_file import read_calibration
-
     views = _chosen(config, tracking.views, "task.tracking.views")
-    models = read_calibration(tracking.calibration).models
+    models = {model.name: model for model in read_calibration(tracking.calibration).models}
     tracker = AnimalTracker(tracking, models, views, config.rate_hz)
     log.info("tracking %d animal(s) in %d views", tracking.animals, len(views))
     return tracker
 
 
-def _chosen(config: InferenceNodeConfig, names: list[str] | None, key: str) -> dict[str, tuple[int, ...]]:
-    chosen = list(config.views) if names is None else names
-    if unknown := sorted(set(chosen) - set(config.views)):
-        raise ConfigError(f"{key}: {', '.join(unknown)}: not a camera of this rig ({', '.join(config.views)})")
-    return {name: tuple(config.views[name]) for name in chosen}
+def _open_disparity(config: InferenceNodeConfig) -> DisparityViews | None:
+    disparity = config.task.disparity
+    if disparity is None:
+        return None
+    views = {name: tuple(shape) for name, shape in config.views.items()}
+    return DisparityViews(disparity, read_calibration(disparity.calibration), views)
+
+
+def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> None:
+    """What the model learnt as disparity must be disparity here, made alike; a camera must be a camera."""
+    here = {} if task.disparity is None else task.disparity.views
+    for learnt, name in zip(manifest.video.view_names, views, strict=False):
+        asked = manifest.video.disparity.get(learnt)
+        given = here[name].options if name in here else None
+        if asked != given:
+            raise ConfigError(
+                f"view {name} takes the place of {learnt}, which the model learnt as "
+                f"{_in_words(asked)}; here it is {_in_words(given)}: set task.views and task.disparity"
+            )
+
+
+def _in_words(options: DisparityOptions | None) -> str:
+    return "a camera" if options is None else f"disparity with {options.model_dump()}"
+
+
+def _chosen(
+    config: InferenceNodeConfig,
+    names: list[str] | None,
+    key: str,
+    computed: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, tuple[int, ...]]:
+    there = {name: tuple(shape) for name, shape in config.views.items()} | dict(computed or {})
+    chosen = list(there) if names is None else names
+    if unknown := sorted(set(chosen) - set(there)):
+        raise ConfigError(f"{key}: {', '.join(unknown)}: not a view of this rig ({', '.join(there)})")
+    return {name: there[name] for name in chosen}

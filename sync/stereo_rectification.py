@@ -81,7 +81,7 @@ class StereoRectifier:
                 right.distortion,
                 full,
                 turn,
-                shift,
+                shift[:, None],
                 flags=cv2.CALIB_ZERO_DISPARITY,
                 alpha=alpha,
                 newImageSize=self.size,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..inference.crop_rule import BackgroundCrop, CropRule
+from ..inference.disparity_config import DisparityConfig
 from ..inference.manifest import Name
 from ..inference.stabiliser_config import StabiliserConfig
 from ..sync.errors import ConfigError
@@ -204,6 +205,8 @@ class TrainConfig(StrictModel):
         data_root: folder that relative paths start from, relative to this file; ``--data`` overrides it.
         data: recordings.
         labels: how names in label files become classes.
+        disparity: further views, computed from stereo pairs of the data; the rig's task file needs the same.
+        views: cameras and disparity views that the model sees, in joining order; None: all, the computed ones last.
         crop: the rule that the rig will use, too.
         fusion: how the views are combined.
         any_views: the model takes any number of views (not with ``joined``); else exactly those of the data.
@@ -219,6 +222,8 @@ class TrainConfig(StrictModel):
     data_root: Path = Path()
     data: list[DataEntry] = Field(min_length=1)
     labels: LabelOptions = LabelOptions()
+    disparity: DisparityConfig | None = None
+    views: list[str] | None = Field(default=None, min_length=1)
     crop: CropRule = BackgroundCrop()
     embedder: EmbedderConfig = SmallCnnConfig(kind="small_cnn")
     features: list[FeatureConfig] = Field(default_factory=list)
@@ -237,6 +242,8 @@ class TrainConfig(StrictModel):
             raise ValueError(f"classes: a name stands twice in {self.classes}")
         if self.any_views and self.fusion == "joined":
             raise ValueError("any_views: fusion 'joined' needs a fixed number of views")
+        if self.any_views and self.disparity is not None:
+            raise ValueError("any_views: disparity needs fixed views, each in its place")
         if unknown := sorted(set(self.labels.rename.values()) - set(self.classes) - set(self.labels.ignore)):
             raise ValueError(f"labels.rename: {', '.join(unknown)} is not among the classes")
         if unknown := sorted(set(self.stabiliser.per_class) - set(self.classes)):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ from ..acquisition.simulated_camera import render_session
 from ..acquisition.simulated_device import InstantClock
 from ..acquisition.simulated_renderer import CAGE_VIEWS, ViewGeometry
 from ..acquisition.simulated_world import SimulatedWorld
+from ..inference.disparity import DisparityViews
 from ..inference.manifest import DataFingerprint
 from ..streaming.video import VideoReader
+from ..sync.calibration_file import Calibration, read_calibration
 from ..sync.errors import ConfigError, DataError
 from .config import LabelOptions, SimulatedData, TrainConfig, VideoData
 from .labels import Bout, frame_labels, read_bouts
@@ -65,6 +67,8 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
             sources.append(_video_source(entry, root, config.classes, config.labels))
         else:
             sources += [_simulated_source(entry, seed, config.classes, config.labels) for seed in entry.seeds]
+    if config.disparity is not None or config.views is not None:
+        sources = [_with_views(source, config, root) for source in sources]
     first = sources[0]
     for place, source in enumerate(sources):
         if source.n_frames < 2:
@@ -92,6 +96,42 @@ def hash_files(paths: Iterable[Path]) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def _with_views(source: Source, config: TrainConfig, root: Path) -> Source:
+    """The views that the model is to see: some of the recording's, and those that are computed from its pairs."""
+    computed: dict[str, tuple[int, ...]] = {}
+    calibration: Calibration | None = None
+    if config.disparity is not None:
+        calibration = read_calibration(root / config.disparity.calibration)
+        computed = DisparityViews(config.disparity, calibration, source.views).shapes
+    there = {**source.views, **computed}
+    chosen = list(there) if config.views is None else config.views
+    if unknown := [name for name in chosen if name not in there]:
+        raise DataError(f"{source.name}: views: {', '.join(unknown)} is not there ({', '.join(there)})")
+
+    def frames() -> FrameIterator:
+        # The matcher keeps its images between calls: every reader of the recording has its own.
+        pairs = None
+        if config.disparity is not None and calibration is not None:
+            pairs = DisparityViews(config.disparity, calibration, source.views)
+        for images in source.open_frames():
+            named = dict(zip(source.views, images, strict=True))
+            if pairs is not None:
+                named |= pairs.step(named, set(chosen))
+            yield [named[name] for name in chosen]
+
+    # Bytes of the calibration change what the model sees: they belong to the data's fingerprint.
+    parameters = "" if config.disparity is None else config.disparity.model_dump_json(exclude={"calibration"})
+    if config.disparity is not None:
+        parameters += hash_files([root / config.disparity.calibration])
+    sha256 = hashlib.sha256(f"{source.data.sha256} {chosen} {parameters}".encode()).hexdigest()
+    return replace(
+        source,
+        views={name: there[name] for name in chosen},
+        open_frames=frames,
+        data=source.data.model_copy(update={"sha256": sha256, "source": f"{source.data.source}; views {chosen}"}),
+    )
 
 
 def _video_source(entry: VideoData, root: Path, classes: list[str], options: LabelOptions) -> Source:

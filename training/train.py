@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..inference.bundle import Bundle, make_parity, write_bundle
+from ..inference.disparity_config import DisparityOptions
 from ..inference.features import spec_of
 from ..inference.manifest import (
     ComputeTime,
@@ -149,6 +150,11 @@ def _parity_input(config: TrainConfig, sources: list[Source]) -> Any:
     return (frames[:1] if config.any_views else frames), times_ns
 
 
+def _disparity(config: TrainConfig, views: list[str]) -> dict[str, DisparityOptions]:
+    pairs = {} if config.disparity is None else config.disparity.views
+    return {name: pairs[name].options for name in views if name in pairs}
+
+
 def _fields(
     config: TrainConfig,
     sources: list[Source],
@@ -173,6 +179,7 @@ def _fields(
                 fusion=config.fusion,
                 crop=config.crop,
                 embedder=EmbedderSpec.build(config.embedder.kind, networks.embedder.dims),
+                disparity=_disparity(config, views),
             )
         ],
         "features": features,
