@@ -16,7 +16,11 @@ from rich.console import Console
 
 from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
+from .commands.calibrate_command import calibrate
+from .commands.cameras_command import cameras
 from .commands.keys_command import keys_app
+from .commands.repair_command import repair
+from .commands.resume_command import resume
 from .commands.time_command import time_app
 
 app = typer.Typer(
@@ -31,6 +35,10 @@ bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 app.add_typer(time_app, name="time")
+app.command()(repair)
+app.command()(resume)
+app.command()(calibrate)
+app.command()(cameras)
 
 _err = Console(stderr=True)
 
@@ -106,7 +114,7 @@ def _run(
     config = load_run(rig, task, session, overrides or ())
     _writable(report)
     result = run_rig(config, make_display(config, headless=headless), seconds or None, out, report)
-    _finish(result)
+    finish_run(result)
 
 
 @app.command()
@@ -138,7 +146,7 @@ def replay(
         monitor,
         report,
     )
-    _finish(result)
+    finish_run(result)
 
 
 def _live_bundle(recording: Path) -> str | None:
@@ -170,7 +178,8 @@ def _writable(path: Path | None, option: str = "--report") -> None:
         raise ConfigError(f"{option} {path}: is a folder; name a file in it")
 
 
-def _finish(result: Any) -> None:
+def finish_run(result: Any) -> None:
+    """Print the summary of a run, and end with the exit status that it calls for."""
     from .terminal import print_summary
 
     print_summary(result)

@@ -2,9 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ..sync.errors import ConfigError, RecordingError, ReportError
 from ..sync.strict import validate
 from .config import BusConfig, RunConfig
-from .process_table import REPLAY, ProcessRow, live_table, replay_table
+from .process_table import RECORDER, REPLAY, ProcessRow, live_table, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
 from .supervisor import Outcome, Supervisor, new_session_id
@@ -52,6 +52,21 @@ class RunResult:
     report: dict[str, Any]
     recording: Path | None
     verified: VerifyResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run that goes on with a session.
+
+    Attributes:
+        folder: of its recording.
+        session: id of the session.
+        recorder: what the recorder is told of the part before.
+    """
+
+    folder: Path
+    session: str
+    recorder: dict[str, Any]
 
 
 class _Follower:
@@ -150,7 +165,13 @@ def _check_mono16(run: RunConfig, camera: str) -> None:
 
 
 def run_rig(
-    run: RunConfig, display: AbstractContextManager[Display], seconds: float | None, out: Path, report_path: Path | None
+    run: RunConfig,
+    display: AbstractContextManager[Display],
+    seconds: float | None,
+    out: Path,
+    report_path: Path | None,
+    part: Part | None = None,
+    on_begin: Callable[[], None] | None = None,
 ) -> RunResult:
     """Run a rig until its sources end, ``seconds`` after the first complete set have passed, or Ctrl-C.
 
@@ -160,13 +181,22 @@ def run_rig(
         seconds: None: until stopped.
         out: folder in which the recording folder is made.
         report_path: where the report goes beside the recording's own ``report.json``.
+        part: this run goes on with a session that has parts already; it then names the recording.
+        on_begin: called once the folder of the recording is made.
     """
     formats, rate_hz = probe_formats(run)
     _check_rules(run.task)
-    session = new_session_id()
+    session = new_session_id() if part is None else part.session
     clock = RigClock(ClockAnchor.take())
-    folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
+    if part is not None:
+        folder = _make_folder(part.folder)
+    else:
+        folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
+    if on_begin is not None:
+        on_begin()
     rows = live_table(run, formats, rate_hz, None if folder is None else str(folder))
+    if part is not None:
+        rows = [replace(row, config={**row.config, **part.recorder}) if row.node == RECORDER else row for row in rows]
     report = RunReport("live", tuple(formats))
     outcome = _supervise(run, formats, rows, clock, session, report, display, seconds, folder)
     verified = None
@@ -310,9 +340,13 @@ def _supervise(
 
 def _recording_folder(out: Path, rig: str, t_ns: int, session: str) -> Path:
     stamp = datetime.fromtimestamp(t_ns / NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = out / f"{rig}_{stamp}_{session}"
+    return _make_folder(out / f"{rig}_{stamp}_{session}")
+
+
+def _make_folder(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True)
+        # A part whose cameras did not come up has left a folder without a recording.
+        folder.mkdir(parents=True, exist_ok=not (folder / "recording.json").exists())
     except OSError as error:
         raise RecordingError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from error
     return folder.resolve()

@@ -19,19 +19,31 @@ def is_cut(path: Path, format_name: str) -> bool:
     return False
 
 
+def is_whole(path: Path) -> bool:
+    """True when a Matroska file was closed in order and ends where it says."""
+    end = _matroska_end(path)
+    return end is not None and end == path.stat().st_size
+
+
 def _matroska_is_cut(path: Path) -> bool:
+    end = _matroska_end(path)
+    return end is not None and end > path.stat().st_size
+
+
+def _matroska_end(path: Path) -> int | None:
+    """Where the segment says that it ends; None where it says nothing."""
     with path.open("rb") as file:
         head = file.read(4096)
     at = head.find(MATROSKA_SEGMENT_ID)
     if at < 0 or at + 12 > len(head):
-        return False
+        return None
     n_bytes = 9 - head[at + 4].bit_length()  # the first set bit tells the length of the size field
     if n_bytes > 8:
-        return False
+        return None
     n_value_bits = 7 * n_bytes
     size = int.from_bytes(head[at + 4 : at + 4 + n_bytes], "big") & ((1 << n_value_bits) - 1)
     unknown = (1 << n_value_bits) - 1  # all ones: written live and never closed, so it promises nothing
-    return size != unknown and at + 4 + n_bytes + size > path.stat().st_size
+    return None if size == unknown else at + 4 + n_bytes + size
 
 
 def _mp4_is_cut(path: Path) -> bool:

@@ -22,7 +22,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel
 from mcap.writer import MCAP0_MAGIC, CompressionType, IndexType, Writer
 
-from ..sync.errors import DiskFullError, RecordingError
+from ..sync.errors import DiskFullError, RecordingError, WireError
 from .messages import Message
 from .topics import MIB, Topic
 from .wire import decode
@@ -220,16 +220,40 @@ class EventLog:
         except OSError as error:
             raise RecordingError(f"{path}: cannot be read ({error.strerror}); is this a recording folder?") from error
 
-    def messages(self, topics: Collection[Topic] | None = None) -> Iterator[LoggedMessage]:
+    def messages(self, topics: Collection[Topic] | None = None, *, skip_bad: bool = False) -> Iterator[LoggedMessage]:
         """The messages in order of arrival, of ``topics`` only where given; ends without an error at a tear.
+
+        ``skip_bad``: pass over messages that do not validate, as a power cut may leave where the disk had begun a page.
 
         Raises:
             WireError: a message does not validate, or was written by a release that cannot be read.
             RecordingError: the file is not an event log.
         """
         for key, t_ns, body, place in self._records(None if topics is None else {topic.name for topic in topics}):
-            one = decode(key, body)
+            try:
+                one = decode(key, body)
+            except WireError:
+                if skip_bad:
+                    continue
+                raise
             yield LoggedMessage(one.topic, one.camera, one.source, one.seq, t_ns, one.message, body, place)
+
+    def whole_bytes(self) -> int:
+        """Bytes up to the tear: all whole records; of a whole file all there are."""
+        size = self.path.stat().st_size
+        if self.closed:
+            return size
+        end = min(size, len(MCAP0_MAGIC))
+        with self.path.open("rb") as file:
+            while True:
+                file.seek(end)
+                head = file.read(_RECORD.size)
+                if len(head) < _RECORD.size:
+                    return end
+                opcode, length = _RECORD.unpack(head)
+                if opcode not in _KNOWN_OPCODES or end + len(head) + length > size:
+                    return end
+                end += len(head) + length
 
     def at(self, topic: Topic, camera: str, places: Iterable[int]) -> Iterator[LoggedMessage]:
         """The messages at ``places``, all of one topic and camera, without reading what lies between.

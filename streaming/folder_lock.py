@@ -36,7 +36,13 @@ class FolderLock:
         except OSError as error:
             raise RecordingError(f"{self._path}: cannot be written ({error.strerror}); check the folder") from error
         me = psutil.Process()
-        holder = {"what": what, "pid": me.pid, "created": me.create_time(), "host": socket.gethostname()}
+        holder = {
+            "what": what,
+            "pid": me.pid,
+            "created": me.create_time(),
+            "host": socket.gethostname(),
+            "inode": os.fstat(self._fd).st_ino,
+        }
         try:
             self._take(folder)
             os.ftruncate(self._fd, 0)
@@ -76,12 +82,15 @@ class FolderLock:
 
 
 def read_holder(folder: Path) -> dict[str, Any] | None:
-    """What the lock file says, None where there is none or it was cut."""
+    """What the lock file says; None where there is none, it was cut, or it came along when the folder was copied."""
+    path = folder / LOCK_FILE
     try:
-        holder: Any = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
+        holder: Any = json.loads(path.read_text(encoding="utf-8"))
+        inode = path.stat().st_ino
     except (OSError, ValueError):
         return None
-    return holder if isinstance(holder, dict) and isinstance(holder.get("pid"), int) else None
+    ours = isinstance(holder, dict) and isinstance(holder.get("pid"), int) and holder.get("inode") == inode
+    return holder if ours else None
 
 
 def living_holder(folder: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from ..sync.clock import NS_PER_S
 from ..sync.errors import ConfigError, RecordingError
 from ..sync.strict import StrictModel, validate
 from .durable import write_atomically
@@ -84,7 +85,11 @@ class PartLink(StrictModel):
 
     name: str
     t_last_ns: int
-    gap_s: float
+    gap_s: float = 0.0
+
+    def since(self, t_start_ns: int) -> "PartLink":
+        """The same, with the gap to a part that starts at ``t_start_ns``."""
+        return self.model_copy(update={"gap_s": round((t_start_ns - self.t_last_ns) / NS_PER_S, 3)})
 
 
 class RecordingInfo(StrictModel):

@@ -88,7 +88,7 @@ class RecordingWriter:
             video=config.video,
             anchor_utc_ns=anchor.utc_ns if anchor else 0,
             anchor_monotonic_ns=anchor.monotonic_ns if anchor else 0,
-            continues=continues[0] if continues else None,
+            continues=continues[0].since(t_start_ns) if continues else None,
             part=continues[1] if continues else 1,
             cameras={
                 name: RecordedCamera(**one.model_dump(include=set(RecordedFormat.model_fields)), file=f"{name}.mkv",

@@ -1,125 +1,23 @@
 """Does a recording account for every frame? Device frames = written + declared, per camera and epoch."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ..sync.clock import NS_PER_S
 from ..sync.errors import EthostreamError, VideoError, WireError
+from .folder_lock import living_holder
+from .frame_evidence import CameraEvidence
 from .frame_index import CameraIndex, Pairing, pair_frames, read_pts_ms
-from .messages import CameraStatus, FrameHeader, Gap
+from .pulse_account import account_pulses
 from .recording_reader import Recording
 from .seq_set import SeqSet
 from .topics import CAMERA_STATUS, FRAME, GAP
+from .verify_result import CameraResult, EpochResult, VerifyResult
 from .video import VideoReader
 
-VERIFY_SCHEMA = 1
+__all__ = ["VerifyResult", "verify"]
+
 _MAX_NAMED = 8
-
-
-@dataclass(slots=True)
-class EpochResult:
-    """One epoch of one camera.
-
-    Attributes:
-        first_seq, last_seq: of the device, from its status and its headers; -1 where it delivered nothing.
-        n_device: frames of the device, ``last_seq - first_seq + 1``.
-        captured: as the camera counted; -1 without a status.
-        received: headers in the recording, each frame once.
-        written: frames in the video; of an events-only recording, frames whose header is kept.
-        declared: frames not in the video, by who declared them.
-        undeclared: frames not in the video that nobody declared.
-        final: the camera sent its last status.
-    """
-
-    first_seq: int = -1
-    last_seq: int = -1
-    n_device: int = 0
-    captured: int = -1
-    received: int = 0
-    written: int = 0
-    declared: dict[str, int] = field(default_factory=dict[str, int])
-    undeclared: int = 0
-    final: bool = False
-
-
-@dataclass(slots=True)
-class CameraResult:
-    """One camera over all its epochs.
-
-    Attributes:
-        epochs: by number.
-        n_device, written, undeclared: sums over the epochs.
-        declared: sums by source.
-        duplicates: headers of frames that were there already; they are not written.
-        video_frames: frames in the video, counted without decoding.
-        decoded_frames: frames that decode, None where that was not asked for.
-        extra_frames: video frames that belong to no header.
-    """
-
-    epochs: dict[int, EpochResult] = field(default_factory=dict[int, EpochResult])
-    n_device: int = 0
-    written: int = 0
-    declared: dict[str, int] = field(default_factory=dict[str, int])
-    undeclared: int = 0
-    duplicates: int = 0
-    video_frames: int = 0
-    decoded_frames: int | None = None
-    extra_frames: int = 0
-
-
-@dataclass(slots=True)
-class VerifyResult:
-    """What `verify` found.
-
-    Attributes:
-        path: the recording.
-        closed: it was closed in order.
-        video: False: events only, so ``written`` counts headers and no video is asked for.
-        cameras: by name.
-        errors: what is wrong, each with what to do about it.
-        warnings: what a person should know and nothing is lost by.
-    """
-
-    path: str
-    closed: bool = False
-    cameras: dict[str, CameraResult] = field(default_factory=dict[str, CameraResult])
-    errors: list[str] = field(default_factory=list[str])
-    warnings: list[str] = field(default_factory=list[str])
-    video: bool = True
-
-    @property
-    def ok(self) -> bool:
-        """Every frame is accounted for and nothing is damaged."""
-        return not self.errors
-
-    def to_json(self) -> dict[str, Any]:
-        """As values that JSON can hold."""
-        return {"schema": VERIFY_SCHEMA, "ok": self.ok, **asdict(self)}
-
-
-class _CameraEvidence:
-    """What the event log says of one camera."""
-
-    def __init__(self) -> None:
-        self.index = CameraIndex()
-        self.status: dict[int, CameraStatus] = {}
-        self.gaps: dict[str, dict[int, SeqSet]] = {"device": {}, "bus": {}}
-
-    def add(self, message: object) -> None:
-        if isinstance(message, FrameHeader):
-            self.index.add_header(message)
-        elif isinstance(message, CameraStatus):
-            self.status[message.epoch] = message
-        elif isinstance(message, Gap):
-            self.index.add_gap(message)
-            if message.source in self.gaps:
-                runs = self.gaps[message.source].setdefault(message.epoch, SeqSet())
-                runs.add_run(message.first_seq, message.first_seq + message.n)
-
-    @property
-    def epochs(self) -> list[int]:
-        return sorted({*self.status, *self.index.filter.received, *self.gaps["device"], *self.gaps["bus"]})
 
 
 def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
@@ -135,27 +33,71 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
         result.errors.append(str(error))
         return result
     result.closed = recording.closed
-    result.video = recording.info.video
-    if not result.video:
-        result.warnings.append(
-            "events only: recorded without video; a frame counts as written where its header is in the event log"
-        )
+    _tell_history(recording, result)
     if not recording.closed:
+        writer = living_holder(recording.path)
+        cure = f"it is being written by {writer}" if writer else f"close it with: ethostream repair {path}"
         result.errors.append(
-            f"{path}: torn, it was not closed (a crash, or it is still being written); all before the tear can be read "
-            "and replayed, frames at its very end may be unaccounted for"
+            f"{path}: torn, it was not closed; all before the tear can be read and replayed, frames at its very end "
+            f"may be unaccounted for; {cure}"
         )
-    evidence = {name: _CameraEvidence() for name in recording.info.cameras}
+    evidence = {name: CameraEvidence() for name in recording.info.cameras}
     try:
         for logged in recording.messages([FRAME, GAP, CAMERA_STATUS]):
             if logged.camera in evidence:
-                evidence[logged.camera].add(logged.message)
+                evidence[logged.camera].add(logged)
         _check_events(recording, result)
     except (WireError, EthostreamError) as error:
         result.errors.append(f"{path}/events.mcap: {error}; restore it from a copy")
     for name, one in evidence.items():
         result.cameras[name] = _check_camera(recording, name, one, result, decode)
+    try:
+        result.pulses = account_pulses(recording)
+    except (WireError, EthostreamError):
+        return result  # the event log is damaged, and that is an error of its own
+    if result.pulses is not None:
+        result.errors += result.pulses.errors
+        result.warnings += result.pulses.warnings
     return result
+
+
+def _tell_history(recording: Recording, result: VerifyResult) -> None:
+    """What a person should know of how this recording came about."""
+    info = recording.info
+    result.video, result.repaired = info.video, info.repaired
+    result.part, result.continues, result.continued_by = info.part, info.continues, info.continued_by
+    if not info.video:
+        result.warnings.append(
+            "events only: recorded without video; a frame counts as written where its header is in the event log"
+        )
+    if info.continues is not None:
+        gap = info.continues
+        odd = " (negative: the computer's UTC went back in between)" if gap.gap_s < 0 else ""
+        result.warnings.append(
+            f"part {info.part} of a session: goes on from {gap.name}, {gap.gap_s:.1f} s after its last message{odd}; "
+            "nothing is recorded in between"
+        )
+    if info.continued_by:
+        result.warnings.append(f"part {info.part} of a session: goes on in {info.continued_by}")
+    note = info.repaired
+    if note is None:
+        return
+    seconds = (note.t_last_ns - info.t_start_ns) / NS_PER_S
+    cut = ", ".join(f"{n:,} bytes of {file}" for file, n in note.cut_bytes.items()) or "nothing"
+    result.warnings.append(
+        f"repaired {note.utc}: the recording was torn {seconds:.3f} s after its start, and holds nothing from later; "
+        f"cut off at the tear: {cut}" + (f"; the torn files are kept in {note.kept}/" if note.kept else "")
+    )
+    for camera, n in note.cut_frames.items():
+        result.warnings.append(
+            f"camera {camera}: {n} video frame(s) at the tear had no header or were damaged; left out"
+        )
+    for camera, runs in note.missing.items():
+        for run in runs[:_MAX_NAMED]:
+            result.warnings.append(
+                f"camera {camera}, epoch {run.epoch}: frames {run.first_seq} to {run.first_seq + run.n - 1} ({run.n}) "
+                "were taken and are not in the video: lost in the crash"
+            )
 
 
 def _check_events(recording: Recording, result: VerifyResult) -> None:
@@ -182,7 +124,7 @@ def _check_events(recording: Recording, result: VerifyResult) -> None:
 
 
 def _check_camera(
-    recording: Recording, name: str, evidence: _CameraEvidence, result: VerifyResult, decode: bool
+    recording: Recording, name: str, evidence: CameraEvidence, result: VerifyResult, decode: bool
 ) -> CameraResult:
     camera = CameraResult(duplicates=sum(evidence.index.filter.n_duplicates.values()))
     if recording.info.video:
@@ -190,11 +132,12 @@ def _check_camera(
     else:
         kept = _check_headers(recording, name, evidence, result)
     for epoch in evidence.epochs:
-        one = _check_epoch(name, epoch, evidence, kept.get(epoch, SeqSet()), result)
+        one = _check_epoch(recording, name, epoch, evidence, kept.get(epoch, SeqSet()), result)
         camera.epochs[epoch] = one
         camera.n_device += one.n_device
         camera.written += one.written
         camera.undeclared += one.undeclared
+        camera.away += one.away
         for source, n in one.declared.items():
             camera.declared[source] = camera.declared.get(source, 0) + n
     if not evidence.epochs:
@@ -203,7 +146,7 @@ def _check_camera(
 
 
 def _check_headers(
-    recording: Recording, name: str, evidence: _CameraEvidence, result: VerifyResult
+    recording: Recording, name: str, evidence: CameraEvidence, result: VerifyResult
 ) -> dict[int, SeqSet]:
     """Frames of an events-only recording, by epoch: those whose header is there."""
     kept = evidence.index.filter.received
@@ -219,7 +162,7 @@ def _check_headers(
 def _check_video(
     recording: Recording,
     name: str,
-    evidence: _CameraEvidence,
+    evidence: CameraEvidence,
     camera: CameraResult,
     result: VerifyResult,
     decode: bool,
@@ -263,40 +206,35 @@ def _in_video(index: CameraIndex, pairing: Pairing) -> dict[int, SeqSet]:
 
 
 def _check_epoch(
-    name: str, epoch: int, evidence: _CameraEvidence, in_video: SeqSet, result: VerifyResult
+    recording: Recording, name: str, epoch: int, evidence: CameraEvidence, in_video: SeqSet, result: VerifyResult
 ) -> EpochResult:
-    received = evidence.index.filter.received.get(epoch, SeqSet())
+    received = evidence.received(epoch)
     status = evidence.status.get(epoch)
-    one = EpochResult(received=len(received), written=len(in_video))
-    ends = [(received.first, received.last)] if len(received) else []
+    one = EpochResult(received=len(received), written=len(in_video), away=evidence.away.get(epoch, 0))
     if status is not None:
         one.captured = status.captured
         one.final = status.state != "running"
-        if status.first_seq >= 0:
-            ends.append((status.first_seq, status.last_seq))
+    span = evidence.span(epoch)
     if not one.final:
         last = f"frames after number {received.last}" if len(received) else "frames that it took"
-        text = (
-            f"camera {name}, epoch {epoch}: ended without a last status, so {last} cannot be accounted for; did the "
-            "camera process crash?"
-        )
-        # A camera that was started again is known to have crashed, and its next epoch is accounted for by itself.
-        restarted = epoch != evidence.epochs[-1]
-        (result.warnings if restarted else result.errors).append(text)
-    if not ends:
+        if recording.info.repaired is not None and epoch == evidence.epochs[-1]:
+            result.warnings.append(
+                f"camera {name}, epoch {epoch}: {last} are not in this recording, which a crash ended; how many the "
+                "camera took until then, nobody could say any more"
+            )
+        else:
+            text = (
+                f"camera {name}, epoch {epoch}: ended without a last status, so {last} cannot be accounted for; did "
+                "the camera process crash?"
+            )
+            # A camera that was started again is known to have crashed, and its next epoch is accounted for by itself.
+            restarted = epoch != evidence.epochs[-1]
+            (result.warnings if restarted else result.errors).append(text)
+    if span is None:
         return one
-    one.first_seq, one.last_seq = min(first for first, _ in ends), max(last for _, last in ends)
+    one.first_seq, one.last_seq = span
     one.n_device = one.last_seq - one.first_seq + 1
-    left = SeqSet([(one.first_seq, one.last_seq + 1)]).minus(in_video)
-    for source, gaps in (
-        ("recorder", evidence.index.lost),
-        ("device", evidence.gaps["device"]),
-        ("bus", evidence.gaps["bus"]),
-    ):
-        rest = left.minus(gaps.get(epoch, SeqSet()))
-        if len(rest) != len(left):
-            one.declared[source] = len(left) - len(rest)
-        left = rest
+    left, one.declared = evidence.account(epoch, in_video)
     one.undeclared = len(left)
     if left:
         not_in_video = left.minus(left.minus(received))

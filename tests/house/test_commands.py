@@ -18,6 +18,8 @@ COMMANDS = [
     "run",
     "replay",
     "verify",
+    "repair",
+    "resume",
     "export",
     "train",
     "evaluate",

@@ -1,0 +1,275 @@
+"""`repair` closes what a crash has left open: whole files, every lost frame declared, the torn files kept."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ethostream.streaming import repair as repair_module
+from ethostream.streaming.event_log import EventLog
+from ethostream.streaming.folder_lock import LOCK_FILE, FolderLock
+from ethostream.streaming.messages import FrameHeader, Gap
+from ethostream.streaming.recording_reader import Recording
+from ethostream.streaming.repair import WORK_FOLDER, repair
+from ethostream.streaming.topics import FRAME, GAP
+from ethostream.streaming.verify import verify
+from ethostream.sync.errors import DiskFullError, RecordingError
+from mcap.reader import make_reader
+
+N = 150
+
+
+def snapshot(rig: Any, folder: Path) -> Path:
+    """The folder as a ``kill -9`` of the recorder at this moment would leave it."""
+    shutil.copytree(rig.folder, folder)
+    return folder
+
+
+def record(rig: Any, n: int = N, *, lost: tuple[int, ...] = (40, 41)) -> None:
+    camera = rig.cameras["cam0"]
+    for seq in range(n):
+        if seq in lost:
+            continue
+        header = camera.frame(seq, arrives=seq != 60)
+        if seq == 60:
+            # Lapped in the ring: the recorder declares it.
+            import msgspec
+
+            camera.deliver(msgspec.structs.replace(header, generation=header.generation + 2))
+        if seq % 25 == 0:
+            camera.status()
+            rig.turn()
+    rig.turn()
+
+
+@pytest.fixture(params=["h264_lossless", "ffv1", "raw"])
+def torn(make_rig: Any, request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Path]:
+    """A recording of one camera that was cut off while it was written."""
+    rig = make_rig(codec=request.param)
+    record(rig)
+    return rig, snapshot(rig, tmp_path / "torn-rec")
+
+
+def test_a_torn_recording_becomes_whole_and_says_what_is_missing(torn: tuple[Any, Path]) -> None:
+    rig, folder = torn
+    before = verify(folder)
+    assert not before.ok and any("ethostream repair" in error for error in before.errors)
+    result = repair(folder)
+    assert result.state == "repaired" and result.note is not None
+    after = verify(folder, decode=True)
+    assert after.ok, after.errors
+    assert after.closed and after.repaired == result.note
+    cam = after.cameras["cam0"]
+    n_torn = cam.declared.get("torn", 0)
+    assert cam.n_device == N == cam.written + sum(cam.declared.values())
+    assert n_torn == sum(run.n for run in result.note.missing.get("cam0", [])) > 0, "the muxer held nothing back"
+    assert any("are not in this recording, which a crash ended" in line for line in after.warnings)
+    assert any("frames" in line and "lost in the crash" in line for line in after.warnings)
+    # What is there is what was captured, frame by frame.
+    for header, image in Recording.open(folder).frames("cam0"):
+        assert np.array_equal(image, rig.cameras["cam0"].images[0, header.seq])
+    # Other tools read the log by its summary.
+    with (folder / "events.mcap").open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary is not None and summary.statistics is not None
+    assert summary.statistics.message_count == EventLog(folder / "events.mcap").count()
+
+
+def test_the_torn_files_are_kept_and_a_second_repair_does_nothing(torn: tuple[Any, Path]) -> None:
+    _, folder = torn
+    originals = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    note = repair(folder).note
+    assert note is not None and note.kept == "torn"
+    for name in ("events.mcap", "cam0.mkv", "recording.json"):
+        assert (folder / "torn" / name).read_bytes() == originals[name]
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again = repair(folder)
+    assert (again.state, again.note) == ("whole", note)
+    assert files == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != LOCK_FILE}
+    assert sorted(path.name for path in folder.iterdir()) == ["cam0.mkv", "events.mcap", "recording.json", "torn"]
+
+
+def test_torn_files_can_be_deleted(torn: tuple[Any, Path]) -> None:
+    _, folder = torn
+    assert repair(folder, keep_torn=False).note.kept == ""  # pyright: ignore[reportOptionalMemberAccess]
+    assert sorted(path.name for path in folder.iterdir()) == ["cam0.mkv", "events.mcap", "recording.json"]
+    assert verify(folder).ok
+
+
+def test_a_whole_recording_is_left_alone(make_rig: Any) -> None:
+    rig = make_rig()
+    record(rig)
+    rig.cameras["cam0"].status(stopped=True)
+    rig.close()
+    assert repair(rig.folder).state == "whole"
+    assert not (rig.folder / "torn").exists()
+    assert verify(rig.folder).repaired is None
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(3000), b"\xff" * 3000], ids=["cut", "zeros", "rubbish"])
+def test_cut_at_any_byte_it_becomes_whole(make_rig: Any, tmp_path: Path, tail: bytes) -> None:
+    """Both files cut anywhere, as a disk that lost power may leave them, with what it may leave behind the cut."""
+    rig = make_rig(codec="ffv1")
+    record(rig)
+    rng = np.random.default_rng(3)
+    for n in range(12):
+        folder = snapshot(rig, tmp_path / f"cut{n}")
+        for name in ("events.mcap", "cam0.mkv"):
+            data = (folder / name).read_bytes()
+            at = int(rng.integers(0, len(data))) if n else 0
+            (folder / name).write_bytes(data[:at] + tail)
+        result = repair(folder)
+        assert result.state == "repaired"
+        after = verify(folder, decode=True)
+        assert after.ok, (n, after.errors)
+        cam = after.cameras["cam0"]
+        assert cam.n_device == cam.written + sum(cam.declared.values())
+        for header, image in Recording.open(folder).frames("cam0"):
+            assert np.array_equal(image, rig.cameras["cam0"].images[0, header.seq])
+        shutil.rmtree(folder)
+
+
+def test_video_frames_without_a_header_are_left_out(make_rig: Any, tmp_path: Path) -> None:
+    """A power cut may take headers whose frames the disk had; a frame without time and number is of no use."""
+    rig = make_rig(codec="ffv1")
+    record(rig)
+    folder = snapshot(rig, tmp_path / "cut")
+    log = EventLog(folder / "events.mcap")
+    places = [one.place for one in log.messages([FRAME])]
+    os.truncate(folder / "events.mcap", places[-40])
+    note = repair(folder).note
+    assert note is not None and 10 < note.cut_frames["cam0"] < 40
+    assert note.missing == {}
+    after = verify(folder, decode=True)
+    assert after.ok and any("had no header" in line for line in after.warnings)
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_a_repair_that_is_killed_is_taken_up_by_the_next(
+    torn: tuple[Any, Path], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every change of the folder's names is a point at which it may end; all torn bytes are there at each of them."""
+    _, folder = torn
+    originals = {name: (folder / name).read_bytes() for name in ("events.mcap", "cam0.mkv", "recording.json")}
+    left = [step]
+
+    class KilledError(Exception):
+        pass
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if left[0] == 0:
+                raise KilledError
+            left[0] -= 1
+            return real(*args, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", counted(os.link))
+        patched.setattr(Path, "replace", counted(Path.replace))
+        patched.setattr(repair_module, "sync_folder", counted(repair_module.sync_folder))
+        patched.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        try:
+            first = repair(folder).state
+        except KilledError:
+            first = "killed"
+    for name, data in originals.items():
+        places = [folder / name, folder / "torn" / name]
+        assert any(place.exists() and place.read_bytes() == data for place in places), (name, step)
+    committed = (folder / WORK_FOLDER / "commit.json").exists()
+    closed = json.loads((folder / "recording.json").read_text())["closed"]
+    expected = "finished" if committed else "whole" if closed else "repaired"
+    assert first == "killed" or expected == "whole"
+    assert repair(folder).state == expected
+    after = verify(folder, decode=True)
+    assert after.ok, after.errors
+    assert {path.name for path in (folder / "torn").iterdir()} == set(originals)
+    assert repair(folder).state == "whole"
+
+
+def test_it_refuses_while_the_recorder_lives(make_rig: Any) -> None:
+    rig = make_rig()
+    record(rig)
+    with pytest.raises(RecordingError, match=f"is being written by a recorder \\(process {os.getpid()} "):
+        repair(rig.folder)
+    assert any("being written" in error for error in verify(rig.folder).errors)
+
+
+def test_a_lock_of_another_process_with_the_same_number_holds_nothing(torn: tuple[Any, Path]) -> None:
+    _, folder = torn
+    path = folder / LOCK_FILE
+    mine = {**json.loads(path.read_text()), "inode": path.stat().st_ino}
+    path.write_text(json.dumps(mine))
+    with pytest.raises(RecordingError, match="is being written by a recorder"):
+        repair(folder)
+    path.write_text(json.dumps({**mine, "created": mine["created"] - 100}))
+    assert repair(folder).state == "repaired"
+
+
+def test_without_locks_of_the_system_the_process_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(_fd: int, _operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with FolderLock(tmp_path, "recorder"), pytest.raises(RecordingError, match="is being written by a recorder"):
+        FolderLock(tmp_path, "repair")
+    FolderLock(tmp_path, "repair").release()
+
+
+def test_it_needs_room_for_the_new_files(make_rig: Any, small_disk: Path) -> None:
+    rig = make_rig(folder=small_disk / "live", shape=(96, 128))
+    record(rig)
+    folder = snapshot(rig, small_disk / "rec")
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (".reserve", LOCK_FILE)}
+    with pytest.raises(DiskFullError, match="free some, or copy"):
+        repair(folder)
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE}
+    (small_disk / "filler").unlink()
+    repair(folder)
+    assert verify(folder).ok
+
+
+def test_events_only_is_repaired_too(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig(video=False)
+    record(rig)
+    folder = snapshot(rig, tmp_path / "cut")
+    data = (folder / "events.mcap").read_bytes()
+    (folder / "events.mcap").write_bytes(data[: len(data) - 1000])
+    repair(folder)
+    after = verify(folder)
+    assert after.ok and not after.video, after.errors
+    assert after.cameras["cam0"].n_device == after.cameras["cam0"].written + sum(
+        after.cameras["cam0"].declared.values()
+    )
+
+
+def test_frames_that_nothing_declared_are_declared_by_the_repair(make_rig: Any, tmp_path: Path) -> None:
+    """A hole between headers whose declaration was on its way when the recorder died."""
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    for seq in range(60):
+        camera.frame(seq, arrives=seq not in (50, 51))
+    rig.turn(20)
+    folder = snapshot(rig, tmp_path / "cut")
+    note = repair(folder).note
+    assert note is not None
+    gaps = [one.message for one in Recording.open(folder).messages([GAP]) if one.source == "repair"]
+    lost = {(gap.source, gap.first_seq, gap.n) for gap in gaps if isinstance(gap, Gap)}
+    assert ("bus", 50, 2) in lost
+    assert verify(folder).ok
+
+
+def test_headers_stay_the_same(torn: tuple[Any, Path]) -> None:
+    _, folder = torn
+    before = [one.body for one in EventLog(folder / "events.mcap").messages([FRAME])]
+    repair(folder)
+    log = EventLog(folder / "events.mcap")
+    assert [one.body for one in log.messages([FRAME])] == before
+    assert all(isinstance(one.message, FrameHeader) for one in log.messages([FRAME]))
