@@ -2,9 +2,7 @@
 
 import logging
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ Value = bool | int | float | str
 
 _READABLE = (3, 4)  # GenApi access modes: 0 not implemented, 1 not available, 2 write only, 3 read only, 4 both
 _WRITABLE = (2, 4)
-_MODES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,29 @@ def installed_producers() -> list[Path]:
 
 
 def discover(producer: Path) -> list[FoundCamera]:
-    """The devices that a producer sees.
+    """The devices that a producer sees; each is opened for a moment to ask what it can do.
 
     Raises:
         CameraOpenError: the file is no producer, or it fails.
         ConfigError: the extra is not installed.
     """
-    with _harvester("genicam", producer) as harvester:
-        return [_found(info, producer) for info in harvester.device_info_list]
+    harvester = _load("genicam", producer)
+    try:
+        found = [_found(info, producer) for info in harvester.device_info_list]
+    finally:
+        harvester.reset()
+    return [_with_modes(one, i, producer) for i, one in enumerate(found)]
+
+
+def _with_modes(found: FoundCamera, index: int, producer: Path) -> FoundCamera:
+    try:
+        device = GenicamDevice(found.serial or found.model, producer, None, index)
+    except CameraOpenError as error:
+        return replace(found, detail={**found.detail, "not_opened": str(error)})
+    try:
+        return replace(found, modes=device.modes())
+    finally:
+        device.close()
 
 
 class GenicamDevice:
@@ -176,6 +188,14 @@ class GenicamDevice:
             raise CameraOpenError(
                 f"camera {self._name}: {feature}={value} is refused ({_words(error)}){allowed}"
             ) from error
+
+    def modes(self) -> tuple[str, ...]:
+        """Greatest size and pixel formats, in words."""
+        size = "x".join(
+            str(next((self.get(one) for one in names if self.has(one)), "?"))
+            for names in (("WidthMax", "Width"), ("HeightMax", "Height"))
+        )
+        return tuple(f"{size} {one}" for one in getattr(getattr(self._nodes, "PixelFormat", None), "symbolics", ()))
 
     def start(self, n_buffers: int) -> None:
         """Announce buffers and begin to acquire.
@@ -288,13 +308,6 @@ def _found(info: Any, producer: Path) -> FoundCamera:
     )
 
 
-def describe_modes(device: GenicamDevice) -> tuple[str, ...]:
-    """Sizes and pixel formats that an open device names, in words."""
-    formats = getattr(getattr(device._nodes, "PixelFormat", None), "symbolics", ())  # pyright: ignore[reportPrivateUsage]
-    sizes = [str(device.get(one)) for one in ("Width", "Height")]
-    return tuple(f"{'x'.join(sizes)} {one}" for one in tuple(formats)[:_MODES_SHOWN])
-
-
 def _sdk() -> tuple[Any, tuple[type[Exception], ...], Any]:
     try:
         import genicam
@@ -326,15 +339,6 @@ def _load(who: str, producer: Path) -> Any:
             "simulator"
         ) from error
     return harvester
-
-
-@contextmanager
-def _harvester(who: str, producer: Path) -> Generator[Any]:
-    harvester = _load(who, producer)
-    try:
-        yield harvester
-    finally:
-        harvester.reset()
 
 
 def _words(error: BaseException) -> str:

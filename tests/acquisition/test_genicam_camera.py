@@ -53,6 +53,7 @@ class TestSimulator:
         found = genicam_device.discover(producer)
         assert [(one.kind, one.model, one.serial) for one in found] == [("genicam", "Viky", one) for one in "012"]
         assert {one.detail["producer"] for one in found} == {str(producer)}
+        assert {one.modes for one in found} == {("400x400 RGBa8", "400x400 Mono8")}
 
     @pytest.mark.parametrize(
         ("options", "named"),
