@@ -8,6 +8,10 @@ never meet in one set.
 Every frame that goes in ends in exactly one of: complete set, partial set, duplicate, late. A set closes when it is
 complete, or as partial when its deadline has passed; nothing waits for ever. A set that completes is handed out at
 once, even when an older one is still open: a dropped frame of one camera never delays the next instant.
+
+Cameras that count the pulses of a common trigger say more than any clock: where two frames carry trigger ids, the ids
+alone decide whether they are of one instant, and clocks may then differ by more than half a period. By how much each
+does is learnt from the sets that the ids complete, and taken out before any time is compared (`trigger_ids`).
 """
 
 from collections import deque
@@ -16,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .errors import ClockError
+from .trigger_ids import IdCounts, TriggerIds
 
 T = TypeVar("T")
 
@@ -44,10 +49,13 @@ class ClosedSet(Generic[T]):
 @dataclass(slots=True)
 class _OpenSet(Generic[T]):
     items: list[T | None]
+    ids: list[int]
+    times: list[int]
     min_ns: int
     max_ns: int
     deadline_ns: int
     n: int = 0
+    pulse: int = -1
 
 
 @dataclass(slots=True)
@@ -110,14 +118,32 @@ class FrameSetAssembler(Generic[T]):
         self.counts = SetCounts()
         self._index = {camera: place for place, camera in enumerate(self.cameras)}
         self._open: list[_OpenSet[T]] = []
-        self._closed: deque[tuple[int, int]] = deque(maxlen=_HISTORY_SETS)
+        self._closed: deque[tuple[int, int, int]] = deque(maxlen=_HISTORY_SETS)
         self._history = [_CameraHistory() for _ in self.cameras]
         self._lost: set[int] = set()
         self._next_id = first_id
+        self._ids = TriggerIds(self.cameras, period_ns)
+        self._closed_pulses: deque[int] = deque(maxlen=_HISTORY_SETS)
+        self._known_pulses: set[int] = set()
+        self._n_plain = 0
         self._horizon_ns: int | None = None
         self._newest_ns: int | None = None
 
-    def add(self, camera: str, key: Hashable, t_mid_ns: int, now_ns: int, item: T) -> list[ClosedSet[T]]:
+    @property
+    def ids(self) -> IdCounts:
+        """What became of the trigger ids, per camera in the assembler's order."""
+        return self._ids.counts
+
+    def add(
+        self,
+        camera: str,
+        key: Hashable,
+        t_mid_ns: int,
+        now_ns: int,
+        item: T,
+        trigger_id: int = -1,
+        epoch: int = 0,
+    ) -> list[ClosedSet[T]]:
         """Give one frame; returns the sets that it closed.
 
         Args:
@@ -126,21 +152,36 @@ class FrameSetAssembler(Generic[T]):
             t_mid_ns: middle of its exposure, rig time.
             now_ns: when it arrived, rig time. Frames that were waiting together are best given in this order.
             item: what to hand out in the set.
+            trigger_id: the trigger pulse that made this frame, counted by the camera; -1: not known.
+            epoch: of the camera; ids begin anew with it.
         """
         place = self._index[camera]
         closed = self.tick(now_ns)
         if self._history[place].seen(key):
             self.counts.frames_duplicate += 1
             return closed
-        best = self._match(place, t_mid_ns)
+        pulse = -1
+        if trigger_id >= 0:
+            pulse = self._ids.pulse(place, trigger_id, epoch, now_ns)
+            t_mid_ns -= self._ids.offset_ns[place]
+        best = self._match(place, t_mid_ns, pulse)
+        if best is None and pulse >= 0:
+            other = self._match(place, t_mid_ns, -1)
+            if other is not None:
+                self._ids.disputed(place, trigger_id, other.pulse)
         if best is None:
-            if self._too_late(t_mid_ns):
+            if self._too_late(t_mid_ns, pulse):
                 self.counts.frames_late += 1
                 return closed
             if len(self._open) >= _MAX_OPEN:
                 closed.append(self._close(self._open[0]))
-            best = _OpenSet[T]([None] * len(self.cameras), t_mid_ns, t_mid_ns, now_ns + self.deadline_ns)
+            n = len(self.cameras)
+            best = _OpenSet[T]([None] * n, [-1] * n, [0] * n, t_mid_ns, t_mid_ns, now_ns + self.deadline_ns)
             self._open.append(best)
+        if trigger_id >= 0:
+            best.ids[place], best.times[place] = trigger_id, t_mid_ns
+            if best.pulse < 0:
+                best.pulse = pulse
         best.items[place] = item
         best.n += 1
         best.min_ns = min(best.min_ns, t_mid_ns)
@@ -171,23 +212,41 @@ class FrameSetAssembler(Generic[T]):
         """When `tick` has something to do next, None while nothing is open."""
         return min((one.deadline_ns for one in self._open), default=None)
 
-    def _match(self, place: int, t_mid_ns: int) -> _OpenSet[T] | None:
+    def _match(self, place: int, t_mid_ns: int, pulse: int) -> _OpenSet[T] | None:
         best: _OpenSet[T] | None = None
         best_distance = self.tolerance_ns + 1
         for one in self._open:
             if one.items[place] is not None:
+                continue
+            if pulse >= 0 and one.pulse >= 0:
+                if one.pulse == pulse:
+                    return one
                 continue
             distance = max(one.max_ns - t_mid_ns, t_mid_ns - one.min_ns)
             if distance < best_distance:
                 best, best_distance = one, distance
         return best
 
-    def _too_late(self, t_mid_ns: int) -> bool:
+    def _too_late(self, t_mid_ns: int, pulse: int) -> bool:
+        if pulse >= 0 and self._closed_pulses:
+            if pulse in self._known_pulses:
+                return True
+            if len(self._closed_pulses) == _HISTORY_SETS and pulse < self._closed_pulses[0]:
+                return True
+            # Of the closed sets only those without an id can still have been this frame's.
+            return self._n_plain > 0 and self._was_closed(t_mid_ns, plain_only=True)
         if self._newest_ns is None or t_mid_ns > self._newest_ns + self.tolerance_ns:
             return False
         if self._horizon_ns is not None and t_mid_ns <= self._horizon_ns:
             return True
-        return any(max(high - t_mid_ns, t_mid_ns - low) <= self.tolerance_ns for low, high in reversed(self._closed))
+        return self._was_closed(t_mid_ns, plain_only=False)
+
+    def _was_closed(self, t_mid_ns: int, *, plain_only: bool) -> bool:
+        return any(
+            max(high - t_mid_ns, t_mid_ns - low) <= self.tolerance_ns
+            for low, high, pulse in reversed(self._closed)
+            if pulse < 0 or not plain_only
+        )
 
     def _finished(self, one: _OpenSet[T]) -> bool:
         if not self._lost:
@@ -197,9 +256,14 @@ class FrameSetAssembler(Generic[T]):
     def _close(self, one: _OpenSet[T]) -> ClosedSet[T]:
         self._open.remove(one)
         if len(self._closed) == _HISTORY_SETS:
-            oldest = self._closed[0][1]
+            _, oldest, pulse = self._closed[0]
+            self._n_plain -= pulse < 0
             self._horizon_ns = oldest if self._horizon_ns is None else max(self._horizon_ns, oldest)
-        self._closed.append((one.min_ns, one.max_ns))
+        self._closed.append((one.min_ns, one.max_ns, one.pulse))
+        if one.pulse >= 0:
+            self._remember(one)
+        else:
+            self._n_plain += 1
         self._newest_ns = one.max_ns if self._newest_ns is None else max(self._newest_ns, one.max_ns)
         missing = tuple(self._missing(one))
         if missing:
@@ -211,6 +275,13 @@ class FrameSetAssembler(Generic[T]):
         set_id = self._next_id
         self._next_id += 1
         return ClosedSet(set_id, tuple(one.items), missing, (one.min_ns + one.max_ns) // 2)
+
+    def _remember(self, one: _OpenSet[T]) -> None:
+        if len(self._closed_pulses) == _HISTORY_SETS:
+            self._known_pulses.discard(self._closed_pulses.popleft())
+        self._closed_pulses.append(one.pulse)
+        self._known_pulses.add(one.pulse)
+        self._ids.closed(one.ids, one.times, one.pulse)
 
     def _missing(self, one: _OpenSet[T]) -> Iterator[str]:
         return (camera for camera, item in zip(self.cameras, one.items, strict=True) if item is None)

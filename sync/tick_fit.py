@@ -39,7 +39,8 @@ WINDOW_FRAMES = 2048
 """Frames that a line is laid under: 34 s at 60 Hz; the drift of a crystal is constant over that."""
 SLOW_HZ, SLOW_WINDOW_FRAMES = 50.0, 4096
 """Below this rate frames may queue for so long that twice the number is needed."""
-MIN_LOCK_FRAMES = 128
+MIN_LOCK_FRAMES, MIN_LOCK_NS = 128, 3.0 * NS_PER_S
+"""No fit locks on less: a drift read from less is no use over a stall."""
 PROMISED_NS = 100.0 * NS_PER_US
 """Estimated error below which a fit is locked."""
 HELD_FRAMES = 8
@@ -58,8 +59,14 @@ _REFIT_EARLY, _EARLY_FRAMES = 16, 256
 _REFIT_LATE = 128
 _N_BELOW = 4
 """Frames since the last fit that came before they can have been taken: the clock has stepped unseen."""
+_LATE_SPREADS, _LATE_NS = 4.0, 1.0 * NS_PER_MS
+"""A frame later than the median by so many spreads (10th to 90th percentile) and this was held up: it says nothing."""
+_MAX_LATE = 1024
+"""After so many in a row the way itself has become longer, and they are used."""
 _LEARN_FRAMES = 32
 """Until so many frames are there, only a jump of a whole period is one."""
+_PERIOD_DOUBT = 0.05
+"""By how much a period that was seen a few times only may be wrong."""
 _RESIDUAL_NS = 10.0 * NS_PER_S
 _SPACINGS, _JITTERS = 12.0, 6.0
 """Estimated error of the line (its 99th percentile): so many spacings, so many jitters over sqrt(n). Calibrated on the
@@ -122,10 +129,14 @@ class TickFit:
         self.n_outliers = 0
         self.n_steps = 0
         self.n_frames_to_lock = 0
-        """Frames that the present fit took to lock; 0 while it has not."""
+        """Frames that the present fit used until it locked; 0 while it has not."""
+        self.ns_to_lock = 0.0
+        """Device time that it took."""
         self._slope_low, self._slope_high = -_MAX_DRIFT, _MAX_DRIFT
         self._held: list[_Held] = []
         self._n_suspects = 0
+        self._known_period = 0.0
+        self._worst_late_ns = 0.0
         self._begin(0.0)
 
     def _begin(self, slope: float) -> None:
@@ -140,6 +151,9 @@ class TickFit:
         self._limit_ns = 0.0
         self._floor_ns = -float("inf")
         self._n_below = 0
+        self._late_ns = float("inf")
+        self._n_late = 0
+        self._doubt = _PERIOD_DOUBT
         self._line = Envelope(0.0, slope, 0.0, 0.0, False, 0.0)
         self._behind_ns = 0.0
         self._slewed_from = 0.0
@@ -181,7 +195,11 @@ class TickFit:
             ticks = self._unwrap.nearest(ticks, self._last_ticks + round(expected_ns / self._ns_per_tick))
         x = (ticks - self._tick0) * self._ns_per_tick
         jump = x - self._last_x - expected_ns
-        if self._held or x <= self._last_x or (self._limit_ns and abs(jump) > self._limit_ns):
+        if (
+            self._held
+            or x <= self._last_x
+            or (self._limit_ns and abs(jump) > self._limit_ns + self._doubt * expected_ns)
+        ):
             return self._suspect(_Held(seq, ticks, t_ns), jump)
         return self._take(seq, ticks, x, t_ns)
 
@@ -192,7 +210,17 @@ class TickFit:
     def _take(self, seq: int, ticks: int, x: float, t_ns: int) -> bool:
         z = t_ns - self._t0 - x
         line = self._line
-        if z - line.offset_ns - line.slope * x < self._floor_ns:
+        above = z - line.offset_ns - line.slope * x
+        self._last_seq, self._last_ticks, self._last_x = seq, ticks, x
+        if above > self._late_ns:
+            self._n_late += 1
+            self._worst_late_ns = max(self._worst_late_ns, above)
+            if self._n_late < _MAX_LATE:
+                self.n_outliers += 1
+                return False
+        else:
+            self._n_late = 0
+        if above < self._floor_ns:
             self._n_below += 1
             if self._n_below >= _N_BELOW:
                 self._step([_Held(seq, ticks, t_ns)])
@@ -210,7 +238,6 @@ class TickFit:
         self._z[stop] = z
         self._stop = stop + 1
         self._n_total += 1
-        self._last_seq, self._last_ticks, self._last_x = seq, ticks, x
         self._due -= 1
         if self._due <= 0:
             self._refit()
@@ -229,8 +256,12 @@ class TickFit:
         self._period = line.period_ns
         self._limit_ns = max(MIN_STEP_NS, _STEP_JITTERS * line.jitter_ns)
         if n < _LEARN_FRAMES:
+            self._period = self._known_period or line.period_ns
             self._limit_ns = max(self._limit_ns, line.period_ns)
-        elif self.state == "locked":
+        else:
+            self._doubt = 0.0
+            self._late_ns = line.median_ns + _LATE_SPREADS * line.spread_ns + _LATE_NS
+        if self.state == "locked":
             self._floor_ns = -self._limit_ns
         self._n_below = 0
         now = self._last_x
@@ -239,9 +270,10 @@ class TickFit:
             self._behind_ns = behind
             self._slewed_from = now
             self._slew_ns = max(_SLEW_NS, 2.0 * _REFIT_LATE * self._period, abs(behind) / _SLEW_RATE)
-        elif n >= MIN_LOCK_FRAMES and (self.error_ns < PROMISED_NS or n == self._window):
+        elif n >= MIN_LOCK_FRAMES and now - x[0] >= MIN_LOCK_NS and (self.error_ns < PROMISED_NS or n == self._window):
             self.state = "locked"
             self.n_frames_to_lock = self._n_total
+            self.ns_to_lock = now
 
     @property
     def error_ns(self) -> float:
@@ -313,12 +345,14 @@ class TickFit:
         self.n_steps += 1
         known = self.state == "locked"
         slope = self._line.slope if known else 0.0
+        self._known_period = self._period if self._n_total >= _LEARN_FRAMES else self._known_period
         if known:
             self._slope_low = max(slope - _KEPT_DRIFT, -_MAX_DRIFT)
             self._slope_high = min(slope + _KEPT_DRIFT, _MAX_DRIFT)
         self.state = "stepped"
         self.n_frames_to_lock = 0
         self._begin(slope)
+        self._period = self._known_period
         self._first(held[0])
         for each in held[1:]:
             self._take(each.seq, each.ticks, (each.ticks - self._tick0) * self._ns_per_tick, each.t_ns)
@@ -332,7 +366,8 @@ class TickFit:
             x, z = self._x[start:stop], self._z[start:stop]
             residual = np.abs(z - self._line.slope * x - self._line.offset_ns)
             p50, p99 = (float(one) for one in np.percentile(residual, (50, 99)))
-            worst = float(residual.max())
+            worst = max(float(residual.max()), self._worst_late_ns)
+        self._worst_late_ns = 0.0
         last = self._last_ticks
         offset_ns = self.at(last) - round(last * self._ns_per_tick) if self._n_total else 0
         return FitStatus(
