@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...streaming.pixel_format import values16
 from ...sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ...sync.errors import CalibrationError, CameraLostError, EthostreamError
 from ..camera import Camera, CameraFormat, EndOfStream
@@ -223,7 +224,7 @@ class LiveCapture:
         if max(times) - min(times) > MAX_APART_NS:
             return None
         taken.update(counts)
-        return {name: image if image.ndim == 2 else _grey(image) for name, image in images.items()}
+        return {name: _grey(image, newest[name].camera_format) for name, image in images.items()}
 
 
 def _grab(camera: Camera, newest: _Newest, clock: Clock) -> None:
@@ -258,5 +259,12 @@ def _raise_errors(newest: Mapping[str, _Newest]) -> None:
             raise one.error
 
 
-def _grey(image: NDArray[np.uint8]) -> Grey:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+def _grey(image: NDArray[np.uint8], camera_format: CameraFormat | None) -> Grey:
+    """Eight bits of grey. Of wider pixels the upper eight of those in use: a corner is where it is at any "
+    "brightness."""
+    if camera_format is None or camera_format.pixel_format == "mono8":
+        return image
+    if camera_format.pixel_format == "bgr8":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    values = values16(image)
+    return (values >> max(int(values.max()).bit_length() - 8, 0)).astype(np.uint8)
