@@ -103,7 +103,7 @@ class SerialBoard:
         try:
             self.info = self._shake_hands()
             # A board that a crashed run left behind may still be pulsing.
-            self.command(Stop())
+            self.command(Stop(), answer=Status)
             self._waiting.clear()
             for _ in range(_N_FIRST_PINGS):
                 self._ping()

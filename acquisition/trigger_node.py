@@ -40,8 +40,8 @@ _CLOCK_PERIOD_NS = NS_PER_S
 _QUERY_PERIOD_NS = NS_PER_S
 _POLL_S = 0.05
 _SILENT_PERIODS = 5
-_SILENT_NS = NS_PER_S
-"""A running board that reports no pulse for this long, and for five periods, has stopped."""
+_SILENT_NS = 5 * NS_PER_S // 2
+"""A running board that answers, and reports no pulse for this long and for five periods, has stopped."""
 _LAST_PULSES_NS = NS_PER_S
 _LAST_FRAMES_NS = NS_PER_S
 _TRANSFER_NS = 50 * NS_PER_MS
@@ -261,7 +261,8 @@ class TriggerLoop:
         if isinstance(message, Edge):
             self._publish_edge(message)
         elif isinstance(message, Status):
-            self._n_made = message.pulses
+            if not message.armed:
+                self._n_made = message.pulses
             if self._pulsing and not message.running:
                 why = "its watchdog ended the pulses: it heard nothing from this computer for too long"
                 raise TriggerError(

@@ -18,7 +18,7 @@ class ProcessRow:
     Attributes:
         node: name on the bus.
         entry: ``module:function`` that runs in it.
-        stop_order: lower stops first; the trigger (-1), then sources, then inference, then the recorder, then the monitor.
+        stop_order: lower stops first; the trigger, then sources, then inference, then the recorder, then the monitor.
         restart: ``backoff``: started again when it fails after it was ready. ``never``: its failure ends the run.
         source: it brings frames; the run ends when every source has.
         upstream: publishers it must hear before it is ready.

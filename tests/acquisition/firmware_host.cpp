@@ -31,8 +31,9 @@ struct Host {
   uint64_t elapsed_us() {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    static const int64_t begin = now.tv_sec;
-    return static_cast<uint64_t>(((now.tv_sec - begin) * 1e6 + now.tv_nsec * 1e-3) * speed);
+    const int64_t now_ns = static_cast<int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
+    static const int64_t begin_ns = now_ns;
+    return static_cast<uint64_t>(static_cast<double>(now_ns - begin_ns) * 1e-3 * speed);
   }
   uint32_t micros() { return static_cast<uint32_t>(elapsed_us() + start_us); }
   size_t room() { return 4096; }
