@@ -30,6 +30,11 @@ def ring_prefix(session: str) -> str:
     return f"ethostream-{session}-"
 
 
+def ring_bytes(shape: tuple[int, ...], n_slots: int) -> int:
+    """Shared memory that a ring of ``n_slots`` frames of this shape takes."""
+    return _Layout(n_slots, shape).total_bytes
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     n_slots: int
