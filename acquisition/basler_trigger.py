@@ -164,6 +164,8 @@ class TriggerMatch:
             fired = self._fired.popleft()
             if fired.n < n + self._skipped:
                 continue
+            if fired.n > n + self._skipped:
+                break
             if self._last is not None and ticks >= 0 and self._tick_hz > 0:
                 apart_ns = (ticks - self._last[0]) * NS_PER_S / self._tick_hz
                 if apart_ns - (fired.t_ns - self._last[1]) > self._half_ns:
@@ -172,6 +174,6 @@ class TriggerMatch:
             self._last = (ticks, fired.t_ns) if ticks >= 0 else None
             return fired
         raise CameraLostError(
-            f"camera {self._name}: delivered frame {n}, and no trigger was given for it; is another program "
-            "triggering it, or is its trigger mode off?"
+            f"camera {self._name}: delivered frame {n}, and no trigger of the last {_KEPT} was given for it; is "
+            "another program triggering it, or is its trigger mode off?"
         )

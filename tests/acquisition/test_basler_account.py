@@ -1,5 +1,7 @@
 """The numbers of a Basler camera's frames: every loss that anything knows of is a jump in ``seq``."""
 
+from itertools import pairwise
+
 import pytest
 from ethostream.acquisition.basler_statistics import NO_BLOCK_ID, FrameAccount, StreamStatistics
 from ethostream.sync.errors import CameraLostError
@@ -16,7 +18,7 @@ def device_id(n: int, kind: str) -> int:
 
 
 def play(fates: list[str], kind: str, lead: int, first: int = 0) -> tuple[FrameAccount, list[int], StreamStatistics]:
-    """A device exposes one frame per fate; its driver's statistics are up to ``lead`` frames ahead of the deliveries."""
+    """A device exposes one frame per fate; its driver's statistics are up to ``lead`` frames ahead of deliveries."""
     account = FrameAccount("cam", gige=kind == "gige", settle_frames=BUFFERS)
     statistics = [StreamStatistics()]
     for fate in fates:
@@ -61,7 +63,7 @@ def test_what_only_the_statistics_know_is_declared_once_and_late() -> None:
     """Three buffers failed without a trace in the block IDs: a jump of three, after all that was under way."""
     account = FrameAccount("cam", gige=False, settle_frames=BUFFERS)
     seqs = [account.frame(n, StreamStatistics(failed=3 if n >= 10 else 0)) for n in range(40)]
-    jumps = [b - a - 1 for a, b in zip(seqs, seqs[1:], strict=False)]
+    jumps = [b - a - 1 for a, b in pairwise(seqs)]
     assert sum(jumps) == account.added == 3
     assert max(jumps) == 3
     assert 10 + BUFFERS <= jumps.index(3) + 1 <= 10 + 2 * (BUFFERS + 1)
@@ -73,5 +75,5 @@ def test_a_device_that_was_reset_is_lost() -> None:
     account = FrameAccount("cam", gige=False, settle_frames=BUFFERS)
     for n in range(100):
         account.frame(n, StreamStatistics())
-    with pytest.raises(CameraLostError, match="cam.*went back from 99 to 3"):
+    with pytest.raises(CameraLostError, match=r"cam.*went back from 99 to 3"):
         account.frame(3, StreamStatistics())

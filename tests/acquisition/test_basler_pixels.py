@@ -78,7 +78,9 @@ def test_colour_is_delivered_as_bgr(symbol):
     assert np.array_equal(read("rgb8", symbol, sent.tobytes(), 5, 7), bgr)
 
 
-@pytest.mark.parametrize(("kind", "at_origin"), [("bayer_rg8", 2), ("bayer_bg8", 0), ("bayer_gr8", 1), ("bayer_gb8", 1)])
+@pytest.mark.parametrize(
+    ("kind", "at_origin"), [("bayer_rg8", 2), ("bayer_bg8", 0), ("bayer_gr8", 1), ("bayer_gb8", 1)]
+)
 def test_a_bayer_image_of_one_colour_has_that_colour(kind, at_origin):
     """The sensor sees pure blue, then green, then red light; the first pixel is of the colour that the name says."""
     columns = {"bayer_rg8": "RGGB", "bayer_bg8": "BGGR", "bayer_gr8": "GRBG", "bayer_gb8": "GBRG"}[kind]
