@@ -18,6 +18,7 @@ from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
+from .commands.doctor_command import doctor
 from .commands.keys_command import keys_app
 from .commands.repair_command import repair
 from .commands.resume_command import resume
@@ -39,6 +40,7 @@ app.command()(repair)
 app.command()(resume)
 app.command()(calibrate)
 app.command()(cameras)
+app.command()(doctor)
 
 _err = Console(stderr=True)
 

@@ -26,6 +26,8 @@ COMMANDS = [
     "predict",
     "bundle info",
     "monitor",
+    "cameras",
+    "doctor",
     "version",
 ]
 
