@@ -30,7 +30,8 @@ class SimulatedCameraConfig(StrictModel):
     """Settings of one simulated camera. Cameras of one rig share ``seed`` and ``rate_hz``: they see one world.
 
     Attributes:
-        scene: what it looks at: the ``cage`` of the shipped model, or the ``wall_cage`` through wide lenses.
+        scene: what it looks at: the ``cage`` of the shipped model, the ``wall_cage``
+            through wide lenses, or a head-fixed ``face``.
         view: which of the scene's views, see `simulated_lens.view_names`.
         width, height: pixels.
         rate_hz: exposures per second.

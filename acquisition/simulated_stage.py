@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .simulated_clock import InstantClock
+from .simulated_face import FaceWorld
+from .simulated_face_renderer import FaceRenderer
 from .simulated_lens import SceneName, view_names, view_number
 from .simulated_renderer import CAGE_VIEWS, SceneRenderer
 from .simulated_scene import BehaviorSet, SceneState, SimulatedScene
@@ -75,6 +77,26 @@ class CageStage:
         return self._renderer.render(self.state, instant, gain)
 
 
+class FaceStage:
+    """A head-fixed face."""
+
+    def __init__(self, world: FaceWorld, renderer: FaceRenderer) -> None:
+        self._world, self._renderer = world, renderer
+        self.state = world.at(0.0)
+
+    @property
+    def behavior(self) -> str:
+        return self.state.behavior
+
+    @property
+    def poses(self) -> list[Pose]:
+        return [self.state.pose]
+
+    def draw(self, t_s: float, instant: int, gain: float) -> Image:
+        self.state = self._world.at(t_s)
+        return self._renderer.render(self.state, instant, gain)
+
+
 def make_stage(
     scene: SceneName,
     view: int,
@@ -90,6 +112,8 @@ def make_stage(
     reflection: float = 0.0,
 ) -> Stage:
     """The stage of one camera; arguments as in `SimulatedCameraConfig`."""
+    if scene == "face":
+        return FaceStage(FaceWorld(seed), FaceRenderer(view, width, height, seed, noise, shot_noise, light_drift))
     if scene == "cage" and animals == 1 and behaviors == "basic" and shot_noise == 0.0:
         renderer = SceneRenderer(CAGE_VIEWS[view], width, height, seed, noise, noise_everywhere, light_drift)
         return MouseStage(SimulatedWorld(seed), renderer)
