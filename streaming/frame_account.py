@@ -6,12 +6,15 @@ counts as captured has come, or never will: the difference was lost on the bus.
 
 from dataclasses import dataclass, field
 
+from ..sync.clock import NS_PER_S
 from .header_filter import REORDER_WINDOW, HeaderFilter
 from .messages import CameraStatus, FrameHeader, Gap
 from .seq_set import SeqSet
 
 SETTLE_FRAMES = 2 * REORDER_WINDOW
 """Frames this far behind the newest are final: twice the window within which a camera waits for a late frame."""
+AWAY = "estimated: "
+"""The reason of a gap begins so where its number of frames comes from the time that a camera was away."""
 NEVER_DECLARED = "missing, and the camera process ended before it could say whether the device dropped it"
 
 
@@ -28,6 +31,11 @@ class EpochAccount:
     n_lost: int = 0
     n_written: int = 0
     final: bool = False
+    lost: bool = False
+    last_seq: int = -1
+    """The newest frame of the device, from its headers and its status."""
+    last_header: tuple[int, int] = (-1, 0)
+    """Number and exposure time of the newest header."""
 
 
 @dataclass(slots=True)
@@ -45,10 +53,13 @@ class FrameAccount:
 
     Args:
         camera: its name.
+        rate_hz: its nominal rate, from which is estimated what it missed while it was away; 0: no estimate.
     """
 
-    def __init__(self, camera: str) -> None:
+    def __init__(self, camera: str, rate_hz: float = 0.0) -> None:
         self.camera = camera
+        self._rate_hz = rate_hz
+        self._away: list[tuple[int, int, int, str]] = []
         self.headers = HeaderFilter()
         self.epochs: dict[int, EpochAccount] = {}
         self.first_written: dict[int, int] = {}
@@ -80,6 +91,11 @@ class FrameAccount:
         epoch = self._epoch(header.epoch)
         if not self.headers.is_new(header.epoch, header.seq):
             return False
+        if epoch.last_header[0] < 0:
+            self._estimate_away(header.epoch, header.t_exposure_ns, "and came back", inclusive=False)
+        if header.t_exposure_ns > epoch.last_header[1]:
+            epoch.last_header = (header.seq, header.t_exposure_ns)
+        epoch.last_seq = max(epoch.last_seq, header.seq)
         if header.seq in epoch.device:
             # It came after it had been given up: the camera counts it as a duplicate, here it is a frame.
             epoch.n_device -= 1
@@ -100,6 +116,8 @@ class FrameAccount:
         """Account a status; returns the frames that it shows to have been lost on the way."""
         epoch = self._epoch(status.epoch)
         epoch.final = epoch.final or status.state != "running"
+        epoch.lost = epoch.lost or status.state == "lost"
+        epoch.last_seq = max(epoch.last_seq, status.last_seq)
         if status.first_seq < 0:
             return []
         n_captured_lost = status.captured - epoch.n_received - epoch.n_bus
@@ -147,7 +165,36 @@ class FrameAccount:
             gaps.append(Gap("recorder", self.camera, run.epoch, run.first_seq, run.n, run.reason, t_ns))
         orphans, self._orphans = self._orphans, []
         gaps += [Gap("bus", self.camera, epoch, first, n, NEVER_DECLARED, t_ns) for epoch, first, n in orphans]
+        away, self._away = self._away, []
+        gaps += [Gap("device", self.camera, epoch, first, n, AWAY + words, t_ns) for epoch, first, n, words in away]
         return gaps
+
+    @property
+    def last_exposure_ns(self) -> int:
+        """Of the newest frame of all; 0 where none came."""
+        return max((one.last_header[1] for one in self.epochs.values()), default=0)
+
+    def close_away(self, t_end_ns: int) -> None:
+        """The recording ends, the other cameras delivered until ``t_end_ns``: was this one still away?"""
+        newest = self.epochs.get(max(self.epochs, default=-1))
+        if newest is not None and (newest.lost or not newest.final):
+            self._estimate_away(max(self.epochs) + 1, t_end_ns, "until the recording ended", inclusive=True)
+
+    def _estimate_away(self, epoch: int, t_ns: int, words: str, *, inclusive: bool) -> None:
+        """``epoch`` begins at ``t_ns``: what would the camera have delivered since its last frame?"""
+        before = [number for number, one in self.epochs.items() if number < epoch and one.last_header[0] >= 0]
+        if not before or self._rate_hz <= 0:
+            return
+        old = self.epochs[max(before)]
+        seq, t_last_ns = old.last_header
+        away_s = (t_ns - t_last_ns) / NS_PER_S
+        # Frames that the device counted after its last header are accounted for by number.
+        n = round(away_s * self._rate_hz) - (0 if inclusive else 1) - (old.last_seq - seq)
+        if n > 0:
+            self._away.append(
+                (max(before), old.last_seq + 1, n, f"the camera was away for {away_s:.3f} s {words}; {n} frames at "
+                 f"{self._rate_hz:g} Hz")
+            )  # fmt: skip
 
     def close_epochs(self) -> None:
         """No status will come any more: where the last one is lacking, declare what is missing between frames."""

@@ -3,15 +3,16 @@
 `verify` judges by it, and `repair` declares what is left.
 """
 
+from .frame_account import AWAY
 from .frame_index import CameraIndex
 from .messages import CameraStatus, FrameHeader, Gap
 from .recording_reader import LoggedMessage
 from .seq_set import SeqSet
 
+SUPERVISOR = "supervisor"
+"""The source of messages about processes that have failed; `node.SUPERVISOR`, without its sockets."""
 REPAIR = "repair"
 """The source of messages that `repair` has added."""
-AWAY = "estimated: "
-"""The reason of a gap begins so where its number of frames comes from the time that a camera was away."""
 TORN = "torn"
 """Kind of declaration: by `repair`, since a crash took the frame or the word of it."""
 
@@ -23,6 +24,7 @@ class CameraEvidence:
         index: its headers.
         status: the last status of each epoch.
         gaps: declared frames by kind (``device``, ``bus``, ``torn``) and epoch; those of the recorder are in ``index``.
+        crashed: epochs that ended with their process, as its supervisor has declared.
         away: frames that a camera which was away is estimated to have missed, by the epoch before.
     """
 
@@ -30,6 +32,7 @@ class CameraEvidence:
         self.index = CameraIndex()
         self.status: dict[int, CameraStatus] = {}
         self.gaps: dict[str, dict[int, SeqSet]] = {"device": {}, "bus": {}, TORN: {}}
+        self.crashed: set[int] = set()
         self.away: dict[int, int] = {}
 
     def add(self, logged: LoggedMessage) -> None:
@@ -40,6 +43,8 @@ class CameraEvidence:
         elif isinstance(message, CameraStatus):
             self.status[message.epoch] = message
         elif isinstance(message, Gap):
+            if logged.source == SUPERVISOR:
+                self.crashed.add(message.epoch)
             self.add_gap(message, TORN if logged.source == REPAIR else message.source)
 
     def add_gap(self, gap: Gap, kind: str) -> None:

@@ -43,7 +43,7 @@ class Recorder:
         self._writer = writer
         self._clock = clock
         self._publish = publish
-        self._accounts = {name: FrameAccount(name) for name in writer.info.cameras}
+        self._accounts = {name: FrameAccount(name, one.rate_hz) for name, one in writer.info.cameras.items()}
         self._encoders = {
             name: CameraEncoder(
                 name, lambda name=name: writer.open_video(name), config.queue_frames, writer.flusher.wait_written
@@ -337,8 +337,10 @@ class Recorder:
                 f"camera {camera}: ended without a last status; frames it took after the last one here are not "
                 "accounted for",
             )
-        for camera in self._accounts:
+        t_end_ns = max((account.last_exposure_ns for account in self._accounts.values()), default=0)
+        for camera, account in self._accounts.items():
             self._settle(camera)
+            account.close_away(t_end_ns)
         now = self._clock.now_ns()
         self._declare(now)
         self._watch_encoders()

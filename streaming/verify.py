@@ -214,6 +214,11 @@ def _check_epoch(
     if status is not None:
         one.captured = status.captured
         one.final = status.state != "running"
+    if one.away:
+        result.warnings.append(
+            f"camera {name}, epoch {epoch}: was away after its last frame and missed about {one.away} frame(s), "
+            "estimated from the time and its rate; they have no numbers and are not part of the sums"
+        )
     span = evidence.span(epoch)
     if not one.final:
         last = f"frames after number {received.last}" if len(received) else "frames that it took"
@@ -227,8 +232,8 @@ def _check_epoch(
                 f"camera {name}, epoch {epoch}: ended without a last status, so {last} cannot be accounted for; did "
                 "the camera process crash?"
             )
-            # A camera that was started again is known to have crashed, and its next epoch is accounted for by itself.
-            restarted = epoch != evidence.epochs[-1]
+            # A crash that the supervisor has declared, or after which the camera came back, is known.
+            restarted = epoch != evidence.epochs[-1] or epoch in evidence.crashed
             (result.warnings if restarted else result.errors).append(text)
     if span is None:
         return one
