@@ -230,7 +230,7 @@ class SimulatedCamera:
     def _draw(self, instant: int) -> NDArray[np.uint8]:
         assert self._stage is not None
         if instant != self._drawn or self._image is None:
-            gain = self._schedule.exposure_us(instant) / self.config.exposure_us
+            gain = self._schedule.brightness(instant)
             self._image = self._stage.draw(self._instants.elapsed_s(instant), instant, gain)
             self._drawn = instant
         return self._image

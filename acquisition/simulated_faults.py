@@ -98,8 +98,24 @@ class ExposureAt(_Scheduled):
     exposure_us: int = Field(gt=0)
 
 
+class LightAt(_Scheduled):
+    """Somebody changes the light: the picture is ``gain`` times as bright as at the start, from here on."""
+
+    fault: Literal["light"]
+    gain: float = Field(gt=0.0, le=4.0)
+
+
 ScheduledFault = Annotated[
-    DropAt | DuplicateAt | ReorderAt | LateAt | StallAt | UnplugAt | ClockStepAt | CounterResetAt | ExposureAt,
+    DropAt
+    | DuplicateAt
+    | ReorderAt
+    | LateAt
+    | StallAt
+    | UnplugAt
+    | ClockStepAt
+    | CounterResetAt
+    | ExposureAt
+    | LightAt,
     Field(discriminator="fault"),
 ]
 """One fault at a set time; ``fault`` says which."""

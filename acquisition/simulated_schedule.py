@@ -12,6 +12,7 @@ from .simulated_faults import (
     DuplicateAt,
     ExposureAt,
     LateAt,
+    LightAt,
     ReorderAt,
     SimulatedFaults,
     StallAt,
@@ -48,6 +49,7 @@ class FaultSchedule:
         self._steps: list[tuple[int, int]] = []
         self._resets: list[int] = [0]
         self._exposures: list[tuple[int, int]] = [(0, exposure_us)]
+        self._lights: list[tuple[int, float]] = [(0, 1.0)]
         self.absences: list[Absence] = []
         for one in sorted(faults.schedule, key=lambda fault: fault.at_s):
             k = self._instant(one.at_s)
@@ -78,6 +80,8 @@ class FaultSchedule:
                     self._resets.append(k)
                 case ExposureAt():
                     self._exposures.append((k, one.exposure_us))
+                case LightAt():
+                    self._lights.append((k, one.gain))
         self._resets.sort()
 
     def _instant(self, at_s: float) -> int:
@@ -113,6 +117,12 @@ class FaultSchedule:
     def exposure_us(self, instant: int) -> int:
         """Length of the exposure of this instant."""
         return next(us for k, us in reversed(self._exposures) if k <= instant)
+
+    def brightness(self, instant: int) -> float:
+        """Of the picture, relative to the start: of the light and of the exposure."""
+        light = next(gain for k, gain in reversed(self._lights) if k <= instant)
+        first_us = self._exposures[0][1]
+        return light if first_us == 0 else light * (self.exposure_us(instant) / first_us)
 
     def stamp_error_ns(self, instant: int) -> int:
         """Sum of the clock's steps since it began."""

@@ -164,6 +164,17 @@ def test_an_exposure_change_is_in_the_header_the_picture_and_the_time_of_arrival
         make(clock, [{"at_s": 0.2, "fault": "exposure", "exposure_us": 30_000}]).open()
 
 
+def test_a_change_of_light_is_in_the_picture_of_every_scene():
+    for scene in ("cage", "wall_cage", "face"):
+        camera = started(FakeClock(START_NS), [{"at_s": 0.1, "fault": "light", "gain": 0.5}], scene=scene)
+        out, means = np.empty(SHAPE, np.uint8), []
+        for _ in range(10):
+            assert camera.read_into(out, 1.0).exposure_us == 2000
+            means.append(out.mean())
+        assert means[5] == pytest.approx(0.5 * means[4], rel=0.05)
+        assert np.ptp(means[:5]) < 3.0
+
+
 def test_ticks_run_at_their_own_rate_from_their_own_zero():
     clock = {"tick_hz": 125e6, "offset_ticks": 10**15, "drift_ppm": 80.0}
     got = run([{"at_s": 1.0, "fault": "clock_step", "by_us": 500}], device_clock=clock)
