@@ -46,8 +46,9 @@ class Envelope:
         spacing_ns: mean distance between the lowest residuals: how densely the hard minimum is touched.
         smoothed: the stamps' jitter was taken out.
         period_ns: of the frames, device time per frame number.
-        median_ns: median distance of the points above the line.
-        spread_ns: from the 10th to the 90th percentile of these distances.
+        quarter_ns: 25th percentile of the distance of the points above the line.
+        spread_ns: four times the distance from the 5th to the 25th percentile, so that it is the width where delays are
+            spread evenly. Half of the window may have been held up by a stall: the upper percentiles say nothing.
     """
 
     offset_ns: float
@@ -56,7 +57,7 @@ class Envelope:
     spacing_ns: float
     smoothed: bool
     period_ns: float
-    median_ns: float = 0.0
+    quarter_ns: float = 0.0
     spread_ns: float = 0.0
 
     def at(self, x_ns: float) -> float:
@@ -97,12 +98,11 @@ def fit_envelope(
     lowest = np.partition(low, min(_N_LOWEST, len(low) - 1))[: _N_LOWEST + 1]
     least = float(lowest.min())
     spacing = (float(lowest.max()) - least) / max(len(lowest) - 1, 1)
-    n = len(low) - 1
-    tenth, middle, ninth = (
-        float(one) for one in np.partition(low, (n // 10, n // 2, n - n // 10))[[n // 10, n // 2, n - n // 10]]
-    )
+    n = len(low)
+    ranks = (n // 20, n // 4)
+    twentieth, quarter = (float(one) for one in np.partition(low, ranks)[list(ranks)])
     offset = least - _BIAS_SPACINGS * spacing
-    return Envelope(offset, slope, jitter, spacing, smoothed, period, middle - offset, ninth - tenth)
+    return Envelope(offset, slope, jitter, spacing, smoothed, period, quarter - offset, 4.0 * (quarter - twentieth))
 
 
 def _steady(seq: Floats, x_ns: Floats, breaks: list[int]) -> tuple[float, Floats]:

@@ -59,12 +59,14 @@ _REFIT_EARLY, _EARLY_FRAMES = 16, 256
 _REFIT_LATE = 128
 _N_BELOW = 4
 """Frames since the last fit that came before they can have been taken: the clock has stepped unseen."""
-_LATE_SPREADS, _LATE_NS = 4.0, 1.0 * NS_PER_MS
-"""A frame later than the median by so many spreads (10th to 90th percentile) and this was held up: it says nothing."""
+_LATE_SPREADS, _LATE_NS = 6.0, 1.0 * NS_PER_MS
+"""A frame that is later than a quarter of the others by so many spreads and this was held up: it says nothing."""
 _MAX_LATE = 1024
 """After so many in a row the way itself has become longer, and they are used."""
 _LEARN_FRAMES = 32
 """Until so many frames are there, only a jump of a whole period is one."""
+_PHASE_GAIN = 0.125
+"""Where the next stamp is expected follows the last ones by this much: one that is wrong hardly moves it."""
 _PERIOD_DOUBT = 0.05
 """By how much a period that was seen a few times only may be wrong."""
 _RESIDUAL_NS = 10.0 * NS_PER_S
@@ -146,7 +148,7 @@ class TickFit:
         self._due = 4
         self._tick0 = self._t0 = self._seq0 = 0
         self._last_seq = self._last_ticks = 0
-        self._last_x = 0.0
+        self._last_x = self._phase_x = 0.0
         self._period = 0.0
         self._limit_ns = 0.0
         self._floor_ns = -float("inf")
@@ -194,7 +196,7 @@ class TickFit:
         if self._unwrap.bits < FULL_BITS:
             ticks = self._unwrap.nearest(ticks, self._last_ticks + round(expected_ns / self._ns_per_tick))
         x = (ticks - self._tick0) * self._ns_per_tick
-        jump = x - self._last_x - expected_ns
+        jump = x - self._phase_x - expected_ns
         if (
             self._held
             or x <= self._last_x
@@ -205,12 +207,15 @@ class TickFit:
 
     def _first(self, one: _Held) -> None:
         self._tick0, self._t0, self._seq0 = one.ticks, one.t_ns, one.seq
+        self._last_seq = one.seq
         self._take(one.seq, one.ticks, 0.0, one.t_ns)
 
     def _take(self, seq: int, ticks: int, x: float, t_ns: int) -> bool:
         z = t_ns - self._t0 - x
         line = self._line
         above = z - line.offset_ns - line.slope * x
+        phase = self._phase_x + (seq - self._last_seq) * self._period
+        self._phase_x = x if self._doubt else phase + (x - phase) * _PHASE_GAIN
         self._last_seq, self._last_ticks, self._last_x = seq, ticks, x
         if above > self._late_ns:
             self._n_late += 1
@@ -252,6 +257,8 @@ class TickFit:
         breaks = [at - first for at in self._breaks]
         before = self._line
         line = fit_envelope(self._seq[start:stop], x, z, breaks, before.slope, self._slope_low, self._slope_high)
+        if self.state == "locked" and not self._slope_low < line.slope < self._slope_high:
+            return  # half the window is one stall: the line before is the better one
         self._line = line
         self._period = line.period_ns
         self._limit_ns = max(MIN_STEP_NS, _STEP_JITTERS * line.jitter_ns)
@@ -260,7 +267,7 @@ class TickFit:
             self._limit_ns = max(self._limit_ns, line.period_ns)
         else:
             self._doubt = 0.0
-            self._late_ns = line.median_ns + _LATE_SPREADS * line.spread_ns + _LATE_NS
+            self._late_ns = line.quarter_ns + _LATE_SPREADS * line.spread_ns + _LATE_NS
         if self.state == "locked":
             self._floor_ns = -self._limit_ns
         self._n_below = 0
@@ -270,10 +277,19 @@ class TickFit:
             self._behind_ns = behind
             self._slewed_from = now
             self._slew_ns = max(_SLEW_NS, 2.0 * _REFIT_LATE * self._period, abs(behind) / _SLEW_RATE)
-        elif n >= MIN_LOCK_FRAMES and now - x[0] >= MIN_LOCK_NS and (self.error_ns < PROMISED_NS or n == self._window):
+        elif self._may_lock(n, float(now - x[0])):
             self.state = "locked"
             self.n_frames_to_lock = self._n_total
             self.ns_to_lock = now
+
+    def _may_lock(self, n: int, span_ns: float) -> bool:
+        if n < MIN_LOCK_FRAMES or span_ns < MIN_LOCK_NS:
+            return False
+        if not self._slope_low < self._line.slope < self._slope_high:
+            # At its bound it is no result: a stall is in the window, or the drift is not what it was.
+            self._slope_low, self._slope_high = -_MAX_DRIFT, _MAX_DRIFT
+            return False
+        return self.error_ns < PROMISED_NS or n == self._window
 
     @property
     def error_ns(self) -> float:
@@ -322,6 +338,8 @@ class TickFit:
         self._n_suspects = 0
         if self._paused(held):
             self._breaks.append(self._n_total)
+            self._phase_x = (held[0].ticks - self._tick0) * self._ns_per_tick
+            self._last_seq = held[0].seq
             for each in held:
                 self._take(each.seq, each.ticks, (each.ticks - self._tick0) * self._ns_per_tick, each.t_ns)
             return False
@@ -335,11 +353,11 @@ class TickFit:
         if x <= self._last_x or self._n_total < _LEARN_FRAMES:
             return False
         line = self._line
-        jump = abs(x - self._last_x - (first.seq - self._last_seq) * self._period)
+        jump = abs(x - self._phase_x - (first.seq - self._last_seq) * self._period)
         if jump < 2.0 * line.spread_ns:
             return False  # the arrivals of a few frames cannot tell
         delays = sorted(each.t_ns - self.at(each.ticks) for each in held)
-        return delays[0] > -self._limit_ns and abs(delays[len(delays) // 2] - line.median_ns) < jump / 2.0
+        return delays[0] > -self._limit_ns and abs(delays[len(delays) // 4] - line.quarter_ns) < jump / 2.0
 
     def _step(self, held: list[_Held]) -> None:
         self.n_steps += 1

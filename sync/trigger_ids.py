@@ -19,6 +19,8 @@ _LEARNT = 16
 """Sets after which a clock's offset is known well enough to check others against it."""
 _GAIN_EARLY, _GAIN, _EARLY = 4, 32, 32
 """Share of what is left that is corrected at each set: a quarter for the first sets, then one in 32."""
+_FAR = 8
+"""Sets in a row that lie an eighth of a period off, before that is learnt too."""
 _RELEARN = 64
 """Sets in a row that contradict a learnt offset, before it is learnt anew."""
 _BACK = 64
@@ -156,11 +158,9 @@ class TriggerIds:
                 one.n_learnt = 0
             return
         one.n_against = 0
-        if one.n_learnt >= _LEARNT and abs(apart_ns) > self._near_ns:
-            one.n_far += 1
-            if one.n_far < _RELEARN:
-                return  # the time of its arrival, most likely, while its clock is fitted anew
-        one.n_far = 0
+        one.n_far = one.n_far + 1 if abs(apart_ns) > self._near_ns else 0
+        if one.n_learnt >= _LEARNT and 0 < one.n_far < _FAR:
+            return  # the time of its arrival, most likely, while its clock is fitted anew
         one.n_learnt += 1
         if one.n_learnt > 1:
             apart_ns //= _GAIN if one.n_learnt > _EARLY else _GAIN_EARLY

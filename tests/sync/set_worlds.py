@@ -1,7 +1,7 @@
-"""Worlds of two to eight cameras, generated from a seed: frames in the order of their arrival, and the truth of them."""
+"""Worlds of two to eight cameras, generated from a seed: frames as they arrive, and the truth of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Word(NamedTuple):
 
 @dataclass
 class SetWorld:
-    """Attributes as they are given to the assembler; ``agreeing``: clocks agree, or ids do, so sets must be complete."""
+    """What an assembler is given; ``agreeing``: clocks agree, or ids do, so sets must be complete."""
 
     seed: int
     n_cameras: int
@@ -62,10 +62,8 @@ class Score:
     failed_seeds: list[int] = field(default_factory=list)
 
     def add(self, other: "Score") -> None:
-        for name in ("worlds", "frames", "sets", "complete", "mispaired", "unaccounted", "in_time", "in_time_incomplete"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.waiting += other.waiting
-        self.failed_seeds += other.failed_seeds
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def clean(self) -> bool:
@@ -93,7 +91,8 @@ def _mode(rng: np.random.Generator) -> _Mode:
     if kind == 1:  # without ids, any two clocks differ by less than half a period: no set may mix instants
         offset, jitter, exposure = rng.dirichlet((3.0, 1.0, 1.0)) * (PERIOD / 4 - 2)
         return _Mode(offset, jitter, exposure, False, False)
-    return _Mode(float(rng.uniform(0.0, 3.0 * PERIOD)), TOLERANCE / 8, TOLERANCE / 16, True, True, bool(rng.random() < 0.3))
+    offset, raw_steps = float(rng.uniform(0.0, 3.0 * PERIOD)), bool(rng.random() < 0.3)
+    return _Mode(offset, TOLERANCE / 8, TOLERANCE / 16, True, True, raw_steps)
 
 
 def set_world(seed: int, n_instants: int = 0) -> SetWorld:
@@ -112,9 +111,7 @@ def set_world(seed: int, n_instants: int = 0) -> SetWorld:
         # The host itself stood still: whatever came meanwhile is taken at once, in any order.
         begins = rng.uniform(0.0, n * PERIOD)
         ends = begins + rng.uniform(1.0, 10.0) * PERIOD
-        events = [
-            one._replace(t_arrival_ns=int(ends)) if begins < one.t_arrival_ns < ends else one for one in events
-        ]
+        events = [one._replace(t_arrival_ns=int(ends)) if begins < one.t_arrival_ns < ends else one for one in events]
         rng.shuffle(events)  # pyright: ignore[reportArgumentType]
     # Of what is taken at once a camera's return comes before its frames, and its end after them.
     events.sort(key=lambda one: (one.t_arrival_ns, 2 * one.lost if isinstance(one, Word) else 1))

@@ -1,8 +1,9 @@
-"""Worlds of one camera with a clock of its own, generated from a seed: what a tick fit is given, and the truth of it."""
+"""Worlds of one camera with a clock of its own, generated from a seed: what a fit is given, and the truth of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
+from ethostream.sync.tick_fit import TickFit, window_frames
 from numpy.typing import NDArray
 
 T0_NS = 1_700_000_000_000_000_000
@@ -124,7 +125,8 @@ def _clock(
     clock_ns += rng.uniform(1e9, 1e14) if bits == 64 else ((1 << bits) / tick_hz * 1e9) - rng.uniform(0.0, at_ns[-1])
     jumps: list[Jump] = []
     if rng.random() < 0.5:
-        for at in sorted(rng.choice(np.arange(n // 8, n - 40, n // 8), rng.integers(1, N_CLOCK_FAULTS + 1), replace=False)):
+        places = rng.choice(np.arange(n // 8, n - 40, n // 8), rng.integers(1, N_CLOCK_FAULTS + 1), replace=False)
+        for at in sorted(places):
             first = int(at) + int(rng.integers(0, 30))
             if rng.random() < 0.4:
                 by_ns, kind = -float(clock_ns[first]) + rng.uniform(0.0, 1e9), "reset"
@@ -153,3 +155,89 @@ def _queue(rng: np.random.Generator, n: int, most_ns: float) -> NDArray[np.float
     if shape == 1:
         return np.minimum(rng.exponential(most_ns / 5.0, n), most_ns)
     return np.minimum(rng.gamma(2.0, most_ns / 10.0, n), most_ns)
+
+
+DETECTED_WITHIN = 10
+"""Frames within which a jump of the device's clock must be declared."""
+_EVERY = 5
+
+
+@dataclass
+class TickScore:
+    """What became of one world or many.
+
+    Attributes:
+        worlds: how many.
+        frames: how many.
+        jumps: steps and resets that were there.
+        missed: of these, not declared within `DETECTED_WITHIN` frames.
+        false_steps: declared where there was none.
+        backwards: times that did not rise while the fit was locked.
+        leaps: corrections of the line faster than it may slew, while the fit was locked.
+        error_ns: of the line, at the true tick value, sampled while locked.
+        frame_error_ns: the same at the stamp that the device gave.
+        lock_frames, lock_s: frames and seconds until a fit locked.
+        failed_seeds: worlds that were not clean.
+    """
+
+    worlds: int = 0
+    frames: int = 0
+    jumps: int = 0
+    missed: int = 0
+    false_steps: int = 0
+    backwards: int = 0
+    leaps: int = 0
+    never_locked: int = 0
+    error_ns: list[int] = field(default_factory=list)
+    frame_error_ns: list[int] = field(default_factory=list)
+    lock_frames: list[int] = field(default_factory=list)
+    lock_s: list[float] = field(default_factory=list)
+    failed_seeds: list[int] = field(default_factory=list)
+
+    def add(self, other: "TickScore") -> None:
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+    @property
+    def clean(self) -> bool:
+        return not (self.missed or self.false_steps or self.backwards or self.leaps)
+
+
+def play(world: TickWorld) -> TickScore:
+    """Give a world to a fit, frame by frame, and score what it says."""
+    fit = TickFit(world.tick_hz, world.transport_ns, world.tick_bits, window_frames(world.rate_hz))
+    score = TickScore(worlds=1, frames=len(world.seq), jumps=len(world.jumps))
+    declared: list[int] = []
+    locked, last_ns, last_error = False, 0, 0
+    w = world
+    rows = zip(w.seq, w.ticks, w.true_ticks, w.t_true_ns, w.exposure_ns, w.t_arrival_ns, strict=True)
+    for place, (seq, ticks, true_ticks, t_true_ns, exposure_ns, t_arrival_ns) in enumerate(rows):
+        if fit.add(seq, ticks, exposure_ns, t_arrival_ns):
+            declared.append(place)
+        if fit.state != "locked" or fit.suspicious:
+            locked = locked and fit.state == "locked"
+            continue
+        if not locked:
+            score.lock_frames.append(fit.n_frames_to_lock)
+            score.lock_s.append(fit.ns_to_lock / 1e9)
+        if place % _EVERY and locked:
+            continue
+        t_ns = fit.at(true_ticks)
+        error = t_ns - t_true_ns
+        if locked:
+            score.backwards += t_ns <= last_ns
+            # The line may be corrected by 500 ppm, and turn by as much as its drift was wrong.
+            score.leaps += abs(error - last_error) > 1000 + (t_ns - last_ns) * 700e-6
+        score.error_ns.append(error)
+        score.frame_error_ns.append(fit.at(ticks) - t_true_ns)
+        locked, last_ns, last_error = True, t_ns, error
+    left = list(declared)
+    for jump in world.jumps:
+        found = [place for place in left if 0 <= place - jump.at < DETECTED_WITHIN]
+        score.missed += not found
+        left = [place for place in left if place not in found[:1]]
+    score.false_steps = len(left)
+    score.never_locked = not score.lock_frames
+    if not score.clean:
+        score.failed_seeds.append(world.seed)
+    return score

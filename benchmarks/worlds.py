@@ -1,0 +1,108 @@
+"""Ten thousand generated worlds for the tick fit and as many for the frame-set assembler, scored against their truth.
+
+    python benchmarks/worlds.py [--worlds 10000] [--first 0] [--json worlds.json]
+
+The worlds are those of the tests (``tests/sync/tick_worlds.py``, ``tests/sync/set_worlds.py``), each made from a seed:
+a failed one is named and can be looked at alone. Exits 1 where anything was mispaired, unaccounted or missed.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from time import process_time  # noqa: TID251
+from types import ModuleType
+
+import numpy as np
+from rich.progress import track
+
+WORLDS = Path(__file__).parents[1] / "tests" / "sync"
+PROMISED_US = 100.0
+
+
+def load(name: str) -> ModuleType:
+    """A module of the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, WORLDS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def percentiles(values: list[int] | list[float], scale: float = 1.0) -> dict[str, float]:
+    """p50, p99, p99.9 and maximum of the absolute values."""
+    found = np.abs(np.asarray(values, np.float64)) * scale
+    return {
+        **{f"p{q:g}": round(float(np.percentile(found, q)), 2) for q in (50, 99, 99.9)},
+        "max": round(float(found.max()), 2),
+    }
+
+
+def tick_fit(first: int, n: int) -> dict[str, object]:
+    """Score the tick fit."""
+    worlds = load("tick_worlds")
+    total, began = worlds.TickScore(), process_time()
+    for seed in track(range(first, first + n), "tick fit"):
+        total.add(worlds.play(worlds.tick_world(seed)))
+    return {
+        "worlds": total.worlds,
+        "frames": total.frames,
+        "jumps": total.jumps,
+        "missed": total.missed,
+        "false_steps": total.false_steps,
+        "backwards": total.backwards,
+        "leaps": total.leaps,
+        "worlds_that_never_locked": total.never_locked,
+        "error_of_the_line_us": percentiles(total.error_ns, 1e-3),
+        "error_of_a_frame_us": percentiles(total.frame_error_ns, 1e-3),
+        "frames_to_lock": percentiles(total.lock_frames),
+        "seconds_to_lock": percentiles(total.lock_s),
+        "failed_seeds": total.failed_seeds,
+        "processor_s": round(process_time() - began, 1),
+    }
+
+
+def frame_sets(first: int, n: int) -> dict[str, object]:
+    """Score the assembler."""
+    worlds = load("set_worlds")
+    total, began = worlds.Score(), process_time()
+    for seed in track(range(first, first + n), "frame sets"):
+        total.add(worlds.play(worlds.set_world(seed)))
+    return {
+        "worlds": total.worlds,
+        "frames": total.frames,
+        "sets": total.sets,
+        "complete": total.complete,
+        "mispaired": total.mispaired,
+        "unaccounted": total.unaccounted,
+        "in_time": total.in_time,
+        "in_time_incomplete": total.in_time_incomplete,
+        "past_deadline": total.waiting,
+        "failed_seeds": total.failed_seeds,
+        "processor_s": round(process_time() - began, 1),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first world")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    result = {
+        "frame_sets": frame_sets(options.first, options.worlds),
+        "tick_fit": tick_fit(options.first, options.worlds),
+    }
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    fit = result["tick_fit"]
+    error = fit["error_of_the_line_us"]
+    assert isinstance(error, dict)
+    return int(bool(fit["failed_seeds"] or result["frame_sets"]["failed_seeds"] or error["p99"] > PROMISED_US))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
