@@ -15,7 +15,7 @@ from ethostream.sync.time_exchange import (
     Exchange,
     HostClockFit,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 MS = 1_000_000
@@ -99,9 +99,9 @@ def test_an_hour_of_drift_is_followed() -> None:
             errors.append(abs(world.error_ns(fit, t_ns)))
             drifts.append(abs(fit.estimate.drift_ppm - 50.0))
 
-    follow(HostClockFit(), world.exchanges(3600, (0.5, 1.5), (0.5, 1.5), rate_hz=1.0), look)
-    assert len(errors) > 3400
-    assert np.quantile(errors, 0.99) < 150_000
+    follow(HostClockFit(), world.exchanges(3600, (0.5, 1.5), (0.5, 1.5), rate_hz=0.5), look)
+    assert len(errors) > 1700
+    assert np.quantile(errors, 0.99) < 200_000
     assert drifts[-1] < 2.0 and max(drifts) < 20.0
 
 
@@ -114,6 +114,7 @@ def test_what_is_always_longer_one_way_cannot_be_seen_and_is_half_of_the_differe
     assert fit.estimate.error_bound_ns == pytest.approx(1_000_000, abs=2_000)
 
 
+@settings(max_examples=40)
 @given(
     there=st.floats(0.01, 20), back=st.floats(0.01, 20), jitter=st.floats(0, 5), drift=st.floats(-400, 400),
     seed=st.integers(0, 2**16),
@@ -215,7 +216,7 @@ def test_a_drift_that_changes_is_found_again() -> None:
 
 def test_memory_is_bounded() -> None:
     world, fit = World(0.0), HostClockFit()
-    for t in range(0, 2 * MAX_EXCHANGES * S // 20, S // 20):
+    for t in range(0, (MAX_EXCHANGES + 50) * S // 20, S // 20):
         fit.add(world.exchange(t, MS, MS))
     assert fit.estimate is not None and fit.estimate.n_used == MAX_EXCHANGES
     assert fit.estimate.span_ns <= WINDOW_NS
