@@ -158,7 +158,16 @@ class SimulatedCamera:
         if c.device_clock is None:
             return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "simulated")
         transport_ns = (READ_OUT_US if c.transfer_us is None else c.transfer_us - c.exposure_us) * NS_PER_US
-        return CameraFormat(c.width, c.height, "mono8", c.rate_hz, "device", c.device_clock.tick_hz, transport_ns)
+        return CameraFormat(
+            c.width,
+            c.height,
+            "mono8",
+            c.rate_hz,
+            "device",
+            c.device_clock.tick_hz,
+            transport_ns,
+            tick_bits=c.device_clock.bits,
+        )
 
     def start(self, t_start_ns: int) -> None:
         if self._stage is None:
