@@ -12,6 +12,9 @@ from ..sync.errors import CameraError, CameraLostError
 _SLICE_NS = 50 * NS_PER_MS
 """Longest sleep, so that a stop is heard."""
 
+_READY_LEAD_NS = 4 * NS_PER_MS
+"""The camera is asked whether it can take a trigger this long before; the answer takes 1 to 2 ms."""
+
 _KEPT = 4096
 """Triggers whose frames may be under way; far more than any camera has buffers."""
 
@@ -55,6 +58,7 @@ class TriggerThread:
         self._clock = clock
         self._period_ns = NS_PER_S / Fraction(str(rate_hz))
         self._max_late_ns = max_late_ns
+        self._ready_lead_ns = min(_READY_LEAD_NS, int(self._period_ns / 2))
         self._fire = fire
         self._ready = ready
         self._gone = gone
@@ -90,6 +94,8 @@ class TriggerThread:
             if self._clock.now_ns() <= self._t_start_ns:
                 k = 0
             while not self._stop.is_set():
+                # The SDK asks the camera every millisecond while it waits: not before it matters.
+                self._sleep_until(self.instant_ns(k) - self._ready_lead_ns)
                 ready = self._wait_ready(k)
                 if self._stop.is_set():
                     return
