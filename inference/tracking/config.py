@@ -19,8 +19,9 @@ class TrackingConfig(StrictModel):
         views: cameras that are used; null: all of the rig. Two at least, and all of them calibrated.
         animals: how many there are.
         polarity: the animals are ``dark`` on a lighter cage, or ``light`` on a darker one.
-        contrast: a pixel belongs to a silhouette from this contrast on, relative to the background's own distance from
-            black (``dark``) or from white (``light``); shadows stay below it.
+        contrast: a pixel can belong to a silhouette from this contrast on, relative to the background's own distance
+            from black (``dark``) or from white (``light``). Pixels with twice as much say how bright the animals are,
+            and what is less dark (less light) than they is a shadow (a reflection).
         tail_mm: what is narrower than this is no part of the body: tail, cable, rim.
         voxel_mm: edge of a voxel.
         min_volume_mm3: a smaller volume is no animal.
@@ -36,8 +37,8 @@ class TrackingConfig(StrictModel):
     views: list[str] | None = Field(default=None, min_length=2)
     animals: int = Field(default=1, ge=1, le=4)
     polarity: Literal["dark", "light"] = "dark"
-    contrast: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
-    tail_mm: float = Field(default=9.0, ge=0.0, le=100.0)
+    contrast: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.18
+    tail_mm: float = Field(default=6.0, ge=0.0, le=100.0)
     voxel_mm: float = Field(default=6.0, ge=1.0, le=50.0)
     min_volume_mm3: float = Field(default=6000.0, gt=0.0)
     sample_width_px: int = Field(default=320, ge=64, le=480)

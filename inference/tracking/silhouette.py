@@ -24,6 +24,15 @@ HIDDEN_MARGIN: Final = 8
 """Samples around an animal's box where nothing is learnt."""
 MIN_CONTRAST: Final = 12
 """Grey levels: whatever the background, less than this is noise."""
+CERTAIN: Final = 2.0
+"""Pixels with this many times the least contrast are the animal's own, not a shadow; they say how bright its fur is."""
+MIN_CERTAIN: Final = 24
+"""Fewer such samples say nothing."""
+FUR_QUANTILE: Final = 0.95
+FUR_MARGIN: Final = 10.0
+"""Grey levels beyond the quantile that still belong to the animal: a shadow on a bright floor is farther away."""
+FUR_GAIN: Final = 0.1
+"""How much of a new measurement of the fur is taken over in a set."""
 
 Rect = tuple[int, int, int, int]
 """Left, top, right, bottom in samples, the latter two exclusive."""
@@ -53,6 +62,8 @@ class SilhouetteView:
         self._now: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
         self._background: NDArray[np.float32] = np.zeros(self.shape, np.float32)
         self._limit: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
+        self._certain: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
+        self._of_fur: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
         # One sample more than the image, always 1: a voxel outside the view points there, and nothing is said of it.
         self._flat: NDArray[np.uint8] = np.zeros(self.shape[0] * self.shape[1] + 1, np.uint8)
         self._flat[-1] = 1
@@ -67,6 +78,7 @@ class SilhouetteView:
     def reset(self) -> None:
         self.mask[:] = 0
         self._begun = False
+        self._fur = -1.0
         self._phase = 0
         self._n_flooded = 0
 
@@ -77,7 +89,13 @@ class SilhouetteView:
             self._begin()
         else:
             self._compensate_light()
-        cv2.compare(self._now, self._limit, cv2.CMP_LT if self._dark else cv2.CMP_GT, dst=self.mask)
+        self._learn_fur()
+        beyond = cv2.CMP_LT if self._dark else cv2.CMP_GT
+        limit = self._limit
+        if self._fur >= 0:
+            fur = np.uint8(np.clip(self._fur + (FUR_MARGIN if self._dark else -FUR_MARGIN), 0.0, 255.0))
+            limit = (np.minimum if self._dark else np.maximum)(self._limit, fur, out=self._of_fur)
+        cv2.compare(self._now, limit, beyond, dst=self.mask)
         n = cv2.countNonZero(self.mask)
         self._n_flooded = self._n_flooded + 1 if n > FLOOD * self.mask.size else 0
         if self._n_flooded >= self._flood_steps:
@@ -95,12 +113,23 @@ class SilhouetteView:
     def _derive(self, rows: slice) -> None:
         """The grey at which a pixel begins to be foreground."""
         background = self._background[rows]
-        if self._dark:
-            limit = background - np.maximum(background * np.float32(self._config.contrast), np.float32(MIN_CONTRAST))
-        else:
-            room = np.float32(255.0) - background
-            limit = background + np.maximum(room * np.float32(self._config.contrast), np.float32(MIN_CONTRAST))
-        np.copyto(self._limit[rows], np.clip(limit, 0.0, 255.0), casting="unsafe")
+        room = background if self._dark else np.float32(255.0) - background
+        least = np.maximum(room * np.float32(self._config.contrast), np.float32(MIN_CONTRAST))
+        for times, out in ((1.0, self._limit), (CERTAIN, self._certain)):
+            step = least * np.float32(times)
+            limit = background - step if self._dark else background + step
+            np.copyto(out[rows], np.clip(limit, 0.0, 255.0), casting="unsafe")
+
+    def _learn_fur(self) -> None:
+        """How bright the animal is, so that a shadow, which is not so dark as fur, stays out of the silhouette."""
+        cv2.compare(self._now, self._certain, cv2.CMP_LT if self._dark else cv2.CMP_GT, dst=self._of_fur)
+        n = cv2.countNonZero(self._of_fur)
+        if not MIN_CERTAIN <= n <= FLOOD * self._of_fur.size:
+            return
+        greys = np.cumsum(cv2.calcHist([self._now], [0], self._of_fur, [256], [0, 256]).ravel())
+        share = FUR_QUANTILE if self._dark else 1.0 - FUR_QUANTILE
+        measured = float(np.searchsorted(greys, share * n))
+        self._fur = measured if self._fur < 0 else self._fur + FUR_GAIN * (measured - self._fur)
 
     def _compensate_light(self) -> None:
         every = slice(None, None, SHIFT_STRIDE)
@@ -141,12 +170,14 @@ class SilhouetteView:
         """Everything that it remembers."""
         return {
             "background": self._background.copy(),
+            "fur": np.array(self._fur),
             "numbers": np.array([self._begun, self._phase, self._n_flooded], np.int64),
         }
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of a view of the same shape, bit for bit."""
         self._background[:] = state["background"]
+        self._fur = float(state["fur"])
         begun, self._phase, self._n_flooded = (int(value) for value in state["numbers"])
         self._begun = bool(begun)
         self._derive(slice(None))

@@ -244,7 +244,7 @@ class AnimalTracker:
             one.seen_ns, one.valid, self._begun = int(seen_ns), bool(flags[0]), bool(flags[1])
         self._t_ns, self._volume_mm3 = int(state["t_ns"]), float(state["volume"])
         for camera, view in zip(self.cameras, self._views, strict=True):
-            view.restore({key: state[f"{camera}.{key}"] for key in ("background", "numbers")})
+            view.restore({key: state[f"{camera}.{key}"] for key in ("background", "fur", "numbers")})
 
 
 def _model_of(
