@@ -24,11 +24,13 @@ _MAX_REASON = 300
 _LAST_FRAMES = 8192
 """Outcomes remembered, more than one cluster can hold; what a full disk takes back is among them."""
 _POLL_S = 0.1
+_PAUSE_POLLS = 2
+"""A camera that is silent for so many polls pauses."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameJob:
-    """A frame to write: its header, the ring or the message part with its pixels, and the log's end after its header."""
+    """A frame to write: its header, where its pixels are, and how far the log reaches with its header."""
 
     header: FrameHeader
     ring: RingReader | None
@@ -142,12 +144,17 @@ class CameraEncoder:
             self._close_video()
 
     def _write_all(self) -> None:
+        n_silent = 0
         while True:
             try:
                 job = self._jobs.get(timeout=_POLL_S)
+                n_silent = 0
             except queue.Empty:
+                n_silent += 1
                 if self.failure:
                     self._close_video()
+                if n_silent == _PAUSE_POLLS:
+                    self._keep_tail()
                 # The last frame may have come between the wait and the wish to end; after that wish none is taken.
                 if self._ending.is_set() and self._jobs.empty():
                     return
@@ -186,6 +193,15 @@ class CameraEncoder:
         except (VideoError, DiskFullError) as error:
             return self._fail(error)
         return ""
+
+    def _keep_tail(self) -> None:
+        """No frame for a while: the last one shall not wait in memory for the next."""
+        if self._video is None:
+            return
+        try:
+            self._video.keep_tail()
+        except (VideoError, DiskFullError) as error:
+            self._fail(error)
 
     def _fail(self, error: VideoError | DiskFullError) -> str:
         self.stop_video(DISK_FULL if isinstance(error, DiskFullError) else ENCODER_ERROR, str(error))

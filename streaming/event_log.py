@@ -85,9 +85,6 @@ class _Tail:
                     del self._pending[:n]
                     self.n_written += n
 
-    def sync(self) -> None:
-        os.fsync(self._fd)
-
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -160,13 +157,10 @@ class EventLogWriter:
         self._tail.flush()
 
     def close(self) -> None:
-        """Write the summary, force all onto the disk and close. Raises as `flush`; the file then has no end."""
+        """Write the summary and close. Raises as `flush`; the file is then closed without its end."""
         try:
             self._writer.finish()
             self._tail.flush()
-            self._tail.sync()
-        except OSError as error:
-            raise RecordingError(f"{self.path}: cannot be written ({error.strerror}); check the disk") from error
         finally:
             self._tail.close()
 

@@ -148,8 +148,9 @@ class RecordingWriter:
             RecordingError: no room or no right to write; the recording then opens as a torn one.
         """
         (self.folder / RESERVE_FILE).unlink(missing_ok=True)
-        self.end_threads()
+        self.flusher.end()
         self.events.close()
+        self.end_threads()
         self.info = self.info.model_copy(
             update={
                 "closed": True,

@@ -7,6 +7,7 @@ from pathlib import Path
 from mcap.writer import MCAP0_MAGIC
 
 from .container_end import is_whole
+from .durable import sync_file
 from .event_log import EventLog, EventLogWriter
 from .frame_evidence import REPAIR, CameraEvidence
 from .frame_index import pair_frames
@@ -15,6 +16,7 @@ from .recording_info import EVENTS_FILE, FrameRun, RecordingInfo
 from .repair_video import remux, scan_video
 from .seq_set import SeqSet
 from .topics import ALARM, GAP
+from .video_tail import tail_path
 from .wire import encode
 
 LOST_IN_VIDEO = "received, and not in the video when its recorder was killed"
@@ -91,7 +93,7 @@ def mend_video(torn: TornRecording, camera: str, work: Path, tell: OnProgress) -
         while n_keep and pairing.header_of[n_keep - 1] < 0:
             n_keep -= 1
         if not (is_whole(source) and n_keep == len(scanned.pts_ms)):
-            names.append(file)
+            names += [file, *([tail_path(source).name] if tail_path(source).exists() else [])]
             if n_keep:
                 n_keep = remux(source, work / file, scanned, n_keep, lambda at: tell(f"writing {file}", at / size))
             left = size - ((work / file).stat().st_size if n_keep else 0)
@@ -130,6 +132,7 @@ def mend_events(torn: TornRecording, work: Path, tell: OnProgress) -> str:
     alarm = Alarm(REPAIR, "warning", text, torn.t_last_ns)
     writer.append(ALARM, "", 0, encode(ALARM, REPAIR, 0, alarm), torn.t_last_ns)
     writer.close()
+    sync_file(work / EVENTS_FILE)
     return EVENTS_FILE
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import av
 import av.container
@@ -14,6 +14,7 @@ import av.video.stream
 
 from ..sync.errors import VideoError
 from .durable import sync_file
+from .video_tail import VideoTail, length_prefixed, read_tail
 from .video_writer import CONTAINER_OPTIONS
 
 _MS = Fraction(1, 1000)
@@ -32,10 +33,12 @@ class ScannedVideo:
     Attributes:
         pts_ms: time of each.
         key: 1 where decoding can begin.
+        tail: the last of them, where it stands beside the video and not in it.
     """
 
     pts_ms: "array[int]" = field(default_factory=lambda: array("q"))
     key: bytearray = field(default_factory=bytearray)
+    tail: VideoTail | None = None
 
 
 def scan_video(path: Path, on_bytes: OnBytes | None = None) -> ScannedVideo:
@@ -51,6 +54,11 @@ def scan_video(path: Path, on_bytes: OnBytes | None = None) -> ScannedVideo:
         for packet in _packets(container, on_bytes):
             found.pts_ms.append(packet.pts or 0)
             found.key.append(packet.is_keyframe)
+    tail = read_tail(path)
+    if tail is not None and tail.pts_ms > (found.pts_ms[-1] if found.pts_ms else -1):
+        found.tail = tail
+        found.pts_ms.append(tail.pts_ms)
+        found.key.append(tail.is_key)
     return found
 
 
@@ -88,6 +96,8 @@ def remux(source: Path, target: Path, scanned: ScannedVideo, n_keep: int, on_byt
                 held.append(packet)
                 bad_ms = _first_bad_ms(packet) if bad_ms is None else bad_ms
             kept = [packet for packet in held if bad_ms is None or (packet.pts or 0) < bad_ms]
+            if scanned.tail is not None and n_keep == len(scanned.pts_ms) and bad_ms is None:
+                kept.append(_tail_packet(scanned.tail, stream))
             for packet in kept:
                 packet.stream = out
                 writer.mux(packet)
@@ -115,6 +125,15 @@ def _same_stream(
     out.codec_context.color_range = stream.codec_context.color_range
     writer.start_encoding()
     return out
+
+
+def _tail_packet(tail: VideoTail, stream: av.video.stream.VideoStream) -> Packet:
+    data = length_prefixed(tail.data) if stream.codec_context.name == "h264" else tail.data
+    packet = cast("Packet", av.Packet(data))
+    packet.pts = packet.dts = tail.pts_ms
+    packet.time_base = _MS
+    packet.is_keyframe = tail.is_key
+    return packet
 
 
 def _first_bad_ms(packet: Packet) -> int | None:

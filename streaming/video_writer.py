@@ -1,4 +1,4 @@
-"""Writing of one camera's video: Matroska, one thread, readable up to the last third of a second after a crash.
+"""Writing of one camera's video: Matroska, one thread, readable up to the last frame but one after a crash.
 
 Every frame is one packet in the order written (no B-frames, no look-ahead), so the i-th packet of a file is the i-th
 frame. The container's time base is 1 ms; pts are milliseconds since the recording's start, strictly increasing.
@@ -23,12 +23,11 @@ from ..sync.clock import NS_PER_MS
 from ..sync.errors import DiskFullError, VideoError
 from .pixel_format import PixelFormat, frame_shape
 from .recording_config import LOSSLESS_16_BIT, CodecName
-
-CLUSTER_MS = 250
-"""A Matroska cluster goes to the file when it is this long; what a killed process loses is one cluster."""
+from .video_tail import VideoTail, tail_path, write_tail
 
 CONTAINER_OPTIONS = {
-    "cluster_time_limit": str(CLUSTER_MS),
+    # Every frame ends the cluster before it, which then goes to the file: one frame is held back, and no more.
+    "cluster_time_limit": "0",
     "flush_packets": "1",
     # Raw colour has no native Matroska form; this one is read by every FFmpeg.
     "allow_raw_vfw": "1",
@@ -129,6 +128,7 @@ class VideoWriter:
         if path.exists():
             raise VideoError(f"{path}: exists; a recording never overwrites a video, choose another folder")
         self._closed = False
+        self._held: av.Packet[av.video.stream.VideoStream] | None = None
         try:
             self._container: av.container.OutputContainer = av.open(
                 str(path), "w", format="matroska", container_options=CONTAINER_OPTIONS
@@ -205,7 +205,9 @@ class VideoWriter:
                 frame = frame.reformat(format=self._recipe.coded, dst_color_range=color_range)
             frame.pts = pts_ms
             frame.time_base = _TIME_BASE
-            self._container.mux(self._stream.encode(frame))
+            for packet in self._stream.encode(frame):
+                self._container.mux_one(packet)
+                self._held = packet
         except (av.error.FFmpegError, OSError) as error:
             raise _explained(self.path, f"frame {self.n_written} cannot be written", error) from error
         self._last_pts_ms = pts_ms
@@ -220,6 +222,20 @@ class VideoWriter:
         """
         self.load(image)
         self.encode(t_ns)
+
+    def keep_tail(self) -> None:
+        """The camera pauses: put the frame that the container holds back beside the video. Once per pause is enough.
+
+        Raises:
+            DiskFullError, VideoError: it could not be written.
+        """
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        try:
+            write_tail(self.path, VideoTail(packet.pts or 0, packet.is_keyframe, bytes(packet)))
+        except OSError as error:
+            raise _explained(self.path, "its last frame cannot be kept", error) from error
 
     def close(self) -> None:
         """Write what is left and the index; may be called twice.
@@ -236,6 +252,7 @@ class VideoWriter:
             self._abort()
             raise _explained(self.path, "cannot be closed", error) from error
         self._closed = True
+        tail_path(self.path).unlink(missing_ok=True)
 
     def _abort(self) -> None:
         self._closed = True

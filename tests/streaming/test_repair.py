@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.repair import WORK_FOLDER, repair
 from ethostream.streaming.topics import FRAME, GAP
 from ethostream.streaming.verify import verify
+from ethostream.streaming.video_tail import read_tail
 from ethostream.sync.errors import DiskFullError, RecordingError
 from mcap.reader import make_reader
 
@@ -264,6 +266,32 @@ def test_frames_that_nothing_declared_are_declared_by_the_repair(make_rig: Any, 
     lost = {(gap.source, gap.first_seq, gap.n) for gap in gaps if isinstance(gap, Gap)}
     assert ("bus", 50, 2) in lost
     assert verify(folder).ok
+
+
+@pytest.mark.parametrize("codec", ["h264", "h264_lossless", "ffv1", "mjpeg", "raw"])
+def test_the_last_frame_of_a_camera_that_paused_is_there(make_rig: Any, tmp_path: Path, codec: str) -> None:
+    """However long ago it came: it does not wait in memory for a frame that may never come."""
+    rig = make_rig(codec=codec)
+    camera = rig.cameras["cam0"]
+    for n_frames, name in ((30, "once"), (60, "again")):
+        for seq in range(n_frames - 30, n_frames):
+            camera.frame(seq)
+        rig.turn()
+        while (tail := read_tail(rig.folder / "cam0.mkv")) is None or tail.pts_ms < (n_frames - 1) * 16:
+            Event().wait(0.01)
+        folder = snapshot(rig, tmp_path / name)
+        note = repair(folder).note
+        assert note is not None and note.missing == {}
+        result = verify(folder, decode=True)
+        assert result.ok, result.errors
+        assert result.cameras["cam0"].written == result.cameras["cam0"].decoded_frames == n_frames
+        assert not (folder / "cam0.mkv.tail").exists()
+    last = list(Recording.open(folder).frames("cam0"))[-1]
+    if codec in ("h264_lossless", "ffv1", "raw"):
+        assert np.array_equal(last[1], camera.images[0, 59])
+    camera.status(stopped=True)
+    rig.close()
+    assert not (rig.folder / "cam0.mkv.tail").exists()
 
 
 def test_headers_stay_the_same(torn: tuple[Any, Path]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from ethostream.streaming.frame_index import demux_pts_ms
 from ethostream.streaming.recording_config import LOSSLESS_CODECS, CodecName
 from ethostream.streaming.video import PixelFormat, VideoReader
-from ethostream.streaming.video_writer import CLUSTER_MS, VideoWriter, frame_pts_ms
+from ethostream.streaming.video_writer import VideoWriter, frame_pts_ms
 from ethostream.sync.errors import DiskFullError, EthostreamError, VideoError
 from numpy.typing import NDArray
 
@@ -95,7 +95,7 @@ def test_pts_are_milliseconds_since_the_start_and_strictly_increase(tmp_path: Pa
 
 
 @pytest.mark.parametrize("codec", ALL_CODECS)
-def test_without_close_all_but_the_last_second_is_there(tmp_path: Path, codec: CodecName) -> None:
+def test_without_close_all_but_the_last_frame_is_there(tmp_path: Path, codec: CodecName) -> None:
     images = noise(150, (48, 64))
     video = write(tmp_path / "a.mkv", codec, images, close=False)
     # What another process sees now is what a kill would leave.
@@ -103,9 +103,7 @@ def test_without_close_all_but_the_last_second_is_there(tmp_path: Path, codec: C
     copy.write_bytes((tmp_path / "a.mkv").read_bytes())
     video.close()
     back = read(copy, "mono8", allow_torn=True)
-    lost_s = (len(images) - len(back)) / RATE_HZ
-    assert lost_s <= 1.0
-    assert lost_s <= CLUSTER_MS / 1000 + 2 / RATE_HZ
+    assert len(images) - len(back) == 1
     if codec in LOSSLESS_CODECS:
         assert all(np.array_equal(a, b) for a, b in zip(images, back, strict=False))
 
