@@ -36,6 +36,7 @@ STEP_S = 1 / 15
 N_TRIES = 14
 N_FREE_TRIES = 5  # so many tries may be of any behaviour, the rest are walks
 SHORTEST_S = 0.4
+STANDING = ("rear", "groom", "still", "drink")  # what is done without a step
 N_CACHED_BOUTS = 16
 
 
@@ -91,6 +92,8 @@ class Animal:
         self._plans: list[_Plan] = []
         self._next = self._first[0]
         self._bouts: OrderedDict[int, Bout] = OrderedDict()
+        self._theirs: list[Stance] = []
+        self._theirs_from_s = -1.0
 
     def at(self, t_s: float) -> WorldState:
         """The mouse ``t_s`` seconds (>= 0) after its beginning."""
@@ -168,7 +171,7 @@ class Animal:
             bout = self._draw(index, plan)
             if self._other is None:
                 return plan, bout, following
-            room_mm, clear_s = self._room(bout)
+            room_mm, clear_s = self._room(behavior, bout)
             if room_mm < CLEARANCE_MM and behavior != "locomote" and clear_s - LOOK_S > SHORTEST_S:
                 plan = plan._replace(length_s=min(plan.length_s, clear_s - LOOK_S))
                 bout = self._draw(index, plan)  # it leaves before the other one comes
@@ -188,13 +191,21 @@ class Animal:
         shortest, longest = TURN_S if behavior == "turn" else BOUT_S
         return shortest + (longest - shortest) * float(rng.beta(*EXTENDED_LENGTH_SHAPE[behavior]))
 
-    def _room(self, bout: Bout) -> tuple[float, float]:
+    def _room(self, behavior: str, bout: Bout) -> tuple[float, float]:
         """The least distance to the other one in this bout and shortly after, mm, and for how long it suffices, s."""
         assert self._other is not None
         t0 = self._starts_s[-1]
         times = np.arange(0.0, bout.length_s + LOOK_S, STEP_S)
-        mine = np.array([bout.motion(min(t, bout.length_s))[0] for t in times.tolist()])
-        theirs = np.array([self._other.stance_at(t0 + t) for t in times.tolist()])
+        if behavior in STANDING:
+            mine = np.array([bout.motion(0.0)[0]])
+        else:
+            mine = np.array([bout.motion(min(t, bout.length_s))[0] for t in times.tolist()])
+        # The other one's places are the same for all tries of a bout.
+        if self._theirs_from_s != t0:
+            self._theirs, self._theirs_from_s = [], t0
+        for t in times[len(self._theirs) :].tolist():
+            self._theirs.append(self._other.stance_at(t0 + t))
+        theirs = np.array(self._theirs[: len(times)])
         apart = _axis(mine)[:, :, None] - _axis(theirs)[:, None, :]
         nearest = np.sqrt((apart * apart).sum(axis=-1)).min(axis=(1, 2))
         near = np.flatnonzero(nearest < CLEARANCE_MM)
