@@ -16,6 +16,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
+from .commands.align_command import align
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
@@ -39,6 +40,7 @@ app.add_typer(time_app, name="time")
 app.command()(repair)
 app.command()(resume)
 app.command()(calibrate)
+app.command()(align)
 app.command()(cameras)
 app.command()(doctor)
 
