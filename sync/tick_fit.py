@@ -37,6 +37,8 @@ FitState = Literal["settling", "locked", "stepped"]
 
 WINDOW_FRAMES = 2048
 """Frames that a line is laid under: 34 s at 60 Hz; the drift of a crystal is constant over that."""
+WINDOW_S = 5.0
+"""And no less than this, for fast cameras."""
 SLOW_HZ, SLOW_WINDOW_FRAMES = 50.0, 4096
 """Below this rate frames may queue for so long that twice the number is needed."""
 MIN_LOCK_FRAMES, MIN_LOCK_NS = 128, 3.0 * NS_PER_S
@@ -77,7 +79,7 @@ generated worlds of the tests."""
 
 def window_frames(rate_hz: float) -> int:
     """Frames that a line is laid under, for a camera of this rate."""
-    return WINDOW_FRAMES if rate_hz >= SLOW_HZ else SLOW_WINDOW_FRAMES
+    return max(WINDOW_FRAMES, round(rate_hz * WINDOW_S)) if rate_hz >= SLOW_HZ else SLOW_WINDOW_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,7 @@ class TickFit:
             self.ns_to_lock = now
 
     def _may_lock(self, n: int, span_ns: float) -> bool:
-        if n < MIN_LOCK_FRAMES or span_ns < MIN_LOCK_NS:
+        if n < self._window and (n < MIN_LOCK_FRAMES or span_ns < MIN_LOCK_NS):
             return False
         if not self._slope_low < self._line.slope < self._slope_high:
             # At its bound it is no result: a stall is in the window, or the drift is not what it was.

@@ -10,11 +10,11 @@ import pytest
 from ethostream.acquisition.camera import CameraFormat, EndOfStream, Grab
 from ethostream.acquisition.camera_node import CameraLoop, CameraNodeConfig
 from ethostream.streaming.frames import FrameSender
-from ethostream.streaming.messages import CameraStatus, FrameHeader, Gap, Message
+from ethostream.streaming.messages import Alarm, CameraStatus, ClockStatus, FrameHeader, Gap, Message
 from ethostream.streaming.node import NodeContext, NodeSpec
 from ethostream.streaming.topics import Topic
 from ethostream.streaming.wire import decode
-from ethostream.sync.clock import ClockAnchor
+from ethostream.sync.clock import ClockAnchor, FakeClock
 from ethostream.sync.errors import CameraLostError, SharedMemoryError
 from numpy.typing import NDArray
 
@@ -144,3 +144,70 @@ def test_first_frames_out_of_order_are_frames(bench: Bench) -> None:
     last = bench.last_word
     assert (last.first_seq, last.last_seq, last.captured, last.dropped_device, last.duplicates) == (0, 5, 5, 1, 1)
     assert last.rate_hz == pytest.approx(40.0)  # four frames in the five periods after the first
+
+
+TICKING = CameraFormat(8, 4, "mono8", 50.0, "device", tick_hz=1e9)
+
+
+class TickingCamera(ScriptedCamera):
+    """Delivers a frame per period of a clock that it moves itself, with ticks that drift and jump as they are told."""
+
+    def __init__(self, clock: FakeClock, n: int, jump_at: int, drift: float, end: Callable[[], None]) -> None:
+        super().__init__(in_order(*range(n)), end)
+        self._clock = clock
+        self._jump_at, self._drift = jump_at, drift
+
+    def open(self) -> CameraFormat:
+        return TICKING
+
+    def read_into(self, out: NDArray[np.uint8], timeout_s: float) -> Grab | None:
+        grab = super().read_into(out, timeout_s)
+        if grab is None:
+            return None
+        elapsed_ns = grab.seq * PERIOD_NS
+        self._clock.set_ns(self._t_start_ns + elapsed_ns + grab.seq % 5 * 50_000)
+        ticks = 10**12 + round(elapsed_ns * (1.0 + self._drift))
+        return Grab(grab.seq, -1, 0, 17, None, ticks + (10**9 if grab.seq >= self._jump_at else 0), 5)
+
+
+def clock_bench(bench: Bench, n: int, jump_at: int, drift: float) -> None:
+    clock = FakeClock(bench.context.clock.now_ns())
+    bench.context.clock = clock
+    camera = TickingCamera(clock, n, jump_at, drift, raising(EndOfStream("end")))
+    sender = FrameSender(bench.context.spec.session, "a", 0, TICKING.shape, 8)
+    try:
+        now = bench.context.clock.now_ns()
+        camera.start(now)
+        CameraLoop(bench.context, bench.config, camera, TICKING, sender).run(now)
+    finally:
+        sender.close()
+
+
+def test_a_jump_of_the_device_clock_is_published_at_once_and_alarmed(bench: Bench) -> None:
+    clock_bench(bench, 100, 60, 0.0)
+    headers = [one for one in bench.said if isinstance(one, FrameHeader)]
+    assert [one.seq for one in headers] == list(range(100))
+    assert {one.time_source for one in headers} == {"host"}  # too short to settle
+    assert [one.ticks >= 10**12 for one in headers] == [True] * 100
+    assert {(one.trigger_id, one.line_status) for one in headers} == {(17, 5)}
+    times = [one.t_exposure_ns for one in headers]
+    assert times == sorted(set(times))
+    clocks = [one for one in bench.said if isinstance(one, ClockStatus)]
+    stepped = next(one for one in clocks if one.n_steps)
+    assert (stepped.clock, stepped.state) == ("camera.a", "stepped")
+    assert [one.n_steps for one in clocks] == sorted(one.n_steps for one in clocks)
+    assert 3 <= len(clocks) <= 6  # two seconds: one each, one at the step, one at the end
+    (alarm,) = [one for one in bench.said if isinstance(one, Alarm)]
+    assert alarm.severity == "error" and "camera a: its clock jumped" in alarm.text
+    place = bench.said.index(stepped)
+    last = [one for one in bench.said[:place] if isinstance(one, FrameHeader)][-1]
+    assert 60 <= last.seq < 70
+
+
+def test_a_clock_that_drifts_too_much_is_alarmed(bench: Bench) -> None:
+    clock_bench(bench, 500, 10**9, 400e-6)
+    alarms = [one.text for one in bench.said if isinstance(one, Alarm)]
+    assert len(alarms) == 1 and "max_drift_ppm=200" in alarms[0]
+    last = [one for one in bench.said if isinstance(one, ClockStatus)][-1]
+    assert last.state == "locked"
+    assert [one.time_source for one in bench.said if isinstance(one, FrameHeader)][-1] == "device"

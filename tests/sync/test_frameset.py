@@ -1,6 +1,10 @@
 """The assembler's promises over generated worlds: drops, duplicates, reordering, jitter, late frames, counter wrap."""
 
+import importlib.util
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -8,6 +12,20 @@ from ethostream.sync.errors import ClockError
 from ethostream.sync.frameset import ClosedSet, FrameSetAssembler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+N_GENERATED, N_PARTS = 10_000, 5
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+generated = load("set_worlds")
 
 PERIOD = 1_000_000
 TOLERANCE = PERIOD // 4
@@ -170,3 +188,113 @@ def test_open_sets_are_bounded() -> None:
 def test_a_tolerance_that_could_pair_wrongly_is_refused(tolerance: int) -> None:
     with pytest.raises(ClockError, match="half the period"):
         FrameSetAssembler(["a"], PERIOD, tolerance_ns=tolerance)
+
+
+@pytest.mark.parametrize("part", range(N_PARTS))
+def test_ten_thousand_worlds(part: int) -> None:
+    """With and without trigger ids, under every fault: none mispaired, none unaccounted, all complete that can be."""
+    total = generated.Score()
+    n = N_GENERATED // N_PARTS
+    for seed in range(part * n, (part + 1) * n):
+        total.add(generated.play(generated.set_world(seed)))
+    assert total.failed_seeds == []
+    assert total.clean
+    assert total.in_time > 10 * n
+    assert total.complete < total.sets, "nothing failed: these worlds test nothing"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(10_000, 1_000_000_000), st.integers(44, 60))
+def test_any_generated_world(seed: int, n_instants: int) -> None:
+    score = generated.play(generated.set_world(seed, n_instants))
+    assert score.clean, score
+
+
+def pairs(assembler: FrameSetAssembler[str], frames: list[tuple[str, int, int, int, int]]) -> list[set[str | None]]:
+    """Give (camera, epoch, id, time, arrival); the sets that came of it, as "camera id"."""
+    closed = [
+        one
+        for camera, epoch, pulse, t_ns, now in frames
+        for one in assembler.add(camera, (epoch, pulse, t_ns), t_ns, now, f"{camera}{pulse}", pulse, epoch)
+    ]
+    return [set(one.items) for one in closed + assembler.flush()]
+
+
+def test_ids_pair_what_clocks_would_pair_wrongly() -> None:
+    """One clock is ahead by a whole period."""
+    frames = [
+        one
+        for k in range(20)
+        for one in (("a", 0, k, k * PERIOD, k * PERIOD), ("b", 0, k, (k + 1) * PERIOD, k * PERIOD + 10))
+    ]
+    sets = pairs(FrameSetAssembler(["a", "b"], PERIOD), frames)
+    assert sets == [{f"a{k}", f"b{k}"} for k in range(20)]
+    blind = FrameSetAssembler[str](["a", "b"], PERIOD)
+    wrong = pairs(blind, [(camera, epoch, -1, t_ns, now) for camera, epoch, _, t_ns, now in frames])
+    assert len(wrong) == 21
+
+
+def test_a_dropped_frame_is_missed_by_its_id() -> None:
+    frames = [
+        one
+        for k in range(6)
+        for one in (("a", 0, k, k * PERIOD, k * PERIOD), ("b", 0, k, k * PERIOD + 700_000, k * PERIOD + 10))
+        if one[:3] != ("b", 0, 3)
+    ]
+    sets = pairs(FrameSetAssembler(["a", "b"], PERIOD), frames)
+    assert {"a3", None} in sets and {"a4", "b4"} in sets and len(sets) == 6
+
+
+def test_ids_of_a_camera_that_returned_are_brought_in_line() -> None:
+    """Its clock is off by 0.9 periods throughout, which was learnt before; its ids begin again at 0."""
+    assembler = FrameSetAssembler[str](["a", "b"], PERIOD)
+    frames = [
+        one
+        for k in range(120)
+        for one in (
+            ("a", 0, k, k * PERIOD, k * PERIOD),
+            ("b", int(k >= 50), k % 50 if k < 100 else k - 50, k * PERIOD + 900_000, k * PERIOD + 10),
+        )
+    ]
+    sets = pairs(assembler, frames)
+    assert sets == [{f"a{k}", f"b{k - 50 * (k >= 50)}"} for k in range(120)]
+    assert assembler.ids.restarts == [0, 1]
+    assert assembler.ids.realigned == [0, 1]
+
+
+def test_all_ids_begin_anew_together() -> None:
+    assembler = FrameSetAssembler[str](["a", "b"], PERIOD)
+    frames = [
+        (camera, int(k >= 50), k % 50, k * PERIOD, k * PERIOD + 10 * (camera == "b"))
+        for k in range(100)
+        for camera in "ab"
+    ]
+    assert pairs(assembler, frames) == [{f"a{k % 50}", f"b{k % 50}"} for k in range(100)]
+    assert assembler.ids.restarts == [1, 1]
+
+
+def test_ids_that_never_met_are_brought_in_line() -> None:
+    """One camera was armed three pulses late: its ids are no use until that is seen."""
+    assembler = FrameSetAssembler[str](["a", "b"], PERIOD)
+    frames = [
+        (camera, 0, k - 3 * (camera == "b"), k * PERIOD, k * PERIOD + 10 * (camera == "b"))
+        for k in range(3, 100)
+        for camera in "ab"
+    ]
+    sets = pairs(assembler, frames)
+    assert sum(assembler.ids.realigned) == 1
+    assert all(one == {f"a{k}", f"b{k - 3}"} for k, one in zip(range(50, 100), sets[-50:], strict=True))
+    whole = [sorted(str(item) for item in one) for one in sets if None not in one]
+    assert all(int(a[1:]) - int(b[1:]) == 3 for a, b in whole)
+
+
+def test_an_id_that_contradicts_the_clocks_is_believed_and_counted() -> None:
+    """A camera's clock jumps by two periods."""
+    assembler = FrameSetAssembler[str](["a", "b", "c"], PERIOD)
+    frames = [
+        (camera, 0, k, k * PERIOD + 2 * PERIOD * (camera == "c" and k >= 40), k * PERIOD + place)
+        for k in range(60)
+        for place, camera in enumerate("abc")
+    ]
+    assert pairs(assembler, frames) == [{f"a{k}", f"b{k}", f"c{k}"} for k in range(60)]
+    assert assembler.ids.mismatched == [0, 0, 20]
