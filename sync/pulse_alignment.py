@@ -7,11 +7,13 @@ lack pulses, have too many, begin late and stop early. How it is done:
    are followed outwards, and a line (offset, rate) is fitted robustly to more and more of the two trains.
 2. *Shifts.* With that rate, the number of frames that meet a pulse is counted for every shift of the whole train at
    once, by a fast Fourier transform; the most promising shifts join the seeds.
-3. *Evidence.* Each is fitted to all of the data and weighed (`pulse_evidence`). One is accepted when it is ahead of every
-   other by `MARGIN_NATS`; else the alignment is ambiguous, and the answer is an error that says which shifts fit, unless a
-   declared anchor says which one it is.
-4. *Pairs.* Under the accepted line, corrected by the slow wander of the residuals, each frame takes the pulse nearest to
-   where it should be, within six standard deviations; two pulses that both could be it leave the frame without one.
+3. *Evidence.* Each is fitted to all of the data and weighed (`pulse_evidence`). One is accepted when it is ahead of
+   every other by `MARGIN_NATS`. A train that repeats itself (equal blocks, a code that comes again) supports shifts by
+   a whole repeat as well as the true one, and more so where the overlap is larger: each such shift must also be worse
+   by `MARGIN_NATS` on the very frames that it covers. Else the alignment is ambiguous, and the answer is an error that
+   says which shifts fit, unless a declared anchor says which one it is.
+4. *Pairs.* Under the accepted line, corrected by the slow wander of the residuals, each frame takes the pulse nearest
+   to where it should be, within six standard deviations; two pulses that both could be it leave the frame without one.
 """
 
 from dataclasses import dataclass
@@ -30,6 +32,9 @@ Ints = NDArray[np.int64]
 MARGIN_NATS = 12.0
 """Ahead of every other alignment by odds of 160,000 to 1."""
 MIN_PAIRS = 8
+_SUPPORTED_NATS = 4.0
+"""A shift with this much evidence of its own is a rival, however far it is behind in total."""
+_REPEATS = 12
 _MAX_DRIFT = 1000e-6
 """Two clocks at 500 ppm each, the worst that an oscillator may be."""
 _RATE_TOLERANCE = 0.05
@@ -57,6 +62,7 @@ class Alignment:
         pulse_of_frame: (n_frames,) int64, -1 where a frame has none.
         frame_of_pulse: (n_pulses,) int64, -1 where a pulse has none.
         frame_time_s: (n_frames,) float64: the frame on the pulses' clock; that of its pulse, or else by the line.
+        pulse_time_s: (n_pulses,) float64: the pulse on the frames' clock; that of its frame, or else by the line.
         residual_us: (n_frames,) float64: pulse less line, NaN without a pulse.
         ambiguous: (n_frames,) bool: two pulses could be the frame's, so it has none.
         inside: (n_frames,) bool: the pulses cover the time of the frame.
@@ -73,6 +79,7 @@ class Alignment:
     pulse_of_frame: Ints
     frame_of_pulse: Ints
     frame_time_s: Floats
+    pulse_time_s: Floats
     residual_us: Floats
     ambiguous: NDArray[np.bool_]
     inside: NDArray[np.bool_]
@@ -150,8 +157,10 @@ def align(
     best = found[0]
     others = max((one.nats for one in found[1:]), default=0.0)
     margin = best.nats - max(others, 0.0)
-    if first_frame_pulse is None and margin < MARGIN_NATS:
-        raise DataError(search.ambiguous_words(found))
+    if first_frame_pulse is None:
+        margin = min(margin, search.least_lead(best, found[1:]) if margin >= MARGIN_NATS else margin)
+        if margin < MARGIN_NATS:
+            raise DataError(search.ambiguous_words(found))
     if margin < -MARGIN_NATS:
         raise DataError(
             f"the first frame was declared to be pulse {first_frame_pulse}, and the intervals say otherwise: pulse "
@@ -178,12 +187,13 @@ class _Search:
     def __init__(self, frame_s: Floats, pulse_s: Floats, resolution_s: float) -> None:
         self.frame_s, self.pulse_s = frame_s, pulse_s
         self.resolution_s = resolution_s
+        self.cost = 0.0
         self.period = float(np.median(np.diff(pulse_s)))
         frame_period = float(np.median(np.diff(frame_s)))
         if abs(self.period / frame_period - 1) > _RATE_TOLERANCE:
             raise DataError(
-                f"pulses come at {1 / self.period:.4g} Hz and frames at {1 / frame_period:.4g} Hz; is it the channel of "
-                "the camera's trigger or exposure, and is --rate right? One pulse per frame is needed"
+                f"pulses come at {1 / self.period:.4g} Hz and frames at {1 / frame_period:.4g} Hz; is it the channel "
+                "of the camera's trigger or exposure, and is --rate right? One pulse per frame is needed"
             )
         self.frame_intervals, self.pulse_intervals = Intervals.of(frame_s), Intervals.of(pulse_s)
 
@@ -191,7 +201,8 @@ class _Search:
         """Distinct alignments that are worth weighing."""
         found: list[_Candidate] = []
         for start, at_s in self._seeds():
-            self._keep(found, self._follow(start, at_s))
+            if not self._known(found, float(self.frame_s[start]), at_s):
+                self._keep(found, self._follow(start, at_s))
         if not found:
             return found
         best = max(found, key=lambda one: len(one.frames) - one.n_events)
@@ -199,13 +210,16 @@ class _Search:
         shifts += [n * self.period for n in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if n]
         for shift in shifts:
             line = _Line(best.line.from_s, best.line.at_s + shift, best.line.rate, best.line.sigma_s)
-            self._keep(found, self._refit(line))
+            if not self._known(found, line.from_s, line.at_s):
+                self._keep(found, self._refit(line))
         return found
 
     def anchored(self, pulse: int) -> _Candidate:
         """The declared alignment."""
         if not 0 <= pulse < len(self.pulse_s):
-            raise DataError(f"the first frame was declared to be pulse {pulse}; there are pulses 0 to {len(self.pulse_s) - 1}")
+            raise DataError(
+                f"the first frame was declared to be pulse {pulse}; there are pulses 0 to {len(self.pulse_s) - 1}"
+            )
         one = self._follow(0, float(self.pulse_s[pulse]))
         if not len(one.frames) or one.frames[0] != 0 or one.pulses[0] != pulse or len(one.frames) <= 2 * one.n_events:
             raise DataError(
@@ -219,12 +233,45 @@ class _Search:
         if not found:
             return
         best = max(found, key=lambda one: len(one.frames) - one.n_events)
-        cost = drop_cost(best.n_events, len(best.frames))
+        self.cost = drop_cost(best.n_events, len(best.frames))
         for one in found:
-            one.nats = evidence(
-                self.frame_s, self.pulse_s, one.frames, one.pulses, one.line.rate, self.resolution_s, cost,
-                self.frame_intervals, self.pulse_intervals,
-            )  # fmt: skip
+            one.nats = self._nats(one)
+
+    def _nats(self, one: _Candidate, first: int = 0, last: int | None = None) -> float:
+        """Evidence of the pairs whose frames are ``first`` to ``last``."""
+        low = int(np.searchsorted(one.frames, first))
+        high = len(one.frames) if last is None else int(np.searchsorted(one.frames, last, side="right"))
+        return evidence(
+            self.frame_s, self.pulse_s, one.frames[low:high], one.pulses[low:high], one.line.rate, self.resolution_s,
+            self.cost, self.frame_intervals, self.pulse_intervals,
+        )  # fmt: skip
+
+    def least_lead(self, best: _Candidate, others: list[_Candidate]) -> float:
+        """By how much ``best`` is ahead of its closest rival on the frames that the rival covers, nats."""
+        rivals = [one for one in others if one.nats >= _SUPPORTED_NATS]
+        for shift in self._repeats(best.line.sigma_s):
+            for sign in (-1, 1):
+                line = _Line(best.line.from_s, best.line.at_s + sign * shift, best.line.rate, best.line.sigma_s)
+                rivals.append(self._candidate(line))
+        leads = [
+            self._nats(best, int(one.frames[0]), int(one.frames[-1])) - self._nats(one)
+            if len(one.frames) >= MIN_PAIRS
+            else 0.0  # it covers nothing that could speak against it
+            for one in rivals
+        ]
+        return min(leads, default=float("inf"))
+
+    def _repeats(self, sigma_s: float) -> list[float]:
+        """Shifts at which the train of pulses supports itself."""
+        itself = _Search(self.pulse_s, self.pulse_s, self.resolution_s)
+        itself.cost = self.cost
+        line = _Line(float(self.pulse_s[0]), float(self.pulse_s[0]), 1.0, sigma_s)
+        found: list[float] = []
+        for shift in [one for one in itself._shifts(line) if one > 0.5 * self.period][:_REPEATS]:
+            moved = itself._refit(_Line(line.from_s, line.at_s + shift, 1.0, 1.5 * sigma_s))
+            if itself._nats(moved) >= _SUPPORTED_NATS:
+                found.append(shift)
+        return found
 
     def first_pulse(self, one: _Candidate) -> int:
         """Number of the pulse that would be the first frame's, negative before the first pulse."""
@@ -238,9 +285,9 @@ class _Search:
         if len(near) == 1:
             shifts += ", which alone is no proof"
         return (
-            f"{len(self.frame_s)} frames fit {len(self.pulse_s)} pulses in more than one way: the intervals do not tell "
-            f"which pulse is the first frame's; what fits: {shifts}. Declare it with --first-frame-is-pulse N where "
-            "you know it (0 where both devices ran before the first pulse), and for the next time make the train "
+            f"{len(self.frame_s)} frames fit {len(self.pulse_s)} pulses in more than one way: the intervals do not "
+            f"tell which pulse is the first frame's; what fits: {shifts}. Declare it with --first-frame-is-pulse N "
+            "where you know it (0 where both devices ran before the first pulse), and for the next time make the train "
             "irregular: a pause of a second or two every now and then, or jittered intervals"
         )
 
@@ -250,6 +297,10 @@ class _Search:
         if len(common) < _SAME * min(len(one.frames), len(other.frames)):
             return False
         return bool(np.mean(one.pulses[a] == other.pulses[b]) > _SAME)
+
+    def _known(self, found: list[_Candidate], frame_s: float, at_s: float) -> bool:
+        """Whether a candidate already has this frame at this time."""
+        return any(abs(one.line(np.array([frame_s]))[0] - at_s) < 0.25 * self.period for one in found)
 
     def _keep(self, found: list[_Candidate], one: _Candidate) -> None:
         if len(one.frames) < 2:
@@ -290,43 +341,44 @@ class _Search:
         line = _Line(float(self.frame_s[start]), at_s)
         tolerance = 0.3 * self.period
         while True:
-            for _ in range(2):
-                frames, pulses = _match(line(self.frame_s[low:high]), self.pulse_s, tolerance)
-                if len(frames) < 3:
-                    return self._candidate(line)
-                line = self._fit(frames + low, pulses)
-                tolerance = self._tolerance(line)
+            frames, pulses = _match(line(self.frame_s[low:high]), self.pulse_s, tolerance)
+            if len(frames) < 3:
+                return self._candidate(line)
+            line = self._fit(frames + low, pulses)
+            # The part that is new may lie a little off the line of the part that is not.
+            tolerance = min(self._tolerance(line) + 0.02 * self.period, _WIDEST * self.period)
             if low == 0 and high == n:
                 return self._candidate(line)
             grow = max(8, (high - low) // 2)
             low, high = max(0, low - grow), min(n, high + grow)
 
     def _refit(self, line: _Line) -> _Candidate:
-        for _ in range(2):
-            frames, pulses = _match(line(self.frame_s), self.pulse_s, self._tolerance(line) + 0.1 * self.period)
-            if len(frames) < MIN_PAIRS:
-                return self._candidate(line)
-            # Few pairs say little about the rate; it is then kept.
-            line = self._fit(frames, pulses, None if len(frames) > _SEED_FRAMES else line.rate)
-        return self._candidate(line)
+        frames, pulses = _match(line(self.frame_s), self.pulse_s, self._tolerance(line) + 0.1 * self.period)
+        if len(frames) < MIN_PAIRS:
+            return self._candidate(line)
+        # Few pairs say little about the rate; it is then kept.
+        return self._candidate(self._fit(frames, pulses, None if len(frames) > _SEED_FRAMES else line.rate))
 
     def _fit(self, frames: Ints, pulses: Ints, rate: float | None = None) -> _Line:
         """Iteratively reweighted least squares with Huber's weights."""
         origin = float(self.frame_s[frames[len(frames) // 2]])
         x, y = self.frame_s[frames] - origin, self.pulse_s[pulses]
-        slope, level = (1.0 if rate is None else rate), 0.0
-        level = float(np.median(y - slope * x))
-        sigma = 0.0
-        for _ in range(4):
+        base, slope, sigma = y[0] - x[0], 0.0, 0.0
+        slope = 0.0 if rate is None else rate - 1.0
+        y = y - x - base  # what is left is small, so that nothing is lost by rounding
+        level = _median(y - slope * x)
+        for _ in range(3):
             off = y - level - slope * x
-            sigma = max(1.4826 * float(np.median(np.abs(off - np.median(off)))), 1e-7)
+            sigma = max(_scatter(off), 1e-7)
             weight = 1.0 / np.maximum(1.0, np.abs(off) / (1.5 * sigma))
-            mean_x, mean_y = np.average(x, weights=weight), np.average(y, weights=weight)
+            total = weight.sum()
+            mean_x, mean_y = float(weight @ x) / total, float(weight @ y) / total
             if rate is None:
-                spread = float(np.sum(weight * (x - mean_x) ** 2))
-                slope = float(np.sum(weight * (x - mean_x) * (y - mean_y)) / spread) if spread > 0 else 1.0
-                slope = float(np.clip(slope, 1 - _MAX_DRIFT, 1 + _MAX_DRIFT))
+                spread = float(weight @ (x - mean_x) ** 2)
+                slope = float(weight @ ((x - mean_x) * (y - mean_y))) / spread if spread > 0 else 0.0
+                slope = min(max(slope, -_MAX_DRIFT), _MAX_DRIFT)
             level = float(mean_y - slope * mean_x)
+        level, slope = level + float(base), slope + 1.0
         return _Line(origin, level, slope, sigma)
 
     def _tolerance(self, line: _Line) -> float:
@@ -343,10 +395,9 @@ class _Search:
         return _Candidate(line, frames, pulses, n_events)
 
     def _shifts(self, line: _Line) -> list[float]:
-        """The shifts of the whole train, on top of ``line``, at which most frames meet a pulse and least is left over."""
+        """Shifts of the whole train, on top of ``line``, at which most frames meet a pulse and least is left over."""
         expected = line(self.frame_s)
         step = self.period / _BINS_PER_PERIOD
-        begin = min(expected[0], self.pulse_s[0])
         n_f, n_p = (int((one[-1] - one[0]) / step) + 2 for one in (expected, self.pulse_s))
         size = 1 << (n_f + n_p + 8).bit_length()
         if size > _MAX_BINS:
@@ -365,7 +416,6 @@ class _Search:
         frames_in = np.searchsorted(expected, high - shift + step) - np.searchsorted(expected, low - shift - step)
         low_f, high_f = expected[0] + shift - step, expected[-1] + shift + step
         pulses_in = np.searchsorted(self.pulse_s, high_f) - np.searchsorted(self.pulse_s, low_f)
-        del begin
         score = 1.02 * met - np.maximum(frames_in - met, 0) - np.maximum(pulses_in - met, 0)
         found: list[float] = []
         order = np.argsort(-score, kind="stable")
@@ -388,7 +438,7 @@ class _Search:
             wander = median_filter(self.pulse_s[pulses] - expected[frames], _WANDER_PAIRS, mode="nearest")
             expected = expected + np.interp(np.arange(len(expected)), frames, wander)
         off = self.pulse_s[pulses] - expected[frames]
-        sigma = 1.4826 * float(np.median(np.abs(off - np.median(off))))
+        sigma = _scatter(off)
         if sigma > _MAX_SCATTER * self.period:
             raise DataError(
                 f"frames and pulses scatter by {1e3 * sigma:.2f} ms around each other at a period of "
@@ -411,14 +461,27 @@ class _Search:
         residual[frames] = 1e6 * (self.pulse_s[pulses] - line(self.frame_s[frames]))
         times = expected.copy()
         times[frames] = self.pulse_s[pulses]
+        back = line.from_s + (self.pulse_s - line.at_s) / line.rate
+        back[pulses] = self.frame_s[frames]
         size = np.abs(residual[frames])
         p50, p99, most = (float(one) for one in np.quantile(size, (0.5, 0.99, 1.0))) if len(size) else (0.0, 0.0, 0.0)
         inside = (expected >= self.pulse_s[0] - tolerance) & (expected <= self.pulse_s[-1] + tolerance)
         covered = (self.pulse_s >= expected[0] - tolerance) & (self.pulse_s <= expected[-1] + tolerance)
         return Alignment(
-            pulse_of, frame_of, times, residual, ambiguous, inside, covered, float(line(self.frame_s[:1])[0]),
+            pulse_of, frame_of, times, back, residual, ambiguous, inside, covered, float(line(self.frame_s[:1])[0]),
             1e6 * (line.rate - 1), 1e6 * tolerance, p50, p99, most, best.nats, margin, declared,
         )  # fmt: skip
+
+
+def _median(values: Floats) -> float:
+    """The upper median; a tenth of the time of numpy's for short arrays."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+def _scatter(values: Floats) -> float:
+    """Standard deviation of the bulk of normal values, from their median distance to their median."""
+    return 1.4826 * _median(np.abs(values - _median(values)))
 
 
 def _nearest(times_s: Floats, wanted_s: Floats) -> Ints:
@@ -427,7 +490,7 @@ def _nearest(times_s: Floats, wanted_s: Floats) -> Ints:
 
 
 def _match(expected_s: Floats, pulse_s: Floats, tolerance_s: float) -> tuple[Ints, Ints]:
-    """Pairs (frame, pulse), both rising: each frame's nearest pulse, each pulse's nearest frame, within the tolerance."""
+    """Pairs (frame, pulse), both rising: each frame's nearest pulse, each pulse's nearest frame, none too far off."""
     nearest = _nearest(pulse_s, expected_s)
     off = np.abs(pulse_s[nearest] - expected_s)
     frames = np.flatnonzero(off <= tolerance_s)

@@ -72,12 +72,15 @@ def evidence(
     """Nats for this pairing against none.
 
     Args:
-        frame_s, pulse_s: times on the two clocks.
-        frames, pulses: indices of the pairs, both increasing.
+        frame_s: times on the frames' clock.
+        pulse_s: times on the pulses' clock.
+        frames: indices of the paired frames, increasing.
+        pulses: indices of their pulses, increasing.
         rate: seconds of the pulses' clock per second of the frames'.
         resolution_s: differences below this are rounding.
         cost: see `drop_cost`.
-        frame_intervals, pulse_intervals: of the two trains.
+        frame_intervals: of the frames.
+        pulse_intervals: of the pulses.
     """
     if len(frames) < 2:
         return 0.0

@@ -34,7 +34,8 @@ def edge_times(
     Args:
         samples: (n,) volts, or any unit that ``threshold`` is in.
         rate_hz: samples per second.
-        threshold, hysteresis: same unit.
+        threshold: in the unit of the samples.
+        hysteresis: width of the band around it, same unit.
         edge: which edges.
         t0_s: time of the first sample.
 
