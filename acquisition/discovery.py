@@ -60,10 +60,10 @@ def discover(kinds: Sequence[str] = ()) -> list[Discovered]:
 def _basler() -> Discovered:
     if importlib.util.find_spec("pypylon") is None:
         return Discovered("basler", (), "pypylon is not installed; pip install 'ethostream[basler]' brings it")
-    from . import basler_camera
+    from . import basler_sdk
 
     try:
-        return Discovered("basler", tuple(basler_camera.discover()))
+        return Discovered("basler", tuple(basler_sdk.discover()))
     except CameraError as error:
         return Discovered("basler", (), str(error))
 

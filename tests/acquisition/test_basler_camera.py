@@ -7,8 +7,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from ethostream.acquisition.basler_camera import BaslerCamera, discover
+from ethostream.acquisition.basler_camera import BaslerCamera
 from ethostream.acquisition.basler_config import BaslerCameraConfig
+from ethostream.acquisition.basler_sdk import discover
 from ethostream.acquisition.ledger import FrameLedger
 from ethostream.streaming.pixel_format import values16
 from ethostream.sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ethostream.acquisition.basler_camera import BaslerCamera, discover
+from ethostream.acquisition.basler_camera import BaslerCamera
 from ethostream.acquisition.basler_config import BaslerCameraConfig
+from ethostream.acquisition.basler_sdk import discover
 from ethostream.sync.clock import NS_PER_MS, FakeClock
 from ethostream.sync.errors import CameraLostError, CameraOpenError
 from pydantic import ValidationError

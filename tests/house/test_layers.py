@@ -23,7 +23,7 @@ ALLOWED = {
     "onnxscript": ("training/",),
     "onnxruntime": ("inference/onnxruntime_backend.py",),
     "tensorrt": ("inference/tensorrt_backend.py",),
-    "pypylon": ("acquisition/basler_camera.py",),
+    "pypylon": ("acquisition/basler_sdk.py",),
     "harvesters": ("acquisition/genicam_device.py",),
     "genicam": ("acquisition/genicam_device.py",),
     "pickle": (),
