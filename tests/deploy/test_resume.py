@@ -1,0 +1,102 @@
+"""A session that goes on after its recorder was killed: repaired, a new part, linked both ways, each part whole."""
+
+import json
+import os
+import signal
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import yaml
+from ethostream.deploy.config import load_run
+from ethostream.deploy.report import RunReport
+from ethostream.deploy.resume import plan_resume, resume
+from ethostream.deploy.rig_run import run_replay, run_rig
+from ethostream.streaming.messages import Heartbeat
+from ethostream.streaming.recording_info import read_info
+from ethostream.streaming.recording_reader import Recording
+from ethostream.streaming.verify import verify
+from ethostream.streaming.wire import Received
+from ethostream.sync.errors import RecordingError
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Shown(AbstractContextManager["Shown"]):
+    """Shows nothing; kills the recorder after so many of its heartbeats where it is told to."""
+
+    def __init__(self, kill_after: int = 0) -> None:
+        self._left = kill_after
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def on_message(self, received: Received) -> None:
+        message = received.message
+        if self._left and isinstance(message, Heartbeat) and message.node == "recorder" and message.state == "running":
+            self._left -= 1
+            if not self._left:
+                os.kill(message.pid, signal.SIGKILL)
+
+    def on_tick(self, phase: str, report: RunReport) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run whose recorder is killed, and the part that goes on."""
+    folder = tmp_path_factory.mktemp("session")
+    camera = {"kind": "simulated", "width": 160, "height": 120, "rate_hz": 30}
+    rig = {
+        "name": "small",
+        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(2)},
+        "recording": {"codec": "ffv1", "reserve_mb": 10},
+        "monitor": {"enabled": False},
+    }
+    (folder / "rig.yaml").write_text(yaml.safe_dump(rig))
+    (folder / "session.yaml").write_text("subject: m42\n")
+    run = load_run(folder / "rig.yaml", None, folder / "session.yaml")
+    first = run_rig(run, Shown(kill_after=5), None, folder / "out", None)
+    assert first.outcome.reason == "failed" and first.recording is not None
+    assert first.verified is not None and not first.verified.ok
+    plan = plan_resume(first.recording)
+    assert plan.repaired
+    second = resume(first.recording, plan, Shown(), 1.0, None)
+    assert second.outcome.failures == [] and second.recording is not None
+    return first.recording, second.recording
+
+
+def test_the_parts_name_each_other_and_the_gap(parts: tuple[Path, Path]) -> None:
+    old, new = (read_info(path) for path in parts)
+    assert new.name == f"{old.name}.part2" == old.continued_by
+    assert (old.part, new.part, old.session) == (1, 2, new.session)
+    assert new.continues is not None and new.continues.name == old.name
+    assert old.repaired is not None
+    assert new.continues.t_last_ns == old.t_stop_ns == old.repaired.t_last_ns
+    assert new.continues.gap_s == round((new.t_start_ns - old.t_stop_ns) / 1e9, 3) > 0
+    assert new.config == old.config and new.config["session"]["subject"] == "m42"
+    # Each part has its own tie to UTC, and both are kept.
+    assert 0 < old.anchor_utc_ns < new.anchor_utc_ns
+
+
+def test_each_part_verifies_and_says_of_the_other(parts: tuple[Path, Path]) -> None:
+    first, second = (verify(path, decode=True) for path in parts)
+    assert first.ok and second.ok, first.errors + second.errors
+    assert any(f"goes on in {parts[1].name}" in line for line in first.warnings)
+    assert any(f"goes on from {parts[0].name}" in line and "nothing is recorded" in line for line in second.warnings)
+    assert json.loads((parts[1] / "report.json").read_text())["recording"]["verified"] is True
+
+
+def test_a_repaired_part_replays(parts: tuple[Path, Path]) -> None:
+    result = run_replay(parts[0], Shown(), None, None, None, False, None)
+    assert result.outcome.failures == []
+    assert sum(one["captured"] for one in result.report["cameras"].values()) > 0
+    n = sum(1 for name in ("cam0", "cam1") for _ in Recording.open(parts[0]).frames(name))
+    assert result.report["nodes"]["replay"]["counters"]["frames"] == n
+
+
+def test_a_part_is_resumed_once(parts: tuple[Path, Path]) -> None:
+    with pytest.raises(RecordingError, match=f"goes on in {parts[1].name} already; resume that one"):
+        plan_resume(parts[0])
+    third = plan_resume(parts[1])
+    assert third.part.folder.name == f"{parts[0].name}.part3" and not third.repaired
