@@ -79,6 +79,7 @@ class RigConfig(StrictModel):
     lsl: LslConfig = LslConfig()
     trigger: TriggerConfig | None = None
     links: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    max_clock_drift_ppm: float = Field(default=200.0, gt=0)
 
     @model_validator(mode="after")
     def _trigger_names_cameras(self) -> "RigConfig":

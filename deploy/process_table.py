@@ -75,6 +75,7 @@ def live_table(
                 "camera": run.rig.cameras[name].model_dump(mode="json"),
                 "ring_slots": run.rig.bus.ring_slots,
                 "pixels": run.rig.bus.pixels,
+                "max_drift_ppm": run.rig.max_clock_drift_ppm,
             },
         )
         for name in formats
