@@ -88,7 +88,7 @@ def real(seconds: float) -> dict[str, Any]:
     for name, (there, back) in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = hosts.run_two_hosts(Path(folder), seconds, there, back, LOSS, DRIFT_PPM)
+                found = hosts.run_two_hosts(Path(folder), seconds, there, back, LOSS, DRIFT_PPM, seed=len(results) + 11)
             except hosts.RefusedError as error:
                 return {"refused": str(error)}
             found.pop("errors")

@@ -18,6 +18,7 @@ _PULL_S = 0.1
 _WAIT_S = 5.0
 _CLOCK_PERIOD_NS = 2 * NS_PER_S
 _LOOK_S = 0.1
+_LOOKS_ALONE = 8
 _FORGET_S = 2.0
 _MAX_VALUES = 40_000
 """Per message, time stamps included: 9 bytes each at most, well below the bound of the topic."""
@@ -103,13 +104,17 @@ class LslInlet:
 
     def _find(self) -> Any | None:
         resolver = self._lsl.ContinuousResolver(pred=self._config.predicate, forget_after=_FORGET_S)
-        said, turns = "", 0
+        said, turns, alone, n_alone = "", 0, "", 0
         while not self._stop.is_set():
             found = {str(one.uid()): one for one in resolver.results()}
             for uid in self._gone_uids:
                 found.pop(uid, None)
-            if len(found) == 1:
-                (info,) = found.values()
+            # A second one may only be on its way to be found: the same has to be alone for a while.
+            now_alone = next(iter(found)) if len(found) == 1 else ""
+            n_alone = n_alone + 1 if now_alone and now_alone == alone else 0
+            alone = now_alone
+            if n_alone >= _LOOKS_ALONE:
+                info = found[alone]
                 self._put(Note("found", f"LSL stream {self.name}: {info.name()} of {info.hostname()} found"))
                 return info
             if len(found) > 1 and said != "several":
