@@ -95,6 +95,12 @@ class Recorder:
         return self._writer.flusher.idle
 
     @property
+    def disk_ms(self) -> dict[str, int]:
+        """The longest that the disk has taken so far, ms: for a write of messages, and to force out any one file."""
+        syncs = [one.timer.max_ns for one in self._writer.syncs]
+        return {"write_ms": self._writer.flusher.timer.max_ns // NS_PER_MS, "sync_ms": max(syncs) // NS_PER_MS}
+
+    @property
     def n_unlogged(self) -> int:
         """Messages that are not in the event log, since the disk took nothing for too long."""
         return self._writer.events.n_refused

@@ -102,6 +102,7 @@ def _turn(context: NodeContext, recorder: Recorder, bus: EverySubscriber, timeou
         lost=bus.n_lost,
         refused=bus.n_refused,
         unlogged=recorder.n_unlogged,
+        **recorder.disk_ms,
     )
     context.beat()
     return sum(one.topic is not HEARTBEAT for one in received)

@@ -294,6 +294,22 @@ def test_the_last_frame_of_a_camera_that_paused_is_there(make_rig: Any, tmp_path
     assert not (rig.folder / "cam0.mkv.tail").exists()
 
 
+def test_a_recording_of_the_first_release_is_read_and_repaired(make_rig: Any, tmp_path: Path) -> None:
+    """Its ``recording.json`` knows nothing of parts, repairs and recordings without video."""
+    rig = make_rig(codec="ffv1")
+    record(rig)
+    folder = snapshot(rig, tmp_path / "old")
+    info = json.loads((folder / "recording.json").read_text())
+    for key in ("video", "anchor_utc_ns", "anchor_monotonic_ns", "part", "continues", "continued_by", "repaired"):
+        del info[key]
+    (folder / "recording.json").write_text(json.dumps(info))
+    (folder / LOCK_FILE).unlink()
+    old = Recording.open(folder).info
+    assert (old.video, old.part, old.continues, old.repaired) == (True, 1, None, None)
+    assert repair(folder).state == "repaired"
+    assert verify(folder, decode=True).ok
+
+
 def test_headers_stay_the_same(torn: tuple[Any, Path]) -> None:
     _, folder = torn
     before = [one.body for one in EventLog(folder / "events.mcap").messages([FRAME])]
