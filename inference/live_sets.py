@@ -40,6 +40,8 @@ _SETS_PER_EPOCH = 1_000_000_000
 _STATE_PERIOD_NS = 5 * NS_PER_S
 """A saved state is some megabytes: one at most in this time, however often the recorder loses frames."""
 _LAST_WORDS_MS = 100
+_UNSETTLED_RUN = 256
+"""Frames without a settled clock are declared in runs of at most this many."""
 
 
 class LiveSets:
@@ -64,8 +66,9 @@ class LiveSets:
         self._last_mid_ns = 0
         self._n_skipped = 0
         self._alarmed: set[str] = set()
+        self._unsettled: dict[str, list[FrameHeader]] = {}
         self.counters = context.counters
-        self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0)
+        self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0, unsettled=0)
 
     def run(self) -> None:
         context = self._context
@@ -77,6 +80,8 @@ class LiveSets:
             # The cameras have stopped by now: what they sent last is on its way.
             while self._turn(bus, _LAST_WORDS_MS):
                 context.beat()
+            for camera in list(self._unsettled):
+                self._say_unsettled(camera)
             for one in self._assembler.flush():
                 self._n_skipped += 1
                 self._publish_set(one)
@@ -121,6 +126,13 @@ class LiveSets:
         if received.n_lost:
             self.counters["lost"] += received.n_lost
             self._alarm_once(f"frames of camera {header.camera} were lost on the way to the model")
+        if header.ticks >= 0 and header.time_source == "host" and header.trigger_id < 0:
+            run = self._unsettled.get(header.camera)
+            if run and (len(run) >= _UNSETTLED_RUN or run[0].epoch != header.epoch):
+                self._say_unsettled(header.camera)
+            self._unsettled.setdefault(header.camera, []).append(header)
+            return []
+        self._say_unsettled(header.camera)
         t_mid_ns = header.t_exposure_ns + header.exposure_us * NS_PER_US // 2
         if t_mid_ns > header.t_received_ns + self._assembler.tolerance_ns:
             # One such stamp, taken for true, would make every later frame too late.
@@ -138,6 +150,16 @@ class LiveSets:
         if self._assembler.counts.frames_late > late_before:
             self._not_in_a_set(header, "came after its set had closed")
         return closed
+
+    def _say_unsettled(self, camera: str) -> None:
+        """Frames whose camera's clock had not settled: their times are those of their arrival, and could mis-pair."""
+        headers = self._unsettled.pop(camera, None)
+        if headers:
+            first, last = headers[0], headers[-1]
+            why = "the camera's clock had not settled"
+            gap = Gap("sets", camera, first.epoch, first.seq, len(headers), why, last.t_received_ns)
+            self._context.publish(GAP, gap, camera)
+            self.counters["unsettled"] += len(headers)
 
     def _not_in_a_set(self, header: FrameHeader, why: str) -> None:
         gap = Gap("sets", header.camera, header.epoch, header.seq, 1, why, header.t_received_ns)

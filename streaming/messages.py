@@ -75,8 +75,8 @@ class Gap(Message, frozen=True):
     """A declared loss: ``n`` frames of ``camera`` from ``first_seq`` on that ``source`` did not pass on.
 
     ``source`` device: the camera never delivered them (counted from its frame counter, or from the time between
-    frames where it has none). bus: lost between processes. recorder: received but not written to video. sets: arrived
-    too late for their frame set (they are still recorded).
+    frames where it has none). bus: lost between processes. recorder: received but not written to video. sets: in no
+    frame set, since they came too late or their time was not to be trusted (they are still recorded).
     """
 
     source: Literal["device", "bus", "recorder", "sets"]

@@ -61,12 +61,13 @@ class Rig:
                     return
         raise AssertionError("the node did not become ready")
 
-    def frame(self, camera: str, seq: int, shift_ns: int = 0) -> None:
+    def frame(self, camera: str, seq: int, shift_ns: int = 0, settled: bool = True, trigger_id: int = -1) -> None:
         """One frame that arrived a millisecond after its exposure began, whenever the node reads it."""
         t_ns = self.t0_ns + seq * PERIOD_NS
         header = FrameHeader(
-            camera, 0, seq, t_ns + shift_ns, 0, t_ns + NS_PER_MS, "device", 8, 8, "mono8", "", 0, 0, "raw"
-        )
+            camera, 0, seq, t_ns + shift_ns, 0, t_ns + NS_PER_MS, "device" if settled else "host", 8, 8, "mono8",
+            "", 0, 0, "raw", trigger_id, ticks=seq,
+        )  # fmt: skip
         self.publishers[camera].publish(t.FRAME, header, camera, b"\0" * 64)
 
     def take(self, n_sets: int) -> list[Received]:
@@ -149,3 +150,24 @@ def test_the_end_of_a_run_leaves_no_frame_without_a_set(rig: Rig) -> None:
     got = rig.take(2001)
     assert sum(len(one.sources) for one in sets_of(got)) == 4001
     assert rig.process.wait(timeout=20) == 0
+
+
+def test_times_of_a_clock_that_has_not_settled_pair_nothing(rig: Rig) -> None:
+    """Until then a frame is stamped by its arrival, which a busy machine shifts by more than a period."""
+    for seq in range(60):
+        rig.frame("a", seq, shift_ns=-PERIOD_NS if seq < 30 else 0, settled=seq >= 30)
+        rig.frame("b", seq)
+    got = rig.take(60)
+    pairs = [{one.camera: one.seq for one in found.sources} for found in sets_of(got)]
+    assert all(pair.get("a", pair["b"]) == pair["b"] for pair in pairs)
+    assert sum(len(pair) == 2 for pair in pairs) == 30
+    gaps = [one.message for one in got if isinstance(one.message, Gap)]
+    assert [(gap.camera, gap.first_seq, gap.n) for gap in gaps] == [("a", 0, 30)]
+    assert "had not settled" in gaps[0].reason
+
+
+def test_a_trigger_id_pairs_frames_whose_clock_has_not_settled(rig: Rig) -> None:
+    for seq in range(30):
+        rig.frame("a", seq, settled=False, trigger_id=seq)
+        rig.frame("b", seq, settled=False, trigger_id=seq)
+    assert [one.status for one in sets_of(rig.take(30))] == ["complete"] * 30
