@@ -41,7 +41,7 @@ th,td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); }
 .pale { fill:#33566f; } .full { fill:var(--live); } .heat { fill:var(--live); } .limit { stroke:var(--warn); }
 .cross { fill:var(--bad); font-size:13px; text-anchor:middle; } .arrow { stroke:var(--good); fill:var(--good); }
 .arrow,.far { stroke-width:.8; } .far { stroke:var(--bad); fill:var(--bad); } .axis { stroke:var(--dim); }
-.board { fill:#dbe3ec; fill-opacity:.05; stroke:#dbe3ec; stroke-opacity:.22; stroke-width:.6; }
+.board { fill:#dbe3ec; fill-opacity:.02; stroke:#dbe3ec; stroke-opacity:.25; stroke-width:.6; }
 @media (max-width:860px) { .views,.three { grid-template-columns:1fr; } }
 """
 

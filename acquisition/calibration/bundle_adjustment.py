@@ -23,7 +23,7 @@ from .board import Corners
 
 ROBUST_PX = 1.0
 """Errors above this count less than their square: about three times the noise of a corner in a plain rig."""
-_MAX_STEPS = 200
+_MAX_STEPS = 100
 _SMALL_RAD = 1e-8
 _SMALLEST = 1e-12
 """Directions flatter than this, beside the steepest, are not stretched further."""
@@ -235,7 +235,8 @@ def adjust(
     )
     if not np.isfinite(solved.x).all() or solved.status <= 0:
         raise CalibrationError(
-            f"bundle adjustment: does not settle ({solved.message}); check board, lens model, images"
+            f"the numbers of camera {', '.join(model.name for model in models)} do not settle ({solved.message}); check the "
+            "board's numbers, the lens model, and that the pictures show one board"
         )
     return problem.result(stretch @ np.asarray(solved.x, np.float64), int(solved.nfev))
 

@@ -261,7 +261,8 @@ def _raise_errors(newest: Mapping[str, _Newest]) -> None:
 
 def _grey(image: NDArray[np.uint8], camera_format: CameraFormat | None) -> Grey:
     """Eight bits of grey. Of wider pixels the upper eight of those in use: a corner is where it is at any "
-    "brightness."""
+    "brightness.
+    """
     if camera_format is None or camera_format.pixel_format == "mono8":
         return image
     if camera_format.pixel_format == "bgr8":

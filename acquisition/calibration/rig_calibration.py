@@ -67,6 +67,7 @@ class RigCalibration:
         pixels: per camera (n, 2) float64, ... and where they were seen.
         held_out: what pictures say that took no part; None where none were kept aside.
         n_steps: evaluations of the adjustment.
+        lens_std: per camera (4 + k,) float64, standard deviations of fx, fy, cx, cy and the coefficients of ``models``.
     """
 
     models: tuple[CameraModel, ...]
@@ -83,6 +84,7 @@ class RigCalibration:
     pixels: Mapping[str, Array]
     held_out: HeldOut | None
     n_steps: int
+    lens_std: Mapping[str, Array]
 
 
 def calibrate_rig(
@@ -125,6 +127,7 @@ def calibrate_rig(
         whole.pixels,
         judged,
         whole.n_steps,
+        whole.lens_std,
     )
 
 
@@ -196,6 +199,10 @@ def _solve(
         {name: one.pixels for name, one in zip(names, seen, strict=True)},
         None,
         adjusted.n_steps,
+        {
+            name: intrinsics[name].std if std is None else std
+            for name, std in zip(names, adjusted.lens_std, strict=True)
+        },
     )
 
 
