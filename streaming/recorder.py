@@ -7,7 +7,7 @@ from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ..sync.errors import SharedMemoryError
 from .camera_encoder import DISK_FULL, CameraEncoder, FrameJob
 from .disk_space import DiskSpace
-from .durable import StallWatch
+from .disk_watch import DiskWatch
 from .frame_account import FrameAccount
 from .messages import Alarm, CameraStatus, FrameHeader, Gap, Message, RecordingStatus
 from .recording_config import RecordingConfig
@@ -55,7 +55,7 @@ class Recorder:
         self._refused_formats: set[tuple[str, int]] = set()
         self._alarmed: set[str] = set()
         self._disk = DiskSpace(writer.folder, config.reserve_mb)
-        self._stall = StallWatch()
+        self._disk_watch = DiskWatch(writer.folder, writer.flusher.timer)
         self._state: Literal["started", "running", "video_stopped", "stopped"] | None = None
         self._video_stopped = ""
         self._first_frame_ns = 0
@@ -233,27 +233,11 @@ class Recorder:
             self._alarm_once("disk low", "warning", self._disk.describe() + "; video will stop: free some space now")
         elif level == "full" and not self._video_stopped:
             self._stop_video(self._disk.describe() + "; video has stopped, messages are still written")
-        blocked = [self._writer.flusher.timer, *(one.timer for one in self._writer.syncs)]
-        stall = self._stall.look(max(timer.busy_ns for timer in blocked))
-        if stall is not None:
-            begins, ns = stall
-            self._alarm(
-                "error" if begins else "warning",
-                f"{self._writer.folder}: the disk has taken nothing for {ns / NS_PER_S:.1f} s"
-                + (
-                    "; messages wait in memory, and frames that find their queue full are declared as lost"
-                    if begins
-                    else " and goes on now"
-                ),
-            )
-        for one in self._writer.syncs:
-            if one.error:
-                self._alarm_once(
-                    f"sync {one.path}",
-                    "error",
-                    f"{one.path}: the disk reports a failed write ({one.error}); what it lost cannot be known before "
-                    "`ethostream verify --decode`: replace the disk",
-                )
+        for trouble in self._disk_watch.look(self._writer.syncs):
+            if trouble.once:
+                self._alarm_once(trouble.once, trouble.severity, trouble.text)
+            else:
+                self._alarm(trouble.severity, trouble.text)
 
     def _watch_encoders(self) -> None:
         for camera, encoder in self._encoders.items():
