@@ -14,9 +14,11 @@ from ..acquisition.kinds import make_camera
 from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
 from ..inference.rules import Rules
+from ..streaming.lsl_config import LslConfig
 from ..streaming.messages import FrameSet
 from ..streaming.recording_config import LOSSLESS_16_BIT
 from ..streaming.recording_reader import Recording
+from ..streaming.time_config import TimeConfig
 from ..streaming.verify import VerifyResult, verify
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
@@ -244,12 +246,14 @@ def run_replay(
     if bundle is not None:
         chosen = chosen.model_copy(update={"bundle": Path(bundle)})
     _check_rules(chosen)
-    # A replay speaks to nobody outside: no address but loopback, and no keys, which may be of another host.
+    # A replay speaks to nobody outside: no address but loopback, no keys (they may be another host's), no streams.
     inside = {"keys": None, "bind": BusConfig().bind}
     rig = run.rig.model_copy(
         update={
             "monitor": run.rig.monitor.model_copy(update={"enabled": monitor}),
             "bus": run.rig.bus.model_copy(update=inside),
+            "time": TimeConfig(),
+            "lsl": LslConfig(),
         }
     )
     run = RunConfig(rig=rig, task=chosen, session=run.session)

@@ -14,7 +14,8 @@ from .lsl_config import LslInletConfig
 from .messages import ClockStatus, LslSamples
 
 QUEUE_CHUNKS = 256
-_PULL_S = 0.1
+_PULL_S = 0.05
+"""Samples of so long travel in one message."""
 _WAIT_S = 5.0
 _CLOCK_PERIOD_NS = 2 * NS_PER_S
 _LOOK_S = 0.1
@@ -115,7 +116,8 @@ class LslInlet:
             alone = now_alone
             if n_alone >= _LOOKS_ALONE:
                 info = found[alone]
-                self._put(Note("found", f"LSL stream {self.name}: {info.name()} of {info.hostname()} found"))
+                kind, word = ("back", "found again") if self.n_lost else ("found", "found")
+                self._put(Note(kind, f"LSL stream {self.name}: {info.name()} of {info.hostname()} {word}"))
                 return info
             if len(found) > 1 and said != "several":
                 said = "several"
@@ -144,7 +146,7 @@ class LslInlet:
                 # Waits for the first estimate only: no sample is mapped before it is there.
                 self._stream_clock.add(inlet.time_correction(_WAIT_S), relation, now)
                 self._put(self._stream_clock.status(self.name, self._epoch, now))
-            rows, stamps = inlet.pull_chunk(timeout=_PULL_S, max_samples=most, min_samples=1, as_numpy=True)
+            rows, stamps = inlet.pull_chunk(timeout=_PULL_S, max_samples=most, as_numpy=True)
             if len(stamps):
                 heard_ns = self._clock.now_ns()
                 self._hand_over(channels, rows, [float(one) for one in stamps], text=text)
@@ -152,7 +154,7 @@ class LslInlet:
             if quiet != silent:
                 silent = quiet
                 words = f"sends nothing, at a rate of {rate_hz:g} Hz" if quiet else "sends again"
-                self._put(Note("silent" if quiet else "found", f"LSL stream {self.name}: {words}"))
+                self._put(Note("silent" if quiet else "back", f"LSL stream {self.name}: {words}"))
 
     def _hand_over(self, channels: tuple[str, ...], rows: Any, stamps: list[float], *, text: bool) -> None:
         texts: list[tuple[str, ...]] = []

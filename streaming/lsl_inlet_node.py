@@ -1,5 +1,7 @@
 """Lab Streaming Layer into the rig: streams of other programs on the bus, and so in the recording."""
 
+import logging
+
 from pydantic import Field
 
 from ..sync.clock import NS_PER_MS, NS_PER_S
@@ -15,6 +17,8 @@ _POLL_NS = 20 * NS_PER_MS
 _CLOSE_S = 7.0
 """LSL may wait five seconds for a stream that goes away just then."""
 _DROP_ALARM_NS = 10 * NS_PER_S
+
+log = logging.getLogger(__name__)
 
 
 class LslInletNodeConfig(StrictModel):
@@ -85,8 +89,10 @@ class _Publishing:
 
     def _publish(self, inlet: LslInlet) -> None:
         for what in inlet.take():
-            if isinstance(what, Note):
-                self._context.alarm("warning" if what.kind == "found" else "error", what.text)
+            if isinstance(what, Note) and what.kind == "found":
+                log.info("%s", what.text)
+            elif isinstance(what, Note):
+                self._context.alarm("warning" if what.kind == "back" else "error", what.text)
             elif isinstance(what, ClockStatus):
                 self._context.publish(CLOCK, what)
             else:
