@@ -28,6 +28,11 @@ COMMANDS = [
     "monitor",
     "cameras",
     "doctor",
+    "keys make",
+    "keys allow",
+    "keys show",
+    "time serve",
+    "time follow",
     "version",
 ]
 

@@ -26,6 +26,7 @@ ALLOWED = {
     "pypylon": ("acquisition/basler_sdk.py",),
     "harvesters": ("acquisition/genicam_device.py",),
     "genicam": ("acquisition/genicam_device.py",),
+    "pylsl": ("streaming/lsl_",),
     "pickle": (),
     "cPickle": (),
     "cloudpickle": (),
