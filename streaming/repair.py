@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from ..sync.clock import NS_PER_S, ClockAnchor
 from ..sync.errors import DiskFullError, RecordingError, VideoError
 from .container_end import is_whole
 from .durable import sync_folder, write_atomically
@@ -117,7 +118,7 @@ def _prepare(folder: Path, info: RecordingInfo, keep_torn: bool, tell: OnProgres
             names += mend_video(torn, camera, work, tell)
         names.append(mend_events(torn, work, tell))
         note = RepairNote(
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            utc=datetime.fromtimestamp(ClockAnchor.take().utc_ns // NS_PER_S, UTC).isoformat(),
             ethostream=_version(),
             t_last_ns=torn.t_last_ns,
             cut_bytes=torn.cut_bytes,
