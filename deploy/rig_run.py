@@ -24,7 +24,7 @@ from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ..sync.errors import ConfigError, RecordingError, ReportError
 from ..sync.strict import validate
-from .config import BusConfig, RunConfig
+from .config import BusConfig, RigConfig, RunConfig
 from .process_table import RECORDER, REPLAY, ProcessRow, live_table, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
@@ -215,6 +215,19 @@ def run_rig(
     return RunResult(outcome, report.to_dict(), folder, verified)
 
 
+def replay_rig(rig: RigConfig, monitor: bool) -> RigConfig:
+    """The rig as a replay runs it: it speaks to nobody outside. No address but loopback, no keys, no streams."""
+    bus = rig.bus.model_copy(update={"keys": None, "bind": BusConfig().bind})
+    return rig.model_copy(
+        update={
+            "monitor": rig.monitor.model_copy(update={"enabled": monitor}),
+            "bus": bus,
+            "time": TimeConfig(),
+            "lsl": LslConfig(),
+        }
+    )
+
+
 def run_replay(
     recording_path: Path,
     display: AbstractContextManager[Display],
@@ -246,16 +259,7 @@ def run_replay(
     if bundle is not None:
         chosen = chosen.model_copy(update={"bundle": Path(bundle)})
     _check_rules(chosen)
-    # A replay speaks to nobody outside: no address but loopback, no keys (they may be another host's), no streams.
-    inside = {"keys": None, "bind": BusConfig().bind}
-    rig = run.rig.model_copy(
-        update={
-            "monitor": run.rig.monitor.model_copy(update={"enabled": monitor}),
-            "bus": run.rig.bus.model_copy(update=inside),
-            "time": TimeConfig(),
-            "lsl": LslConfig(),
-        }
-    )
+    rig = replay_rig(run.rig, monitor)
     run = RunConfig(rig=rig, task=chosen, session=run.session)
     formats = {
         name: CameraFormat(one.width, one.height, one.pixel_format, one.rate_hz, "file")

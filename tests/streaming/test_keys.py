@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import zmq
 from ethostream.deploy import cli
+from ethostream.deploy.process_table import ProcessRow
+from ethostream.deploy.supervisor import Supervisor, new_session_id
 from ethostream.streaming import messages as m
 from ethostream.streaming import topics as t
 from ethostream.streaming.keys import ALLOWED_FILE, Gatekeeper, Keys, allow_key, load_keys, make_keys
@@ -15,6 +17,7 @@ from ethostream.streaming.publisher import Publisher, check_address
 from ethostream.streaming.subscriber import EverySubscriber
 from ethostream.streaming.time_client import TimeClient
 from ethostream.streaming.time_server import TimeServer
+from ethostream.streaming.wire import Received
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import AddressError, KeysError
 from typer.testing import CliRunner
@@ -277,3 +280,40 @@ def test_the_commands_make_allow_and_show(tmp_path: Path) -> None:
     keys = load_keys(tmp_path / "a")
     assert keys.public.decode() in shown and keys.allowed["b"].decode() in shown
     assert keys.secret.decode() not in shown
+
+
+class Watcher:
+    """Ends the run when its node runs."""
+
+    def __init__(self) -> None:
+        self.running = False
+
+    def on_message(self, received: Received) -> None:
+        message = received.message
+        self.running |= isinstance(message, m.Heartbeat) and message.node == "last" and message.state == "ready"
+
+    def on_tick(self, phase: str) -> bool:
+        return self.running and phase == "running"
+
+
+def test_a_rig_runs_on_ports_with_keys(hosts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node hears the others, and the supervisor all of them."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "deploy" / "nodes"))
+    with zmq.Context() as context, context.socket(zmq.REP) as probe:
+        first_port = probe.bind_to_random_port("tcp://127.0.0.1", 20000, 60000)
+    rows = [
+        ProcessRow("one", "rig_nodes:steady", 0, "never", source=True, config={"note": str(tmp_path / "note")}),
+        ProcessRow(
+            "last", "rig_nodes:listener", 2, "never", upstream=("one",), config={"note": str(tmp_path / "note")}
+        ),
+    ]
+    watcher = Watcher()
+    outcome = Supervisor(
+        rows, RigClock(ClockAnchor.take()), new_session_id(), watcher, first_port=first_port, keys=hosts["rig"]
+    ).run()
+    assert (outcome.reason, outcome.failures) == ("done", [])
+
+
+def test_a_rig_without_its_keys_says_so_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(KeysError, match="no secret key"):
+        Supervisor([], RigClock(ClockAnchor.take()), "s", Watcher(), keys=tmp_path)

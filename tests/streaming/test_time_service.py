@@ -12,7 +12,8 @@ import msgspec
 import pytest
 import zmq
 from ethostream.deploy.config import load_run
-from ethostream.deploy.process_table import live_table
+from ethostream.deploy.process_table import live_table, replay_table
+from ethostream.deploy.rig_run import replay_rig
 from ethostream.streaming import messages as m
 from ethostream.streaming import topics as t
 from ethostream.streaming.node import NodeSpec
@@ -348,6 +349,19 @@ def test_processes_are_in_the_table_only_when_the_rig_file_asks(tmp_path: Path) 
 def test_what_others_could_reach_is_refused_without_keys(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         load_run(rig_file(tmp_path, text))
+
+
+def test_a_replay_speaks_to_nobody_outside(tmp_path: Path) -> None:
+    text = (
+        "bus: {transport: tcp, bind: 192.0.2.1, keys: k}\n"
+        "time: {source: chrony, serve: 'tcp://192.0.2.1:17700', follow: 'tcp://192.0.2.2:17700'}\n"
+        "lsl: {outlet: true, inlets: {eeg: {type: EEG}}}"
+    )
+    run = load_run(rig_file(tmp_path, text))
+    replayed = run.model_copy(update={"rig": replay_rig(run.rig, monitor=False)})
+    plain = load_run(rig_file(tmp_path, "bus: {transport: tcp}\nmonitor: {enabled: false}"))
+    assert type(replayed).model_validate(replayed.model_dump()) == plain
+    assert [row.node for row in replay_table(replayed, {}, 60.0, {})] == ["replay", "inference"]
 
 
 def test_a_folder_of_keys_is_looked_for_beside_the_rig_file(tmp_path: Path) -> None:
