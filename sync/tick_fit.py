@@ -72,7 +72,7 @@ _PHASE_GAIN = 0.125
 _PERIOD_DOUBT = 0.05
 """By how much a period that was seen a few times only may be wrong."""
 _RESIDUAL_NS = 10.0 * NS_PER_S
-_SPACINGS, _JITTERS = 12.0, 6.0
+_SPACINGS, _JITTERS = 16.0, 7.0
 """Estimated error of the line (its 99th percentile): so many spacings, so many jitters over sqrt(n). Calibrated on the
 generated worlds of the tests."""
 

@@ -77,7 +77,7 @@ def test_thousands_of_worlds(part: int) -> None:
     # p99 of the line's error: 100 µs at stamps that jitter by 200 µs; of a single frame it is the stamp's own jitter.
     assert np.percentile(np.abs(total.error_ns), 99) < 100_000
     assert np.percentile(np.abs(total.frame_error_ns), 99) < 3 * worlds.STAMP_NOISE_NS
-    assert total.never_locked < n / 6
+    assert total.never_locked < n / 4  # a world lasts 12 to 80 s
 
 
 @settings(max_examples=60, deadline=None)
