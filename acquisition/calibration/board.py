@@ -216,7 +216,8 @@ class ChessBoard:
         stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
         fine = cv2.cornerSubPix(image, corners, (window, window), (-1, -1), stop)
         grid = np.asarray(fine, np.float64).reshape(self.rows, self.columns, 2)
-        if np.cross(grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]) < 0:
+        across, down = grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]
+        if across[0] * down[1] < across[1] * down[0]:
             grid = grid[:, ::-1]  # numbered as in a mirror
         pixels = np.ascontiguousarray(grid).reshape(-1, 2)
         if self.directed and self._upside_down(image, pixels):
@@ -262,7 +263,8 @@ def parse_board(text: str) -> CharucoBoard | ChessBoard:
 def sharpness(image: Grey, pixels: Array) -> float:
     """How steep the edges at the corners are: the largest step between neighbouring pixels over the local contrast.
 
-    1.0 is a step within one pixel, 0.3 an edge that is smeared over three; the median over the corners.
+    1.0 is a step within one pixel, 0.3 an edge that is smeared over three; the median over the corners. Of the two
+    directions the softer one counts: a board that moves sideways is smeared only across.
     """
     steps: list[float] = []
     for x, y in np.rint(pixels[:: max(1, len(pixels) // 24)]).astype(np.int64):
@@ -272,7 +274,7 @@ def sharpness(image: Grey, pixels: Array) -> float:
         contrast = float(np.percentile(patch, 95) - np.percentile(patch, 5))
         if contrast > 0:
             across, down = np.abs(np.diff(patch, axis=1)), np.abs(np.diff(patch, axis=0))
-            steps.append(float(max(np.percentile(across, 95), np.percentile(down, 95))) / contrast)
+            steps.append(float(min(np.percentile(across, 95), np.percentile(down, 95))) / contrast)
     return float(np.median(steps)) if steps else 0.0
 
 

@@ -105,7 +105,7 @@ def distance_after_fit(points: Array, truth: Array) -> Array:
     return np.linalg.norm(turn.apply(a) - b, axis=1)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), fisheye=st.booleans(), n=st.integers(2, 4))
 def test_a_rig_is_recovered(seed: int, fisheye: bool, n: int) -> None:
     truth = make_rig(seed, n, fisheye)
