@@ -172,9 +172,7 @@ class FollowedClock:
         """
         with self._lock:
             if self._course is None:
-                raise ClockError(
-                    "rig time is not known on this host yet; wait for the time server to answer"
-                )
+                raise ClockError("rig time is not known on this host yet; wait for the time server to answer")
             self._last_ns = max(self._last_ns, self._course.at(self._local.now_ns()))
             return self._last_ns
 
