@@ -83,7 +83,9 @@ def test_corners_are_where_they_were_drawn(board: object, fisheye: bool) -> None
     points = board.points_mm  # pyright: ignore[reportAttributeAccessIssue]
     poses = pictures.shown_poses(6, points.mean(axis=0), 120.0 if fisheye else 200.0)
     # A board is found turned by half a circle, too, and its corners keep their names.
-    poses += [Pose(pose.rotation @ np.diag([-1.0, -1, 1]), pose.apply(2 * points.mean(axis=0)[None])[0]) for pose in poses[:3]]  # fmt: skip
+    poses += [
+        Pose(pose.rotation @ np.diag([-1.0, -1, 1]), pose.apply(2 * points.mean(axis=0)[None])[0]) for pose in poses[:3]
+    ]
     found = 0
     for pose, image in zip(poses, paint([model], poses, board)["cam0"], strict=True):
         corners = board.detect(image)  # pyright: ignore[reportAttributeAccessIssue]
@@ -102,7 +104,9 @@ def test_no_board_is_no_corners() -> None:
     assert CHESS.detect(np.full((360, 480), 128, np.uint8)) is None
 
 
-def test_sharp_pictures_are_told_from_smeared_ones(shown: tuple[list[CameraModel], list[Pose], dict[str, list[Image]]]) -> None:  # fmt: skip
+def test_sharp_pictures_are_told_from_smeared_ones(
+    shown: tuple[list[CameraModel], list[Pose], dict[str, list[Image]]],
+) -> None:
     image = shown[2]["cam0"][4]
     sharp, smeared = BOARD.detect(image), BOARD.detect(cv2.blur(image, (5, 1)))
     assert sharp is not None and smeared is not None
@@ -126,7 +130,9 @@ def test_boards_that_cannot_be(text: str, told: str) -> None:
         parse_board(text)
 
 
-@pytest.mark.parametrize("text", ["charuco:8x11:24:18.75:DICT_4X4_1000", "charuco:6x6:5:3:DICT_5X5_50:legacy", "chessboard:9x6:30"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["charuco:8x11:24:18.75:DICT_4X4_1000", "charuco:6x6:5:3:DICT_5X5_50:legacy", "chessboard:9x6:30"]
+)
 def test_a_board_is_written_as_it_is_read(text: str) -> None:
     assert parse_board(text).spec == text
 
@@ -230,7 +236,12 @@ def test_coverage_comes_to_an_end() -> None:
 def test_tilts_are_named_by_the_edge_that_is_farther(tilt: tuple[float, float], name: str) -> None:
     turn = cv2.Rodrigues(np.array([*tilt, 0.0]))[0]
     left, upper = turn @ [-50.0, 0, 0], turn @ [0.0, -50, 0]
-    farther = {"left edge away": left[2], "right edge away": -left[2], "upper edge away": upper[2], "lower edge away": -upper[2]}  # fmt: skip
+    farther = {
+        "left edge away": left[2],
+        "right edge away": -left[2],
+        "upper edge away": upper[2],
+        "lower edge away": -upper[2],
+    }
     assert farther[name] > 20  # the case itself
     tracker = CoverageTracker({"a": (600, 450)}, BOARD)
     tracker.add({"a": corners_at(300, 225, tilt)})

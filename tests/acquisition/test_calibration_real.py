@@ -1,7 +1,7 @@
 """Real boards and a real mouse: what the figures in docs/calibration.md rest on.
 
-`four_cameras`: 21 instants of a ChArUco board in four cameras; `stereo_chessboard`: 14 pairs of pictures of a chessboard.
-Corners are found once for all tests.
+`four_cameras`: 21 instants of a ChArUco board in four cameras; `stereo_chessboard`: 14 pairs of pictures of a
+chessboard. Corners are found once for all tests.
 """
 
 from pathlib import Path
@@ -83,7 +83,9 @@ def test_the_rig_and_what_took_no_part_in_it(rig: RigCalibration) -> None:
     assert held.square.mean_mm == pytest.approx(24.0, abs=0.02)
 
 
-def test_fitting_the_lenses_with_the_rig_is_better_on_held_out_boards(four: list[CameraDetections], rig: RigCalibration) -> None:  # fmt: skip
+def test_fitting_the_lenses_with_the_rig_is_better_on_held_out_boards(
+    four: list[CameraDetections], rig: RigCalibration
+) -> None:
     """Measured: 0.353 px with the lenses kept, 0.289 px with them fitted: why fitting is the default."""
     kept = calibrate_rig(four, BOARD, RigOptions(refine_lenses=False))
     assert kept.held_out is not None and rig.held_out is not None
@@ -115,8 +117,8 @@ def test_the_mouse_by_robust_selection_over_four_views(rig: RigCalibration, mous
 def test_the_chessboard_pair(stereo: RigCalibration, chess: list[CameraDetections]) -> None:
     """Measured: pair 0.204 px, baseline 99.84 mm, square 30.006 (sd 0.217) mm; held out 29.957 mm, 0.243 px.
 
-    The right picture 05 is left out (0.67 px beside a median of 0.19). A search window for the corners as wide as 11 px,
-    which reaches past the next corner, gives 100.28 mm and twice the error.
+    The right picture 05 is left out (0.67 px beside a median of 0.19). A search window of 11 px for the corners, which
+    reaches past the next corner, gives 100.28 mm and twice the error.
     """
     baseline = float(np.linalg.norm(stereo.models[1].centre_mm - stereo.models[0].centre_mm))
     assert baseline == pytest.approx(100.3, abs=0.5)

@@ -55,7 +55,9 @@ def make_rig(seed: int, n: int, fisheye: bool) -> list[CameraModel]:
             distortion = np.array(
                 [rng.uniform(-0.35, 0.05), rng.uniform(0, 0.12), *rng.uniform(-1e-3, 1e-3, 2), rng.uniform(-0.03, 0.03)]
             )
-        models.append(CameraModel(f"cam{i}", width, height, matrix, distortion, pose.rotation, pose.translation_mm, fisheye))  # fmt: skip
+        models.append(
+            CameraModel(f"cam{i}", width, height, matrix, distortion, pose.rotation, pose.translation_mm, fisheye)
+        )
     return models
 
 
@@ -84,7 +86,11 @@ def observe(models: list[CameraModel], boards: list[Pose], noise_px: float, seed
             if (world.mean(axis=0) - model.centre_mm) @ pose.rotation[:, 2] <= 0:
                 continue  # seen from behind
             pixels = model.project(world)
-            seen = np.isfinite(pixels).all(axis=1) & (pixels > 2).all(axis=1) & (pixels < [model.width - 3, model.height - 3]).all(axis=1)  # fmt: skip
+            seen = (
+                np.isfinite(pixels).all(axis=1)
+                & (pixels > 2).all(axis=1)
+                & (pixels < [model.width - 3, model.height - 3]).all(axis=1)
+            )
             if seen.sum() >= 12:
                 ids = np.flatnonzero(seen).astype(np.int64)
                 one.images[str(number)] = Corners(ids, pixels[seen] + rng.normal(0, noise_px, (seen.sum(), 2)))
@@ -199,7 +205,7 @@ def test_a_view_of_another_instant_is_left_out_and_named() -> None:
     truth = make_rig(12, 3, False)
     boards = board_poses(12, 18)
     seen = observe(truth, boards, 0.1, 12)
-    later = observe(truth, [Pose(p.rotation, p.translation_mm + [12.0, 0, 0]) for p in boards], 0.1, 12)
+    later = observe(truth, [Pose(p.rotation, p.translation_mm + np.array([12.0, 0, 0])) for p in boards], 0.1, 12)
     wrong = next(i for i in seen[2].images if all(i in one.images for one in seen) and i in later[2].images)
     seen[2].images[wrong] = later[2].images[wrong]
     found = calibrate_rig(seen, BOARD, RigOptions(hold_out=0))
@@ -302,7 +308,7 @@ def test_a_floor_that_cannot_be() -> None:
     pixels[1, 0] += 40
     with pytest.raises(CalibrationError, match="point 0"):
         floor_from_points(rig, pixels)
-    moved = [rig[0], replace(rig[1], translation_mm=rig[1].translation_mm + [30.0, 0, 0]), rig[2]]
+    moved = [rig[0], replace(rig[1], translation_mm=rig[1].translation_mm + np.array([30.0, 0, 0])), rig[2]]
     with pytest.raises(CalibrationError, match="moved since"):
         floor_from_board(moved, observe(rig, board_poses(1, 1), 0.0, 1), BOARD)
 

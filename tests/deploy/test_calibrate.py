@@ -90,7 +90,9 @@ def test_pictures_become_a_file_a_page_and_figures(pictures: Path, tmp_path: Pat
 
 def test_a_large_error_writes_no_calibration(pictures: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "c.toml", tmp_path / "c.html"
-    done = invoke(pictures / "boards", "--board", SPEC, "--out", out, "--report", page, "--max-rms-px", 0.01, "--hold-out", 0)  # fmt: skip
+    done = invoke(
+        pictures / "boards", "--board", SPEC, "--out", out, "--report", page, "--max-rms-px", 0.01, "--hold-out", 0
+    )
     assert isinstance(done.exception, CalibrationError) and done.exception.exit_code == 5
     assert re.search(r"error 0\.\d\d px, allowed 0\.01; .*was not written.*long bars", str(done.exception), re.DOTALL)
     assert not out.exists()
@@ -98,7 +100,18 @@ def test_a_large_error_writes_no_calibration(pictures: Path, tmp_path: Path) -> 
 
 
 def test_json_on_stdout_is_json_alone(pictures: Path, tmp_path: Path) -> None:
-    done = invoke(pictures / "boards", "--board", SPEC, "--out", tmp_path / "c.toml", "--json", "-", "--hold-out", 0, "--keep-lenses")  # fmt: skip
+    done = invoke(
+        pictures / "boards",
+        "--board",
+        SPEC,
+        "--out",
+        tmp_path / "c.toml",
+        "--json",
+        "-",
+        "--hold-out",
+        0,
+        "--keep-lenses",
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["held_out"] is None
 
@@ -127,7 +140,17 @@ def test_another_board_is_told(pictures: Path, tmp_path: Path) -> None:
 
 def test_live_cameras_without_a_board_end(tmp_path: Path) -> None:
     (tmp_path / "rig.yaml").write_text(RIG)
-    done = invoke(tmp_path / "new", "--live", tmp_path / "rig.yaml", "--board", SPEC, "--blind-seconds", 0.3, "--out", tmp_path / "c.toml")  # fmt: skip
+    done = invoke(
+        tmp_path / "new",
+        "--live",
+        tmp_path / "rig.yaml",
+        "--board",
+        SPEC,
+        "--blind-seconds",
+        0.3,
+        "--out",
+        tmp_path / "c.toml",
+    )
     assert isinstance(done.exception, CalibrationError)
     assert f"no camera saw the board {SPEC}" in str(done.exception)
 

@@ -26,6 +26,7 @@ COMMANDS = [
     "predict",
     "bundle info",
     "monitor",
+    "calibrate",
     "cameras",
     "doctor",
     "keys make",

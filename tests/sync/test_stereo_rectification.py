@@ -13,7 +13,7 @@ BASE_MM = 60.0
 
 
 def pair(seed: int, fisheye: bool, shift: tuple[float, float] = (BASE_MM, 0.0)) -> tuple[CameraModel, CameraModel]:
-    """Two cameras that look along z with small turns, the second ``shift`` to the right and below; the world is turned."""
+    """Two cameras that look along z with small turns, the second ``shift`` right and below; the world is turned."""
     rng = np.random.default_rng(seed)
     world = Rotation.random(rng=rng).as_matrix()
     models: list[CameraModel] = []
