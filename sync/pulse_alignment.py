@@ -31,16 +31,19 @@ Ints = NDArray[np.int64]
 
 MARGIN_NATS = 12.0
 """Ahead of every other alignment by odds of 160,000 to 1."""
+MARGIN_SHARE = 0.3
+"""And by this share of its own evidence: what glitches add by chance grows with the train."""
 MIN_PAIRS = 8
-_SUPPORTED_NATS = 4.0
-"""A shift with this much evidence of its own is a rival, however far it is behind in total."""
-_REPEATS = 12
+_SUPPORTED_NATS, _SUPPORTED_SHARE = 4.0, 0.25
+"""A shift with so much evidence, and such a share of that of the best one, is a rival, however far it is behind."""
+_REPEATS = 6
 _MAX_DRIFT = 1000e-6
 """Two clocks at 500 ppm each, the worst that an oscillator may be."""
-_RATE_TOLERANCE = 0.05
+_RATE_TOLERANCE = 0.2
+"""Of median intervals, which glitches and lost pulses shift; one pulse for every other frame is far beyond it."""
 _SEED_FRAMES = 48
 _MANY = 20_000
-_SHIFTS = 32
+_SHIFTS = 16
 _NEIGHBOURS = 3
 _BINS_PER_PERIOD = 8
 _MAX_BINS = 1 << 26
@@ -158,8 +161,10 @@ def align(
     others = max((one.nats for one in found[1:]), default=0.0)
     margin = best.nats - max(others, 0.0)
     if first_frame_pulse is None:
-        margin = min(margin, search.least_lead(best, found[1:]) if margin >= MARGIN_NATS else margin)
-        if margin < MARGIN_NATS:
+        needed = max(MARGIN_NATS, MARGIN_SHARE * best.nats)
+        if margin >= needed:
+            margin = min(margin, search.least_lead(best, found[1:]))
+        if margin < needed:
             raise DataError(search.ambiguous_words(found))
     if margin < -MARGIN_NATS:
         raise DataError(
@@ -248,8 +253,11 @@ class _Search:
 
     def least_lead(self, best: _Candidate, others: list[_Candidate]) -> float:
         """By how much ``best`` is ahead of its closest rival on the frames that the rival covers, nats."""
-        rivals = [one for one in others if one.nats >= _SUPPORTED_NATS]
-        for shift in self._repeats(best.line.sigma_s):
+        enough = max(_SUPPORTED_NATS, _SUPPORTED_SHARE * best.nats)
+        rivals = [one for one in others if one.nats >= enough]
+        shifts = self._repeats(self.pulse_s, best.line.sigma_s, enough)
+        shifts += self._repeats(self.frame_s, best.line.sigma_s, enough)
+        for shift in shifts:
             for sign in (-1, 1):
                 line = _Line(best.line.from_s, best.line.at_s + sign * shift, best.line.rate, best.line.sigma_s)
                 rivals.append(self._candidate(line))
@@ -261,15 +269,15 @@ class _Search:
         ]
         return min(leads, default=float("inf"))
 
-    def _repeats(self, sigma_s: float) -> list[float]:
-        """Shifts at which the train of pulses supports itself."""
-        itself = _Search(self.pulse_s, self.pulse_s, self.resolution_s)
+    def _repeats(self, times_s: Floats, sigma_s: float, enough: float) -> list[float]:
+        """Shifts at which a train supports itself."""
+        itself = _Search(times_s, times_s, self.resolution_s)
         itself.cost = self.cost
-        line = _Line(float(self.pulse_s[0]), float(self.pulse_s[0]), 1.0, sigma_s)
+        line = _Line(float(times_s[0]), float(times_s[0]), 1.0, sigma_s)
         found: list[float] = []
         for shift in [one for one in itself._shifts(line) if one > 0.5 * self.period][:_REPEATS]:
             moved = itself._refit(_Line(line.from_s, line.at_s + shift, 1.0, 1.5 * sigma_s))
-            if itself._nats(moved) >= _SUPPORTED_NATS:
+            if itself._nats(moved) >= enough:
                 found.append(shift)
         return found
 
@@ -340,24 +348,35 @@ class _Search:
         low, high = start, min(n, start + _SEED_FRAMES)
         line = _Line(float(self.frame_s[start]), at_s)
         tolerance = 0.3 * self.period
+        rate: float | None = (
+            1.0  # at first: over a second the drift is nothing, and frames without a pulse would bend it
+        )
         while True:
             frames, pulses = _match(line(self.frame_s[low:high]), self.pulse_s, tolerance)
             if len(frames) < 3:
                 return self._candidate(line)
-            line = self._fit(frames + low, pulses)
+            line = self._fit(frames + low, pulses, rate)
             # The part that is new may lie a little off the line of the part that is not.
             tolerance = min(self._tolerance(line) + 0.02 * self.period, _WIDEST * self.period)
-            if low == 0 and high == n:
-                return self._candidate(line)
-            grow = max(8, (high - low) // 2)
-            low, high = max(0, low - grow), min(n, high + grow)
+            if rate is not None:
+                rate = None
+            elif low == 0 and high == n:
+                return self._candidate(self._tightened(line))
+            else:
+                grow = max(8, (high - low) // 2)
+                low, high = max(0, low - grow), min(n, high + grow)
+
+    def _tightened(self, line: _Line) -> _Line:
+        """Fitted once more to what is within the tolerance."""
+        frames, pulses = _match(line(self.frame_s), self.pulse_s, self._tolerance(line))
+        return line if len(frames) < MIN_PAIRS else self._fit(frames, pulses)
 
     def _refit(self, line: _Line) -> _Candidate:
         frames, pulses = _match(line(self.frame_s), self.pulse_s, self._tolerance(line) + 0.1 * self.period)
         if len(frames) < MIN_PAIRS:
             return self._candidate(line)
-        # Few pairs say little about the rate; it is then kept.
-        return self._candidate(self._fit(frames, pulses, None if len(frames) > _SEED_FRAMES else line.rate))
+        # The rate is kept at first, so that leftovers at the ends do not bend the line.
+        return self._candidate(self._tightened(self._fit(frames, pulses, line.rate)))
 
     def _fit(self, frames: Ints, pulses: Ints, rate: float | None = None) -> _Line:
         """Iteratively reweighted least squares with Huber's weights."""

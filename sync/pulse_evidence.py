@@ -44,12 +44,16 @@ class Intervals:
         return cls(ordered, float(max(ordered[-1], 2 * np.median(ordered))))
 
     def share(self, intervals: Floats, half_width_s: float) -> Floats:
-        """Share of the train's other intervals within the half width of each, and a little for never seen ones."""
+        """Share of the train's other intervals within the half width of each, and a little for never seen ones.
+
+        A pause counts as if one like it had been seen: pauses are often of one length by design.
+        """
         high = np.searchsorted(self.ordered, intervals + half_width_s, side="right")
         low = np.searchsorted(self.ordered, intervals - half_width_s, side="left")
         others = np.maximum(high - low - 1, 0)
         unseen = min(0.5, 2 * half_width_s / self.widest_s)
-        return np.minimum((others + unseen) / len(self.ordered), 1.0)
+        pause = intervals > _PAUSE_PERIODS * self.ordered[len(self.ordered) // 2]
+        return np.minimum((others + np.where(pause, 1.0, unseen)) / len(self.ordered), 1.0)
 
 
 def drop_cost(n_events: int, n_places: int) -> float:
