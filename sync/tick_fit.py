@@ -359,7 +359,9 @@ class TickFit:
         if jump < 2.0 * line.spread_ns:
             return False  # the arrivals of a few frames cannot tell
         delays = sorted(each.t_ns - self.at(each.ticks) for each in held)
-        return delays[0] > -self._limit_ns and abs(delays[len(delays) // 4] - line.quarter_ns) < jump / 2.0
+        # Held up as well, or not at all: what is not plainly a pause is declared as a step.
+        apart = abs(delays[len(delays) // 4] - line.quarter_ns)
+        return delays[0] > -self._limit_ns and apart < min(jump / 2.0, 2.0 * line.spread_ns + MIN_STEP_NS)
 
     def _step(self, held: list[_Held]) -> None:
         self.n_steps += 1

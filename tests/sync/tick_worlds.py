@@ -135,6 +135,9 @@ def _clock(
                 largest = min(1e12, 0.2 * (1 << bits) / tick_hz * 1e9)
                 by_ns = float(np.exp(rng.uniform(np.log(5e6), np.log(largest)))) * rng.choice([-1.0, 1.0])
                 by_ns, kind = max(by_ns, 1.0 - float(clock_ns[first])), "step"
+            range_ns = (1 << bits) / tick_hz * 1e9
+            if abs((by_ns + range_ns / 2) % range_ns - range_ns / 2) < 5e6:
+                continue  # a short counter begun anew just where it would have wrapped: nobody could tell
             clock_ns[first:] += by_ns
             jumps.append(Jump(first, kind, by_ns))
     return jumps, clock_ns
@@ -232,7 +235,9 @@ def play(world: TickWorld) -> TickScore:
         score.frame_error_ns.append(fit.at(ticks) - t_true_ns)
         locked, last_ns, last_error = True, t_ns, error
     left = list(declared)
-    for jump in world.jumps:
+    for place, jump in enumerate(world.jumps):
+        if place and jump.at - world.jumps[place - 1].at < DETECTED_WITHIN:
+            continue  # what was dropped between them makes one of two
         found = [place for place in left if 0 <= place - jump.at < DETECTED_WITHIN]
         score.missed += not found
         left = [place for place in left if place not in found[:1]]
