@@ -30,6 +30,7 @@ _FIELD = re.compile(r'^\s*(public-key|secret-key|name)\s*=\s*"([^"]*)"\s*$', re.
 _KEY_CHARACTERS = 40
 _KEY_BYTES = 32
 _MAX_FILE_BYTES = 256 * 1024
+_ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def make_keys(folder: Path, name: str) -> Path:
     public, secret = zmq.curve_keypair()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_private(folder, stat.S_IWGRP | stat.S_IWOTH, "change")
         there = sorted(folder.glob("*.key_secret"))
         if there:
             raise KeysError(f"{there[0]}: this folder has keys already; a folder is one host, choose another")
@@ -118,8 +120,12 @@ def allow_key(folder: Path, public_file: Path) -> str:
             return name
         raise KeysError(f"{name}: another key has that name in {folder / ALLOWED_FILE}; remove its line first")
     try:
-        with (folder / ALLOWED_FILE).open("a", encoding="ascii") as file:
-            file.write(f"{public} {name}\n")
+        listed = _read(folder / ALLOWED_FILE) if (folder / ALLOWED_FILE).exists() else ""
+        # An editor may have left the last line open: what is put behind it would be part of it.
+        line = f"{public} {name}\n" if not listed or listed.endswith("\n") else f"\n{public} {name}\n"
+        fd = os.open(folder / ALLOWED_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(fd, "a", encoding="ascii") as file:
+            file.write(line)
     except OSError as error:
         raise KeysError(f"{folder / ALLOWED_FILE}: cannot be written ({error.strerror})") from error
     return name
@@ -129,7 +135,8 @@ def load_keys(folder: Path) -> Keys:
     """Read the keys and the allow-list of a folder.
 
     Raises:
-        KeysError: there are none or several, one is malformed, or others can read the secret or change the list.
+        KeysError: there are none or several, one is malformed, or others can read the secret or change the list, by
+            its own rights or by those of the folder.
     """
     secrets = sorted(folder.glob("*.key_secret")) if folder.is_dir() else []
     if len(secrets) != 1:
@@ -138,6 +145,8 @@ def load_keys(folder: Path) -> Keys:
             f"{folder}: has {found}, one is expected; make it with: ethostream keys make {folder} --name ME"
         )
     path = secrets[0]
+    # Whoever can write into the folder can put another list in the place of this one.
+    _check_private(folder, stat.S_IWGRP | stat.S_IWOTH, "change")
     _check_private(path, stat.S_IRWXG | stat.S_IRWXO, "read")
     fields = _fields(path)
     name = path.name.removesuffix(".key_secret")
@@ -187,9 +196,15 @@ def _check_key(key: bytes, path: Path) -> None:
 
 
 def _check_private(path: Path, forbidden: int, verb: str) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
+    about = path.stat()
+    mode, right = stat.S_IMODE(about.st_mode), "700" if stat.S_ISDIR(about.st_mode) else "600"
     if mode & forbidden:
-        raise KeysError(f"{path}: others can {verb} it (mode {mode:03o}); mend it with: chmod 600 {path}")
+        raise KeysError(f"{path}: others can {verb} it (mode {mode:03o}); mend it with: chmod {right} {path}")
+    if about.st_uid not in (os.geteuid(), _ROOT):
+        raise KeysError(
+            f"{path}: belongs to another user (number {about.st_uid}), who can {verb} it; mend it with: "
+            f"chown {os.geteuid()} {path}"
+        )
 
 
 def _read(path: Path) -> str:

@@ -16,6 +16,8 @@ from .wire import encode
 HIGH_WATER = 20_000
 """Held per reader: about 20 s of headers of an eight-camera rig; a reader beyond it loses some, and sees it."""
 _PIXEL_BYTES_HELD = 256 * MIB
+_MAX_HEARD_BYTES = 4096
+"""Readers send a handshake and subscriptions. Without a bound a stranger fills the memory before it is refused."""
 
 
 def high_water_for(frame_bytes: int) -> int:
@@ -65,6 +67,7 @@ class Publisher:
         self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, high_water)
         self._socket.setsockopt(zmq.LINGER, 2000)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_HEARD_BYTES)
         if keys is not None:
             keys.serve(self._socket)
         try:

@@ -1,6 +1,9 @@
 """Keys and the allow-list: files that are refused, and strangers that read and write nothing, on real sockets."""
 
+import os
+import socket
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -79,6 +82,45 @@ def test_a_list_that_others_can_change_is_refused(tmp_path: Path) -> None:
     (tmp_path / ALLOWED_FILE).chmod(0o662)
     with pytest.raises(KeysError, match="others can change it"):
         load_keys(tmp_path)
+
+
+def test_a_folder_in_which_others_can_replace_the_list_is_refused(tmp_path: Path) -> None:
+    """The list itself may be private: another one can be put in its place."""
+    folder = tmp_path / "rig"
+    make_keys(folder, "rig")
+    for mode in (0o770, 0o707, 0o1777):
+        folder.chmod(mode)
+        with pytest.raises(KeysError, match=rf"others can change it.*chmod 700 {folder}"):
+            load_keys(folder)
+    other = tmp_path / "open"
+    other.mkdir()
+    other.chmod(0o775)
+    with pytest.raises(KeysError, match="others can change it"):
+        make_keys(other, "rig")
+    assert list(other.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", [".", "rig.key_secret", ALLOWED_FILE])
+def test_what_belongs_to_another_user_is_refused(what: str, tmp_path: Path) -> None:
+    make_keys(tmp_path, "rig")
+    os.chown(tmp_path / what, 65534, -1)
+    with pytest.raises(KeysError, match=r"belongs to another user \(number 65534\).*chown"):
+        load_keys(tmp_path)
+
+
+def test_a_list_that_was_edited_or_removed_by_hand_takes_another_host(hosts: dict[str, Path]) -> None:
+    listed = hosts["rig"] / ALLOWED_FILE
+    listed.write_text(f"{load_keys(hosts['friend']).public.decode()} friend\n# no end of line")
+    allow_key(hosts["rig"], hosts["stranger"] / "stranger.key")
+    assert load_keys(hosts["rig"]).others == ["friend", "stranger"]
+    listed.unlink()
+    before = os.umask(0o002)
+    try:
+        allow_key(hosts["rig"], hosts["friend"] / "friend.key")
+    finally:
+        os.umask(before)
+    assert load_keys(hosts["rig"]).others == ["friend"]
 
 
 def test_keys_are_never_written_over(tmp_path: Path) -> None:
@@ -257,6 +299,29 @@ def test_without_its_gatekeeper_a_socket_lets_nobody_in(hosts: dict[str, Path], 
     keys = load_keys(hosts["rig"])
     publisher = stack.enter_context(Publisher(own_context(stack), "rig", "tcp://127.0.0.1:*", keys=keys))
     stranger_socket(zmq.SUB, "not allowed", hosts, publisher.endpoint, stack)
+
+
+@pytest.mark.parametrize("what", ["bus", "time server"])
+def test_a_stranger_cannot_fill_the_memory(what: str, hosts: dict[str, Path], stack: ExitStack) -> None:
+    """Who is not let in, and not even asked yet, announces 4 GiB and begins to send them."""
+    keys = load_keys(hosts["rig"])
+    context = own_context(stack)
+    stack.enter_context(Gatekeeper(context, keys))
+    if what == "bus":
+        endpoint = stack.enter_context(Publisher(context, "rig", "tcp://127.0.0.1:*", keys=keys)).endpoint
+    else:
+        clock = RigClock(ClockAnchor.take())
+        endpoint = stack.enter_context(TimeServer(context, "tcp://127.0.0.1:*", clock, "s", keys)).endpoint
+    stranger = stack.enter_context(socket.create_connection(("127.0.0.1", int(endpoint.rsplit(":", 1)[1])), 30))
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
+    stranger.sendall(greeting)
+    answer = b""
+    while len(answer) < len(greeting):
+        answer += stranger.recv(len(greeting) - len(answer))
+    with pytest.raises(ConnectionError):
+        stranger.sendall(b"\x06" + struct.pack(">Q", 1 << 32))  # a command with a length of eight bytes
+        for _ in range(64):
+            stranger.sendall(bytes(1 << 20))
 
 
 def test_one_gatekeeper_is_enough(hosts: dict[str, Path], stack: ExitStack) -> None:
