@@ -22,9 +22,10 @@ from ..sync.errors import VideoError
 from .container_end import is_cut
 from .pixel_format import BYTES_PER_PIXEL, PixelFormat, frame_shape
 
-GREY_FORMATS = frozenset({"gray", "gray8", "ya8", "monob", "monow"}) | frozenset(
-    f"gray{bits}{end}" for bits in (9, 10, 12, 14, 16) for end in ("le", "be")
-)
+DEEP_GREY_FORMATS = frozenset(f"gray{bits}{end}" for bits in (9, 10, 12, 14, 16) for end in ("le", "be"))
+"""Grey of more than 8 bits: which of them a sensor filled is not in the file, so that none may be dropped here."""
+
+GREY_FORMATS = frozenset({"gray", "gray8", "ya8", "monob", "monow"}) | DEEP_GREY_FORMATS
 """Stream pixel formats without chroma; every other format is colour, whatever its chroma samples hold."""
 
 LUMA_PLANE_FORMATS = frozenset({"gray", "gray8", "nv12", "nv21", "nv16", "nv24", "nv42"}) | frozenset(
@@ -44,12 +45,12 @@ class VideoReader:
     """The frames of one video file in presentation order, with their own times.
 
     Pixels: ``mono8`` (height, width) uint8, ``bgr8`` (height, width, 3) uint8, or ``mono16`` (height, width, 2), the
-    bytes of 16-bit grey as they were written, which is only given where it is asked for. With ``pixel_format`` None a
-    file is ``mono8`` when its stream's pixel format has no chroma (``GREY_FORMATS``) and ``bgr8`` otherwise; the
-    samples are not looked at, so that the answer cannot depend on what happens to be filmed. (FFmpeg decodes monochrome
-    H.264 as ``yuv420p``: ask for ``mono8`` where a file is known to be grey.) ``mono8`` of a YUV file is its luma plane
-    as stored (a limited-range file keeps 16 for black); ``bgr8`` follows the range and matrix that the stream
-    declares. Rotation metadata is not applied.
+    bytes of 16-bit grey as they were written, which is only given where it is asked for: grey of more than 8 bits is
+    never squeezed into 8. With ``pixel_format`` None a file is ``mono8`` when its stream's pixel format has no chroma
+    (``GREY_FORMATS``) and ``bgr8`` otherwise; the samples are not looked at, so that the answer cannot depend on what
+    happens to be filmed. (FFmpeg decodes monochrome H.264 as ``yuv420p``: ask for ``mono8`` where a file is known to be
+    grey.) ``mono8`` of a YUV file is its luma plane as stored (a limited-range file keeps 16 for black); ``bgr8``
+    follows the range and matrix that the stream declares. Rotation metadata is not applied.
 
     One thread opens, reads and closes a reader.
 
@@ -70,8 +71,8 @@ class VideoReader:
             left open.
 
     Raises:
-        VideoError: the file is missing, empty, not a video, or has no video stream; while reading: it is truncated or
-            damaged, a frame has no time, times do not increase, or the frame size changes.
+        VideoError: the file is missing, empty, not a video, has no video stream, or holds more bits than are
+            asked for; while reading: it is truncated or damaged, a frame has no time, times do not increase, or the frame size changes.
     """
 
     def __init__(
@@ -110,6 +111,12 @@ class VideoReader:
             self._container.close()
             raise VideoError(
                 f"{self.path}: holds {context.pix_fmt}, which is not mono16 ({_MONO16}); read it as mono8 or bgr8"
+            )
+        if self.pixel_format != "mono16" and context.pix_fmt in DEEP_GREY_FORMATS:
+            self._container.close()
+            raise VideoError(
+                f"{self.path}: holds {context.pix_fmt}, grey of more than 8 bits, and {self.pixel_format} has 8: which "
+                "of them hold the picture is not in the file; give a copy of 8 bits, made with a scale of your choice"
             )
         self.rate_hz = float(rate)
         self.n_frames: int | None = stream.frames or None

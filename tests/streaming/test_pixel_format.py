@@ -79,6 +79,14 @@ def test_a_file_of_8_bits_is_not_read_as_16(tmp_path):
         VideoReader(tmp_path / "a.mkv", "mono16")
 
 
+@pytest.mark.parametrize("asked", ["mono8", "bgr8", None])
+def test_a_file_of_16_bits_is_not_squeezed_into_8(tmp_path, asked):
+    with VideoWriter(tmp_path / "a.mkv", "ffv1", WIDTH, HEIGHT, "mono16", 50.0) as video:
+        video.write(FRAME, 0)
+    with pytest.raises(VideoError, match=r"holds gray16le, grey of more than 8 bits, and (mono8|bgr8) has 8"):
+        VideoReader(tmp_path / "a.mkv", asked)
+
+
 @given(st.integers(20, 300))
 def test_the_monitor_shows_bits_4_to_11(width):
     ramp = np.tile(np.arange(256, dtype="<u2") * 16, (8, 1))
