@@ -72,7 +72,8 @@ class VideoReader:
 
     Raises:
         VideoError: the file is missing, empty, not a video, has no video stream, or holds more bits than are
-            asked for; while reading: it is truncated or damaged, a frame has no time, times do not increase, or the frame size changes.
+            asked for; while reading: it is truncated or damaged, a frame has no time, times do not increase, or the
+            frame size changes.
     """
 
     def __init__(
