@@ -166,12 +166,16 @@ def align(
             margin = min(margin, search.least_lead(best, found[1:]))
         if margin < needed:
             raise DataError(search.ambiguous_words(found))
-    if margin < -MARGIN_NATS:
-        raise DataError(
-            f"the first frame was declared to be pulse {first_frame_pulse}, and the intervals say otherwise: pulse "
-            f"{search.first_pulse(found[int(np.argmax([one.nats for one in found]))])} is "
-            f"{-margin:.0f} nats more likely; check the anchor, or leave it out"
-        )
+    else:
+        # On the frames that the declared one covers: a larger overlap alone is no argument against it.
+        rivals = [(search.nats_within(one, best), one) for one in found[1:]]
+        other, rival = max(rivals, key=lambda one: one[0], default=(0.0, best))
+        margin = best.nats - max(other, 0.0)
+        if margin < -max(MARGIN_NATS, MARGIN_SHARE * other):
+            raise DataError(
+                f"the first frame was declared to be pulse {first_frame_pulse}, and the intervals say otherwise: pulse "
+                f"{search.first_pulse(rival)} is {-margin:.0f} nats more likely; check the anchor, or leave it out"
+            )
     return search.finish(best, margin, declared=first_frame_pulse is not None)
 
 
@@ -251,6 +255,10 @@ class _Search:
             self.cost, self.frame_intervals, self.pulse_intervals,
         )  # fmt: skip
 
+    def nats_within(self, one: _Candidate, other: _Candidate) -> float:
+        """Evidence of ``one`` on the frames that ``other`` covers."""
+        return self._nats(one, int(other.frames[0]), int(other.frames[-1]))
+
     def least_lead(self, best: _Candidate, others: list[_Candidate]) -> float:
         """By how much ``best`` is ahead of its closest rival on the frames that the rival covers, nats."""
         enough = max(_SUPPORTED_NATS, _SUPPORTED_SHARE * best.nats)
@@ -262,7 +270,7 @@ class _Search:
                 line = _Line(best.line.from_s, best.line.at_s + sign * shift, best.line.rate, best.line.sigma_s)
                 rivals.append(self._candidate(line))
         leads = [
-            self._nats(best, int(one.frames[0]), int(one.frames[-1])) - self._nats(one)
+            self.nats_within(best, one) - self._nats(one)
             if len(one.frames) >= MIN_PAIRS
             else 0.0  # it covers nothing that could speak against it
             for one in rivals

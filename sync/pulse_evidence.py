@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_INSIDE = 0.954
-"""Probability of two standard deviations."""
+_SIGMAS, _INSIDE = 3.0, 0.98
+"""An interval meets its partner within so many standard deviations, with this probability: the tails are not normal."""
 _MIXTURE = np.array([0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
 _BULK = 0.2
 """An interval like a fifth of all or more is a common one."""
 _PAUSE_PERIODS = 4.5
+_WHOLE = 0.05
+"""Of a period: as near as this to a multiple, an interval is one."""
 _DROP_COST = (2.5, 9.0)
 
 
@@ -94,10 +96,14 @@ def evidence(
     off = np.abs(gap_p - rate * gap_f)
     single = (n_f == 1) & (n_p == 1)
     sigma = 1.4826 * float(np.median(off[single])) if single.any() else float(np.median(off))
-    half = max(2 * sigma, 1.001 * resolution_s, 1e-7)
+    half = max(_SIGMAS * sigma, 1.001 * resolution_s, 1e-7)
     share = pulse_intervals.share(gap_p[single], half)
     fits = np.where(off[single] <= half, _INSIDE, (1 - _INSIDE) * min(1.0, 2 * half / period))
     ratio = fits / share
+    # Two or three periods are what any drop leaves behind: that both sides have one is no sign of a common cause.
+    steps = gap_p[single] / period
+    drops = (np.abs(steps - np.round(steps)) < _WHOLE) & (np.round(steps) > 1) & (steps < _PAUSE_PERIODS)
+    ratio, share = ratio[~drops], share[~drops]
     common = share >= _BULK
     total = _best_mixture(ratio[common]) + _best_mixture(ratio[~common])
     # Where something is unpaired between two pairs: a rare interval on either side is explained once for both.
