@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ..streaming.node import NodeSpec, run_node
+from ..streaming.process_identity import process_started
 from ..streaming.ring import unlink_session_rings
 from ..sync.errors import ConfigError, NodeError
 
@@ -21,8 +20,7 @@ _SESSION = re.compile(r"^[0-9a-z]{4,16}$")
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Say in the session's runtime folder who runs here and where its publishers are."""
-    process = psutil.Process()
-    full = {**card, "pid": process.pid, "created": process.create_time()}
+    full = {**card, "pid": os.getpid(), "created": process_started(os.getpid())}
     (folder / CARD).write_text(json.dumps(full), encoding="utf-8")
 
 
@@ -43,10 +41,7 @@ def _cards() -> list[tuple[Path, dict[str, Any]]]:
 
 def _runs(card: Mapping[str, Any]) -> bool:
     """Whether the supervisor that wrote a card still runs; another process may have got its number since."""
-    try:
-        return psutil.Process(card["pid"]).create_time() == card.get("created")
-    except psutil.NoSuchProcess:
-        return False
+    return bool(started := process_started(card["pid"])) and started == card.get("created")
 
 
 def running_sessions() -> list[tuple[Path, dict[str, Any]]]:

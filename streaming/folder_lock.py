@@ -11,6 +11,7 @@ from typing import Any, Self
 import psutil
 
 from ..sync.errors import RecordingError
+from .process_identity import process_started
 
 LOCK_FILE = ".writer.json"
 
@@ -35,11 +36,10 @@ class FolderLock:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RecordingError(f"{self._path}: cannot be written ({error.strerror}); check the folder") from error
-        me = psutil.Process()
         holder = {
             "what": what,
-            "pid": me.pid,
-            "created": me.create_time(),
+            "pid": os.getpid(),
+            "created": process_started(os.getpid()),
             "host": socket.gethostname(),
             "inode": os.fstat(self._fd).st_ino,
         }
@@ -62,6 +62,9 @@ class FolderLock:
             raise RecordingError(_refusal(folder, other)) from error
         except OSError:
             pass  # a disk without locks: what stands in the file has to do
+        # The one before may have removed the file between our opening and our locking it: that lock holds nothing.
+        if not self._path.exists() or self._path.stat().st_ino != os.fstat(self._fd).st_ino:
+            raise RecordingError(f"{folder}: was given back just now by {_words(other)}; try again")
         if other is not None and _lives(other):
             raise RecordingError(_refusal(folder, other))
 
@@ -105,7 +108,7 @@ def _lives(holder: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(holder["pid"])
         # One that has ended and was not yet waited for writes no more.
-        return process.create_time() == holder.get("created") and process.status() != psutil.STATUS_ZOMBIE
+        return process_started(process.pid) == holder.get("created") and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

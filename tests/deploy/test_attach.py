@@ -11,9 +11,10 @@ import time  # noqa: TID251 - only to bound the wait for a real process
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
-from ethostream.deploy.attach import attach_monitor, remove_dead_sessions, running_sessions
+from ethostream.deploy.attach import attach_monitor, remove_dead_sessions, running_sessions, write_card
 from ethostream.sync.errors import ConfigError
 
 CLI = [sys.executable, "-c", "from ethostream.deploy.cli import main; main()"]
@@ -73,6 +74,16 @@ def test_foreign_files_in_the_temporary_folder_are_passed_over(tmp_path: Path, m
     reused = {"pid": os.getpid(), "created": 1.0, "session": "abcd1234"}
     (tmp_path / "ethostream-0" / "session.json").write_text(json.dumps(reused))
     assert remove_dead_sessions() == ["abcd1234"], "its number belongs to another process now"
+
+
+def test_a_rig_outlives_a_step_of_the_computers_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time server may set the clock while a rig runs; the next start must not clear it away as dead."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "ethostream-0").mkdir()
+    write_card(tmp_path / "ethostream-0", {"session": "abcd1234"})
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1.0)  # what a step of the clock changes
+    assert [card["session"] for _, card in running_sessions()] == ["abcd1234"]
+    assert remove_dead_sessions() == []
 
 
 def start_rig(folder: Path) -> "subprocess.Popen[str]":

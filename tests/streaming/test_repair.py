@@ -210,8 +210,25 @@ def test_a_lock_of_another_process_with_the_same_number_holds_nothing(torn: tupl
     path.write_text(json.dumps(mine))
     with pytest.raises(RecordingError, match="is being written by a recorder"):
         repair(folder)
-    path.write_text(json.dumps({**mine, "created": mine["created"] - 100}))
+    path.write_text(json.dumps({**mine, "created": mine["created"] + "1"}))
     assert repair(folder).state == "repaired"
+
+
+def test_a_lock_whose_file_was_removed_in_between_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder ends between our opening of its file and our lock: a third one would make a new file and lock that."""
+    first, real = FolderLock(tmp_path, "recorder"), fcntl.flock
+
+    def late(fd: int, operation: int) -> None:
+        first.release()
+        real(fd, operation)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", late)
+        with pytest.raises(RecordingError, match="try again"):
+            FolderLock(tmp_path, "repair")
+    FolderLock(tmp_path, "repair").release()
 
 
 def test_without_locks_of_the_system_the_process_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
