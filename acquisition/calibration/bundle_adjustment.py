@@ -218,10 +218,10 @@ def adjust(
     turned = stretch.T.copy()
 
     def jacobian(y: Array) -> "_Stretched":
-        return _Stretched(problem.jacobian(stretch @ y), stretch, turned)
+        return _Stretched(problem.jacobian(_times(stretch, y)), stretch, turned)
 
     solved: Any = least_squares(
-        lambda y: problem.residuals(stretch @ y),
+        lambda y: problem.residuals(_times(stretch, y)),
         np.zeros(layout.n),
         jac=jacobian,  # pyright: ignore[reportArgumentType]
         method="trf",
@@ -252,10 +252,15 @@ class _Stretched(LinearOperator):
         super().__init__(np.float64, sparse.shape)
 
     def _matvec(self, x: Array) -> Array:
-        return self._sparse @ (self._stretch @ x.ravel())
+        return self._sparse @ _times(self._stretch, x.ravel())
 
     def _rmatvec(self, x: Array) -> Array:
-        return self._turned @ (self._transposed @ x.ravel())
+        return _times(self._turned, self._transposed @ x.ravel())
+
+
+def _times(matrix: Array, vector: Array) -> Array:
+    """A product without BLAS, whose threads cost more than they bring at this size, above all on busy cores."""
+    return np.einsum("ij,j->i", matrix, vector)
 
 
 def _whitening(jacobian: csr_matrix, size: float) -> Array:
