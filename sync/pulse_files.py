@@ -102,7 +102,9 @@ def _pick(names: list[str], wanted: str, path: Path, what: str = "channel") -> i
         found = [int(wanted)]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(names) or "none"
+    if not names:
+        raise DataError(f"{path}: holds no {what}; is it the right file, and is it whole?")
+    listed = ", ".join(names)
     if not wanted:
         raise DataError(f"{path}: has {len(names)} {what}s ({listed}); name one with --channel")
     raise DataError(f"{path}: {len(found) or 'no'} {what} {wanted!r}; it has {listed}")
@@ -209,14 +211,7 @@ def _read_spike2(path: Path, options: ReadOptions) -> PulseTimes:
     place = _pick([*events, *signals], options.channel, path)
     n_segments = reader.segment_count(0)
     if place < len(events):
-        parts: list[Floats] = []
-        for segment in range(n_segments):
-            stamps, _, _ = reader.get_event_timestamps(0, segment, place)
-            parts.append(np.asarray(reader.rescale_event_timestamp(stamps, "float64", place), np.float64))
-        times = np.unique(np.concatenate(parts))
-        return PulseTimes(
-            times, f"{path.name}, event channel {events[place]}", float(getattr(reader, "_time_factor", 0))
-        )
+        return _spike2_events(reader, place, f"{path.name}, event channel {events[place]}", options)
     channel = reader.header["signal_channels"][place - len(events)]
     stream = int(np.flatnonzero(reader.header["signal_streams"]["id"] == channel["stream_id"])[0])
     mates = reader.header["signal_channels"][reader.header["signal_channels"]["stream_id"] == channel["stream_id"]]
@@ -230,6 +225,23 @@ def _read_spike2(path: Path, options: ReadOptions) -> PulseTimes:
         found.append(_from_samples(volts, float(channel["sampling_rate"]), t0_s, source, options))
     times = np.concatenate([one.times_s for one in found])
     return PulseTimes(times, source, 0.0, found[0].threshold, found[0].hysteresis)
+
+
+def _spike2_events(reader: Any, place: int, source: str, options: ReadOptions) -> PulseTimes:
+    """Event times of one channel, of the whole file: those outside of sampled stretches belong to it as well."""
+    step_s = float(getattr(reader, "_time_factor", 0.0))
+    last_s = step_s * (2**31 - 1) if step_s else None
+    stamps, _, _ = reader.get_event_timestamps(0, 0, place, 0.0 if step_s else None, last_s)
+    times = np.asarray(reader.rescale_event_timestamp(stamps, "float64", place), np.float64)
+    about: Any = reader._channel_infos[int(reader.header["event_channels"]["id"][place])] if step_s else {}
+    kind = about.get("type", "")
+    if kind == "EventBoth":
+        # A level channel: edges alternate, and the file says where it began.
+        times = times[(0 if bool(about["init_low"]) == (options.edge == "rising") else 1) :: 2]
+    elif kind in ("EventFall", "EventRise") and kind != ("EventRise" if options.edge == "rising" else "EventFall"):
+        only = "rising" if kind == "EventRise" else "falling"
+        raise DataError(f"{source}: {source.rsplit(maxsplit=1)[-1]} holds {only} edges only; give --edge {only}")
+    return PulseTimes(times, source, step_s)
 
 
 def _read_tdms(path: Path, options: ReadOptions) -> PulseTimes:
