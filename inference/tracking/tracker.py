@@ -93,6 +93,8 @@ class AnimalTracker:
         self._begun = False
         self._volume_mm3 = 0.0
         self._t_ns = 0
+        # Of this set only: volumes that are animals, before it is known which.
+        self._unnamed: list[NDArray[np.intp]] = []
 
     def step(self, images: Mapping[str, NDArray[np.uint8]], t_ns: int) -> tuple[AnimalTrack, ...]:
         """One frame set.
@@ -113,13 +115,16 @@ class AnimalTracker:
                 view.step(image)
             present.append(None if image is None else view)
         voxels = self._grid.carve(present)
+        self._unnamed = []
         parts = self._divide(voxels, max(dt_s, 0.0))
         for animal, part in zip(self._animals, parts, strict=True):
             self._follow(animal, part, t_ns, dt_s)
         boxes, residuals, n_views = self._boxes.of(parts, [one.xyz for one in self._animals], present, self.cameras)
+        # What one view shows alone cannot be told from an animal: nothing is learnt then.
+        alone = sum(view is not None for view in present) < 2
         for place, view in enumerate(present):
-            if view is not None:
-                view.learn(self._boxes.hidden(place, parts))
+            if view is not None and not alone:
+                view.learn(self._boxes.hidden(place, [*parts, *self._unnamed]))
         return tuple(
             AnimalTrack(
                 number,
@@ -162,6 +167,7 @@ class AnimalTracker:
         """Every animal for itself once: from then on they are told apart by where they were."""
         n = len(self._animals)
         if len(large) < n:
+            self._unnamed = [voxels[labels == label] for label in large]
             return [np.zeros(0, np.intp) for _ in range(n)]
         self._begun = True
         parts = [voxels[labels == label] for label in large[:n]]
@@ -254,7 +260,7 @@ def _model_of(
     if model is None:
         raise ConfigError(
             f"tracking: camera {camera} is not in {config.calibration} (there are: {', '.join(models) or 'none'}); "
-            "calibrate it, or leave it out of task.views"
+            "calibrate it, or leave it out of task.tracking.views"
         )
     if (model.height, model.width) != tuple(shape[:2]):
         raise ConfigError(

@@ -55,13 +55,14 @@ class VoxelGrid:
         self.centres_mm: Array = centres[self._where]
         self.pixels: NDArray[np.int32] = np.ascontiguousarray(pixels[:, self._where])
         self._n_shown = n_shown[self._where].astype(np.int8)
+        self._shown: NDArray[np.bool_] = np.ascontiguousarray(shown[:, self._where])
         self._order = np.argsort(-shown.sum(axis=1), kind="stable")
         self._dense: NDArray[np.bool_] = np.zeros(len(centres), np.bool_)
 
     def carve(self, views: Sequence[SilhouetteView | None]) -> NDArray[np.intp]:
         """Indices of the voxels that the silhouettes allow; a view that is missing (None) says nothing."""
         present = [int(place) for place in self._order if views[place] is not None]
-        n_absent = len(views) - len(present)
+        absent = [place for place, view in enumerate(views) if view is None]
         if len(present) < 2:
             return np.zeros(0, np.intp)
         # With one miss forgiven a voxel is in at least one of the first two silhouettes: most of the cage ends there.
@@ -72,7 +73,9 @@ class VoxelGrid:
             hits += self._flat(views, place)[self.pixels[place, alive]].astype(np.int8)
         # A voxel outside a view counts there as a hit, so misses are told by the views that show it.
         misses = len(present) - hits
-        shown = self._n_shown[alive] - n_absent
+        shown = self._n_shown[alive]
+        for place in absent:
+            shown -= self._shown[place, alive]
         return alive[(misses <= (shown >= FORGIVING_VIEWS)) & (shown - misses >= 2)]
 
     @staticmethod

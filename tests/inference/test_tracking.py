@@ -1,7 +1,9 @@
 """Where the animals are: against the simulator's truth, through lost views, merged silhouettes and a saved state."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from ethostream.acquisition.simulated_cage import CAGE_MM, CAGE_VIEWS, draw_cage
@@ -128,6 +130,54 @@ def test_two_views_are_enough_and_one_is_refused(session):
     assert np.percentile(error_mm, 95) <= 40.0  # the hull of two views is far larger than the body
     with pytest.raises(ConfigError, match="at least two"):
         AnimalTracker(config(), MODELS, {"north_left": (HEIGHT, WIDTH)}, RATE_HZ)
+
+
+def balls(*centres_mm, views=tuple(MODELS)):
+    """The empty cage with dark balls of 50 mm, as the views see them."""
+    images = {}
+    for name in views:
+        image = EMPTY[name].copy()
+        for centre in centres_mm:
+            x, y = MODELS[name].project(np.array([centre], float))[0]
+            edge = np.array([centre], float) + MODELS[name].rotation[0] * 25.0
+            radius = np.linalg.norm(MODELS[name].project(edge)[0] - (x, y))
+            cv2.circle(image, (round(x), round(y)), round(radius), 20, cv2.FILLED)
+        images[name] = image
+    return images
+
+
+LEFT, BESIDE, RIGHT = (150.0, 150.0, 30.0), (190.0, 150.0, 30.0), (300.0, 150.0, 30.0)
+
+
+def test_animals_that_sleep_together_before_they_were_seen_apart_do_not_fade():
+    tracker = AnimalTracker(config(animals=2, learn_s=0.25), MODELS, SHAPES, RATE_HZ)
+    together = run(tracker, [balls(LEFT, BESIDE)] * 60)
+    assert not any(track.valid for tracks in together for track in tracks)
+    tracks = run(tracker, [balls(LEFT, RIGHT)] * 3, 60)[-1]
+    assert all(track.valid for track in tracks)
+    assert np.allclose([track.xyz_mm for track in tracks], [LEFT, RIGHT], atol=8)
+
+
+def test_an_animal_does_not_fade_in_the_only_view_that_is_left():
+    pair = ("north_left", "east_left")
+    tracker = AnimalTracker(config(learn_s=0.25), MODELS, {name: SHAPES[name] for name in pair}, RATE_HZ)
+    assert run(tracker, [balls(LEFT, views=pair)] * 10)[-1][0].valid
+    assert not any(track.valid for (track,) in run(tracker, [balls(LEFT, views=pair[:1])] * 60, 10))
+    assert run(tracker, [balls(LEFT, views=pair)], 70)[0][0].valid
+
+
+def test_a_missing_camera_that_looks_elsewhere_hides_nothing():
+    pair = ("north_left", "east_left")
+    aside = MODELS["west_left"].matrix.copy()
+    aside[0, 2] += 1.2 * WIDTH
+    models = {**MODELS, "west_left": replace(MODELS["west_left"], matrix=aside)}
+    tracker = AnimalTracker(config(), models, {name: SHAPES[name] for name in (*pair, "west_left")}, RATE_HZ)
+    whole = run(tracker, [balls(LEFT, views=pair) | {"west_left": EMPTY["west_left"]}] * 10)[-1][0]
+    (left,) = run(tracker, [balls(LEFT, views=pair)], 10)[0]
+    assert whole.valid
+    assert whole.n_views == 2
+    assert left.valid
+    assert np.allclose(left.xyz_mm, whole.xyz_mm, atol=1)
 
 
 def test_what_does_not_fit_is_refused():
