@@ -4,7 +4,7 @@ from pathlib import Path
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _START_FIELD = 19
-"""Of /proc/PID/stat behind the name (it ends with the last parenthesis): clock ticks since boot (proc(5), starttime)."""
+"""Of /proc/PID/stat, behind the last parenthesis, which ends the name: clock ticks since boot (proc(5), starttime)."""
 
 
 def process_started(pid: int) -> str:

@@ -8,6 +8,7 @@ one: before the note it begins anew, after it it goes on swapping. At any instan
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -72,6 +73,7 @@ def repair(path: Path | str, *, keep_torn: bool = True, on_progress: OnProgress 
             return _finish(folder, "finished")
         info = read_info(folder)
         if info.closed and not _damaged(folder, info):
+            shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)  # of a repair that ended just before it cleared up
             return RepairResult(str(folder), "whole", info.repaired)
         _discard(folder)
         try:
@@ -140,7 +142,9 @@ def _prepare(folder: Path, info: RecordingInfo, keep_torn: bool, tell: OnProgres
         )
         write_info(work, closed)
         # The account last: until it is in its place the recording is torn, and nobody reads it as whole.
-        write_atomically(work / _COMMIT, json.dumps({"files": [*names, INFO_FILE], "kept": note.kept}))
+        new = [name for name in (*names, INFO_FILE) if (work / name).exists()]
+        emptied = [name for name in names if name not in new]
+        write_atomically(work / _COMMIT, json.dumps({"new": new, "emptied": emptied, "kept": note.kept}))
     except OSError as error:
         raise RecordingError(f"{work}: cannot be written ({error.strerror}); check the disk and its rights") from error
 
@@ -176,8 +180,18 @@ def _finish(folder: Path, state: Literal["repaired", "finished"]) -> RepairResul
         commit: dict[str, Any] = json.loads((work / _COMMIT).read_text(encoding="utf-8"))
         kept = folder / commit["kept"] if commit["kept"] else work / TORN_FOLDER
         kept.mkdir(exist_ok=True)
-        for name in commit["files"]:
-            _swap(work / name, folder / name, kept / name)
+        # What is already in its place has left the work folder, and is not taken for a torn file.
+        left = [name for name in commit["new"] if (work / name).exists()]
+        for name in (*left, *commit["emptied"]):
+            _keep(folder / name, kept / name)
+        sync_folder(kept)
+        for name in (*left, *commit["emptied"]):
+            if (folder / name).exists() and not (kept / name).exists():
+                (folder / name).rename(kept / name)
+            if name in left:
+                (work / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # nothing of it could be kept
         for one in (kept, folder):
             sync_folder(one)
         # The note goes first: a folder without it is only something left over.
@@ -192,13 +206,8 @@ def _finish(folder: Path, state: Literal["repaired", "finished"]) -> RepairResul
     return RepairResult(str(folder), state, read_info(folder).repaired)
 
 
-def _swap(new: Path, place: Path, kept: Path) -> None:
+def _keep(place: Path, kept: Path) -> None:
+    """The torn file under its other name too."""
     if place.exists() and not kept.exists():
-        try:
+        with suppress(OSError):  # a disk without links: it is moved in its turn, and for an instant has no new one
             os.link(place, kept)
-        except OSError:
-            place.rename(kept)  # a disk without links: for an instant the file is in its new place alone
-    if new.exists():
-        new.replace(place)
-    elif place.exists() and kept.exists() and place.samefile(kept):
-        place.unlink()  # nothing of it could be kept

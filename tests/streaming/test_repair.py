@@ -151,7 +151,7 @@ def test_video_frames_without_a_header_are_left_out(make_rig: Any, tmp_path: Pat
     assert after.ok and any("had no header" in line for line in after.warnings)
 
 
-@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("step", range(13))
 def test_a_repair_that_is_killed_is_taken_up_by_the_next(
     torn: tuple[Any, Path], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +193,30 @@ def test_a_repair_that_is_killed_is_taken_up_by_the_next(
     assert after.ok, after.errors
     assert {path.name for path in (folder / "torn").iterdir()} == set(originals)
     assert repair(folder).state == "whole"
+
+
+def test_torn_files_that_were_deleted_in_between_take_nothing_along(
+    torn: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All new files are in their place, the note is still there, and a person has made room."""
+    _, folder = torn
+
+    class KilledError(Exception):
+        pass
+
+    def killed(_path: Path) -> None:
+        if _path == folder:
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repair_module, "sync_folder", killed)
+        with pytest.raises(KilledError):
+            repair(folder)
+    files = {name: (folder / name).read_bytes() for name in ("events.mcap", "cam0.mkv", "recording.json")}
+    shutil.rmtree(folder / "torn")
+    assert repair(folder).state == "finished"
+    assert files == {name: (folder / name).read_bytes() for name in files}
+    assert verify(folder, decode=True).ok
 
 
 def test_it_refuses_while_the_recorder_lives(make_rig: Any) -> None:
