@@ -95,7 +95,8 @@ class LslInlet:
                 # With recover LSL would wait in silence for the stream to come back; here a loss is told.
                 inlet: Any = self._lsl.StreamInlet(info, max_buflen=self._config.buffer_s, recover=False)
                 inlet.open_stream(_WAIT_S)
-                self._receive(inlet, inlet.info(_WAIT_S))
+                if not self._stop.is_set():
+                    self._receive(inlet, inlet.info(_WAIT_S))
             except (LostError, LslTimeoutError) as error:
                 self.n_lost += 1
                 self._gone_uids = [*self._gone_uids[-15:], uid]

@@ -1,6 +1,7 @@
 """Lab Streaming Layer into the rig: streams of other programs on the bus, and so in the recording."""
 
 import logging
+from collections import deque
 
 from pydantic import Field
 
@@ -9,7 +10,7 @@ from ..sync.errors import NodeError, WireError
 from ..sync.strict import StrictModel, validate
 from .lsl_config import LslInletConfig
 from .lsl_inlet import LslInlet, Note
-from .messages import ClockStatus, Control, Heartbeat
+from .messages import ClockStatus, Control, Heartbeat, LslSamples
 from .node import NodeContext
 from .topics import CLOCK, CONTROL, LSL
 
@@ -17,6 +18,7 @@ _POLL_NS = 20 * NS_PER_MS
 _CLOSE_S = 7.0
 """LSL may wait five seconds for a stream that goes away just then."""
 _DROP_ALARM_NS = 10 * NS_PER_S
+_MAX_NOTES = 64
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,9 @@ def main(context: NodeContext) -> None:
     try:
         for name, one in config.inlets.items():
             inlets.append(LslInlet(name, one, context.clock, context.spec.epoch))
-        if _wait_for_the_rig(context):
-            _Publishing(context, inlets).run()
+        early = _wait_for_the_rig(context, inlets)
+        if early is not None:
+            _Publishing(context, inlets).run(early)
     finally:
         for one in inlets:
             one.begin_close()
@@ -46,17 +49,29 @@ def main(context: NodeContext) -> None:
         context.set_state("stopping")
 
 
-def _wait_for_the_rig(context: NodeContext) -> bool:
-    """Until the supervisor says start, or a node is seen running: what comes before nobody would record."""
+def _wait_for_the_rig(context: NodeContext, inlets: list[LslInlet]) -> list[tuple[LslInlet, ClockStatus | Note]] | None:
+    """Until the supervisor says start, or a node is seen running; None when asked to stop.
+
+    Samples that come before nobody would record: they are let go. What was told of the streams is returned.
+    """
+    clocks: dict[str, tuple[LslInlet, ClockStatus]] = {}
+    notes: deque[tuple[LslInlet, Note]] = deque(maxlen=_MAX_NOTES)
     with context.subscribe([CONTROL]) as bus:
         context.set_state("ready")
         while not context.should_stop:
+            for inlet in inlets:
+                for what in inlet.take():
+                    if isinstance(what, ClockStatus):
+                        clocks[inlet.name] = inlet, what
+                    elif isinstance(what, Note):
+                        notes.append((inlet, what))
+            context.counters.update(samples=sum(one.n_samples for one in inlets))
             context.beat()
             for received in bus.receive(50):
                 message = received.message
                 if isinstance(message, Control) or (isinstance(message, Heartbeat) and message.state == "running"):
-                    return True
-    return False
+                    return [*notes, *clocks.values()]
+    return None
 
 
 class _Publishing:
@@ -67,12 +82,14 @@ class _Publishing:
         self._tell_ns = 0
         self._n_too_large = 0
 
-    def run(self) -> None:
+    def run(self, early: list[tuple[LslInlet, ClockStatus | Note]]) -> None:
         context = self._context
         context.set_state("running")
+        for inlet, what in early:
+            self._publish(inlet, what)
         while not context.should_stop:
             for inlet in self._inlets:
-                self._publish(inlet)
+                self._publish_all(inlet)
                 if not inlet.alive:
                     raise NodeError(f"LSL stream {inlet.name}: its thread has ended; see this node's log")
             self._tell_drops()
@@ -85,22 +102,25 @@ class _Publishing:
             context.beat()
             context.clock.sleep_until_ns(context.clock.now_ns() + _POLL_NS)
         for inlet in self._inlets:
-            self._publish(inlet)
+            self._publish_all(inlet)
 
-    def _publish(self, inlet: LslInlet) -> None:
+    def _publish_all(self, inlet: LslInlet) -> None:
         for what in inlet.take():
-            if isinstance(what, Note) and what.kind == "found":
-                log.info("%s", what.text)
-            elif isinstance(what, Note):
-                self._context.alarm("warning" if what.kind == "back" else "error", what.text)
-            elif isinstance(what, ClockStatus):
-                self._context.publish(CLOCK, what)
-            else:
-                try:
-                    self._context.publish(LSL, what)
-                except WireError as error:
-                    self._n_too_large += len(what.lsl_s)
-                    self._context.alarm("error", f"LSL stream {inlet.name}: {error}; these samples are not recorded")
+            self._publish(inlet, what)
+
+    def _publish(self, inlet: LslInlet, what: LslSamples | ClockStatus | Note) -> None:
+        if isinstance(what, Note) and what.kind == "found":
+            log.info("%s", what.text)
+        elif isinstance(what, Note):
+            self._context.alarm("warning" if what.kind == "back" else "error", what.text)
+        elif isinstance(what, ClockStatus):
+            self._context.publish(CLOCK, what)
+        else:
+            try:
+                self._context.publish(LSL, what)
+            except WireError as error:
+                self._n_too_large += len(what.lsl_s)
+                self._context.alarm("error", f"LSL stream {inlet.name}: {error}; these samples are not recorded")
 
     def _tell_drops(self) -> None:
         now = self._context.clock.now_ns()

@@ -169,6 +169,27 @@ def test_streams_are_recorded_in_rig_time_lost_and_found_again(lab: Lab) -> None
     assert node.wait(20) == 0
 
 
+def test_what_comes_before_the_rig_starts_is_let_go(lab: Lab) -> None:
+    """A bring-up may take minutes: its samples must not fill the queue, whose overflow would be told as a loss."""
+    lab.sender("early")
+    lab.node("lsl_inlet_node", {"inlets": {"eeg": {"name": "early.numbers"}}})
+
+    def n_counted() -> int:
+        beats = [one for one in lab.of(m.Heartbeat) if one.state == "ready"]
+        return max((one.counters.get("samples", 0) for one in beats), default=0)
+
+    before = 0
+    for _ in range(1200):
+        lab.heard += [one.message for one in lab.bus.receive(50)]
+        if before and n_counted() > before:
+            break
+        before = before or n_counted()
+    assert n_counted() > before > 0, "they are counted before the start"
+    assert lab.of(m.LslSamples) == []
+    lab.until(lambda: bool(lab.of(m.LslSamples)) and bool(lab.of(m.ClockStatus)))
+    assert lab.of(m.LslSamples)[0].first_sample >= before, "the first of them are gone"
+
+
 def test_two_streams_that_fit_are_not_chosen_between(lab: Lab) -> None:
     senders = [lab.sender(f"{lab.session}{which}") for which in "ab"]
     node = lab.node("lsl_inlet_node", {"inlets": {"eeg": {"type": "EEG"}}})
