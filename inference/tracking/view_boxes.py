@@ -54,7 +54,7 @@ class ViewBoxes:
             for place, (camera, view) in enumerate(zip(cameras, self._views, strict=True)):
                 rect = self._rect(place, part)
                 shown = rect is not None and shares[number][place] >= SHOWN
-                row.append(_box(camera, rect, view.stride, shown))
+                row.append(_box(self._models[place], camera, rect, view.stride, shown))
                 if shown and rect is not None and not self._touches(place, number, parts, rect):
                     distances.append(self._distance(place, rect, centres_mm[number]))
             boxes.append(tuple(row))
@@ -116,8 +116,10 @@ class ViewBoxes:
         return float(np.hypot(x * view.stride - at[0], y * view.stride - at[1]))
 
 
-def _box(camera: str, rect: Rect | None, stride: int, shown: bool) -> Box:
+def _box(model: CameraModel, camera: str, rect: Rect | None, stride: int, shown: bool) -> Box:
     if rect is None:
         return Box(camera, 0, 0, 0, 0, False)
     left, top, right, bottom = (value * stride for value in rect)
+    # The last sample of a row may hang over the edge.
+    right, bottom = min(right, model.width), min(bottom, model.height)
     return Box(camera, left, top, right - left, bottom - top, shown)

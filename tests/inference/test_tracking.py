@@ -180,6 +180,15 @@ def test_a_missing_camera_that_looks_elsewhere_hides_nothing():
     assert np.allclose(left.xyz_mm, whole.xyz_mm, atol=1)
 
 
+def test_no_box_reaches_beyond_the_image():
+    # 480 px in samples of 7: the last one hangs over the edge.
+    tracker = AnimalTracker(config(sample_width_px=69), MODELS, SHAPES, RATE_HZ)
+    corners = [(x, y, 30.0) for x in (30.0, CAGE_MM[0] - 30) for y in (30.0, CAGE_MM[1] - 30)]
+    boxes = [box for at in corners for box in run(tracker, [balls(at)] * 2)[-1][0].boxes if box.width_px]
+    assert any(box.x_px + box.width_px == WIDTH for box in boxes)
+    assert all(box.x_px + box.width_px <= WIDTH and box.y_px + box.height_px <= HEIGHT for box in boxes)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="west_left is not in"):
         AnimalTracker(config(), {"north_left": MODELS["north_left"]}, {"west_left": (HEIGHT, WIDTH), **SHAPES}, RATE_HZ)
