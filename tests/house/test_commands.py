@@ -21,6 +21,7 @@ COMMANDS = [
     "repair",
     "resume",
     "export",
+    "align",
     "train",
     "evaluate",
     "predict",

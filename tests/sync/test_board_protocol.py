@@ -2,6 +2,7 @@
 
 import binascii
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from ethostream.sync import board_protocol as p
@@ -46,7 +47,7 @@ def test_messages_come_back_in_any_split(sent: list[tuple[p.BoardMessage, int]],
     wire = b"".join(p.encode(message, seq) for message, seq in sent)
     places = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     decoder = p.Decoder()
-    got = [frame for a, b in zip(places, places[1:], strict=False) for frame in decoder.feed(wire[a:b])]
+    got = [frame for a, b in pairwise(places) for frame in decoder.feed(wire[a:b])]
     assert [(frame.message, frame.seq) for frame in got] == sent
     assert decoder.n_damaged == 0
 
