@@ -58,6 +58,12 @@ class BusConfig(StrictModel):
             raise ValueError("give the one address that others shall use; all of them at once are refused")
         return bind
 
+    @model_validator(mode="after")
+    def _ports_for_the_address(self) -> "BusConfig":
+        if self.transport == "ipc" and self.bind != "127.0.0.1":
+            raise ValueError(f"bind {self.bind}: has no effect with transport ipc; set transport: tcp, or leave it out")
+        return self
+
 
 class SetsConfig(StrictModel):
     """How frames of one instant are matched. None: a quarter of the period, and one period."""

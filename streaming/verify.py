@@ -98,6 +98,12 @@ def _tell_history(recording: Recording, result: VerifyResult) -> None:
                 f"camera {camera}, epoch {run.epoch}: frames {run.first_seq} to {run.first_seq + run.n - 1} ({run.n}) "
                 "were taken and are not in the video: lost in the crash"
             )
+        if len(runs) > _MAX_NAMED:
+            rest = runs[_MAX_NAMED:]
+            result.warnings.append(
+                f"camera {camera}: {sum(run.n for run in rest)} more frame(s) in {len(rest)} run(s) were lost in the "
+                "crash; recording.json names them all (repaired.missing)"
+            )
 
 
 def _check_events(recording: Recording, result: VerifyResult) -> None:

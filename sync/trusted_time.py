@@ -4,6 +4,7 @@ Only believed where the rig file says so (``time.source``); nothing is measured 
 ``chronyc -c tracking`` (chrony 4) and of ``pmc 'GET TIME_STATUS_NP' 'GET PORT_DATA_SET'`` (linuxptp 3 and 4).
 """
 
+import math
 import re
 from typing import NamedTuple
 
@@ -46,11 +47,14 @@ def read_chrony(text: str) -> TrustedTime:
         # reference id, name, stratum, time, system time (positive: the clock is slow), last offset, RMS offset,
         # frequency, residual frequency, skew, root delay, root dispersion, interval, leap status
         offset_s, rms_s, delay_s, dispersion_s = (float(fields[place]) for place in (4, 6, 10, 11))
+        reference = int(fields[0] or "0", 16)
+        if not all(math.isfinite(one) for one in (offset_s, rms_s, delay_s, dispersion_s)):
+            raise ValueError("a value that is no number")
     except ValueError as error:
         raise ClockError(
             f"chronyc -c tracking answered {text.strip()!r:.120} ({error}); is chrony 4 installed?"
         ) from error
-    if fields[13] == "Not synchronised" or int(fields[0] or "0", 16) == 0:
+    if fields[13] == "Not synchronised" or reference == 0:
         raise ClockError("chrony runs and is not synchronised; see `chronyc sources`, and wait for a source with a '*'")
     return TrustedTime(
         f"chrony {fields[1] or fields[0]}",
@@ -85,6 +89,6 @@ def read_ptp(text: str) -> TrustedTime:
         )
     try:
         offset_ns = -round(float(values["master_offset"]))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # OverflowError: of an infinite one
         raise ClockError(f"pmc says that master_offset is {values['master_offset']!r}; a number is expected") from error
     return TrustedTime(f"ptp {values.get('gmIdentity', '?')}", offset_ns, -1, -1)

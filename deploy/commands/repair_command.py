@@ -1,6 +1,5 @@
 """``ethostream repair``: close a recording that a crash or a power cut has left open."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from ...sync.errors import UndeclaredLossError
+from .json_output import JsonOption, to_stdout, write_result
 
 
 def repair(
@@ -16,9 +16,7 @@ def repair(
     keep_torn: Annotated[
         bool, typer.Option("--keep-torn/--delete-torn", help="Keep the torn files in torn/, or delete them at the end.")
     ] = True,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Close a recording that a crash or a power cut has left open, and say what it lacks.
 
@@ -43,12 +41,9 @@ def repair(
         )
         bar.update(task, description="verifying", completed=1.0)
         verified = verify(recording)
-    text = json.dumps({**result.to_json(), "verified": verified.to_json()}, indent=2, sort_keys=True)
-    if json_path is not None and str(json_path) == "-":
-        typer.echo(text)
-    else:
-        if json_path is not None:
-            json_path.write_text(text + "\n", encoding="utf-8")
+    if json_path is not None:
+        write_result(json_path, {**result.to_json(), "verified": verified.to_json()})
+    if not to_stdout(json_path):
         words = {
             "whole": "it was closed in order; nothing to repair",
             "repaired": "repaired",

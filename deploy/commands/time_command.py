@@ -1,6 +1,5 @@
 """``ethostream time``: serve rig time to other hosts, and check from another host how well it can be followed."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...sync.errors import ClockError, ConfigError
+from .json_output import JsonOption, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...streaming.keys import Keys
@@ -75,9 +75,7 @@ def follow(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Stop after this long; 0: until Ctrl-C.")] = 0.0,
     rate_hz: Annotated[float, typer.Option(min=1, max=4, help="Questions per second.")] = 2.0,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Follow a rig's time server from this host, and show offset, drift and delay as they settle.
 
@@ -88,7 +86,7 @@ def follow(
     from ...streaming.time_client import TimeClient, choose_server, this_host
     from ...sync.clock import ClockAnchor, RigClock
 
-    if json_path is not None and str(json_path) != "-" and not json_path.resolve().parent.is_dir():
+    if json_path is not None and not to_stdout(json_path) and not json_path.resolve().parent.is_dir():
         raise ConfigError(f"--json {json_path}: the folder does not exist; make it first")
     loaded = _load(keys)
     local = RigClock(ClockAnchor.take())
@@ -96,15 +94,12 @@ def follow(
     host = this_host() if loaded is None else loaded.name
     try:
         with TimeClient(context, address, local, host, rate_hz, loaded, choose_server(loaded, server)) as client:
-            _watch(client, local, seconds, quiet=str(json_path) == "-")
+            _watch(client, local, seconds, quiet=to_stdout(json_path))
             result = _result(client)
     finally:
         context.term()
-    text = json.dumps(result, indent=2)
-    if str(json_path) == "-":
-        typer.echo(text)
-    elif json_path is not None:
-        json_path.write_text(text + "\n", encoding="utf-8")
+    if json_path is not None:
+        write_result(json_path, result)
     if not client.heard:
         raise ClockError(
             f"{address}: no answer in {client.n_sent} questions; is the rig running, is the address right, and does "

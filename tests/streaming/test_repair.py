@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ethostream.deploy.cli import app
 from ethostream.streaming import repair as repair_module
 from ethostream.streaming.event_log import EventLog
 from ethostream.streaming.folder_lock import LOCK_FILE, FolderLock
@@ -20,8 +22,9 @@ from ethostream.streaming.repair import WORK_FOLDER, repair
 from ethostream.streaming.topics import FRAME, GAP
 from ethostream.streaming.verify import verify
 from ethostream.streaming.video_tail import read_tail
-from ethostream.sync.errors import DiskFullError, RecordingError
+from ethostream.sync.errors import DiskFullError, RecordingError, ReportError
 from mcap.reader import make_reader
+from typer.testing import CliRunner
 
 N = 150
 
@@ -309,6 +312,22 @@ def test_frames_that_nothing_declared_are_declared_by_the_repair(make_rig: Any, 
     assert verify(folder).ok
 
 
+def test_what_a_crash_took_in_many_places_is_counted_to_the_last(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig(codec="raw")
+    camera = rig.cameras["cam0"]
+    for seq in range(60):
+        camera.frame(seq, arrives=seq % 5 != 4)
+    rig.turn(20)
+    folder = snapshot(rig, tmp_path / "cut")
+    note = repair(folder).note
+    assert note is not None and len(note.missing["cam0"]) > 8
+    result = verify(folder)
+    assert result.ok
+    told = [re.search(r"\((\d+)\) were taken|(\d+) more frame", line) for line in result.warnings]
+    n_told = sum(int(one[1] or one[2]) for one in told if one is not None)
+    assert n_told == sum(run.n for run in note.missing["cam0"]) == result.cameras["cam0"].declared["torn"]
+
+
 @pytest.mark.parametrize("codec", ["h264", "h264_lossless", "ffv1", "mjpeg", "raw"])
 def test_the_last_frame_of_a_camera_that_paused_is_there(make_rig: Any, tmp_path: Path, codec: str) -> None:
     """However long ago it came: it does not wait in memory for a frame that may never come."""
@@ -358,3 +377,12 @@ def test_headers_stay_the_same(torn: tuple[Any, Path]) -> None:
     log = EventLog(folder / "events.mcap")
     assert [one.body for one in log.messages([FRAME])] == before
     assert all(isinstance(one.message, FrameHeader) for one in log.messages([FRAME]))
+
+
+def test_a_json_file_that_cannot_be_written_is_an_error_in_words(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig()
+    record(rig)
+    folder = snapshot(rig, tmp_path / "cut")
+    done = CliRunner().invoke(app, ["repair", str(folder), "--json", str(tmp_path / "nowhere" / "result.json")])
+    assert isinstance(done.exception, ReportError) and "cannot be written" in str(done.exception)
+    assert verify(folder).ok, "it was repaired all the same"

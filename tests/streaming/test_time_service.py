@@ -340,6 +340,7 @@ def test_processes_are_in_the_table_only_when_the_rig_file_asks(tmp_path: Path) 
         ("time: {follow: 'tcp://192.0.2.1:17700'}", "time.follow.*keys"),
         ("bus: {transport: tcp, bind: 192.0.2.1}", "bus.bind.*keys"),
         ("bus: {bind: 0.0.0.0, keys: k}", "all of them at once"),
+        ("bus: {bind: 192.0.2.1, keys: k}", "no effect with transport ipc"),
         ("bus: {bind: localhost}", "one IPv4 address"),
         ("time: {serve: here}", "time.serve"),
         ("lsl: {inlets: {eeg: {}}}", "give name, type or source_id"),

@@ -39,6 +39,8 @@ def test_chrony_says_how_slow_the_clock_is() -> None:
         ("00000000,,0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,1.0,1.0,0.0,Normal\n", "not synchronised"),
         ("506 Cannot talk to daemon\n", "1 fields.*chrony 4"),
         (CHRONY.replace("0.000012345", "slow"), "could not convert"),
+        (CHRONY.replace("0.000012345", "nan"), "no number"),
+        (CHRONY.replace(CHRONY.split(",", maxsplit=1)[0], "here", 1), "invalid literal"),
         ("", "1 fields"),
     ],
 )
@@ -62,6 +64,7 @@ def test_a_grandmaster_is_its_own_reference() -> None:
         (PTP.replace("SLAVE", "LISTENING"), "no grandmaster.*LISTENING"),
         (PTP.replace("gmPresent                  true", "gmPresent                  false"), "gmPresent false"),
         (PTP.replace("310", "nan?"), "a number"),
+        (PTP.replace("310", "inf"), "a number"),
         ("sending: GET TIME_STATUS_NP\nsending: GET PORT_DATA_SET\n", "is ptp4l running"),
         ("", "is ptp4l running"),
     ],
