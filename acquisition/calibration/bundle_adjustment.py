@@ -26,7 +26,7 @@ ROBUST_PX = 1.0
 _MAX_STEPS = 100
 _SMALL_RAD = 1e-8
 _SMALLEST = 1e-12
-"""Directions flatter than this, beside the steepest, are not stretched further."""
+"""Directions flatter than this, of a normal matrix with a diagonal of 1, are not stretched further."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,12 +175,13 @@ def project_with_jacobian(model: CameraModel, camera_points: Array) -> tuple[Arr
 
 @dataclass(slots=True)
 class _Layout:
-    """Where the numbers of each camera and board stand in the vector; -1 where they are held."""
+    """Where the numbers of each camera and board stand in the vector, cameras first; -1 where they are held."""
 
     pose: list[int]
     lens: list[int]
     board: list[int]
     n: int
+    n_cameras: int = 0
 
 
 def adjust(
@@ -212,9 +213,9 @@ def adjust(
     if layout.n == 0:
         return problem.result(np.zeros(0), 0)
     # In these coordinates the problem is round at its start, so that few inner steps solve each outer one.
-    stretch = _whitening(
-        problem.jacobian(np.zeros(layout.n)), float(np.linalg.norm(problem.residuals(np.zeros(layout.n))))
-    )
+    start = np.zeros(layout.n)
+    size = float(np.linalg.norm(problem.residuals(start)))
+    stretch = _whitening(problem.jacobian(start), layout.n_cameras, size)
     turned = stretch.T.copy()
 
     def jacobian(y: Array) -> "_Stretched":
@@ -235,8 +236,8 @@ def adjust(
     )
     if not np.isfinite(solved.x).all() or solved.status <= 0:
         raise CalibrationError(
-            f"the numbers of camera {', '.join(model.name for model in models)} do not settle ({solved.message}); check the "
-            "board's numbers, the lens model, and that the pictures show one board"
+            f"the numbers of camera {', '.join(model.name for model in models)} do not settle ({solved.message}); "
+            "check the board's numbers, the lens model, and that the pictures show one board"
         )
     return problem.result(stretch @ np.asarray(solved.x, np.float64), int(solved.nfev))
 
@@ -263,12 +264,37 @@ def _times(matrix: Array, vector: Array) -> Array:
     return np.einsum("ij,j->i", matrix, vector)
 
 
-def _whitening(jacobian: csr_matrix, size: float) -> Array:
-    """(n, n) float64: takes a step of length 1 to one that is expected to change the residuals by ``size``."""
+def _whitening(jacobian: csr_matrix, n_cameras: int, size: float) -> Array:
+    """(n, n) float64: takes a step of length 1 to one that is expected to change the residuals by ``size``.
+
+    It is a root of the inverse normal matrix, by way of the Schur complement of the boards: each board touches no
+    other, so that all decompositions are small. Its first ``n_cameras`` rows and columns give the cameras' covariance.
+    """
     normal: Array = (jacobian.T @ jacobian).toarray()  # pyright: ignore[reportAttributeAccessIssue]
     scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-30))
-    values, vectors = np.linalg.eigh(normal * scale[:, None] * scale)
-    return scale[:, None] * vectors / np.sqrt(np.maximum(values, _SMALLEST * values[-1])) * max(size, 1e-9)
+    normal = normal * scale[:, None] * scale
+    n, n_boards = len(normal), (len(normal) - n_cameras) // 6
+    each = np.arange(n_boards)
+    boards = normal[n_cameras:, n_cameras:].reshape(n_boards, 6, n_boards, 6)[each, :, each, :]
+    board_roots = _inverse_root(boards)
+    coupling = normal[:n_cameras, n_cameras:].reshape(n_cameras, n_boards, 6)
+    solved = np.einsum("bij,bkj,cbk->cbi", board_roots, board_roots, coupling)
+    camera_root = _inverse_root(normal[:n_cameras, :n_cameras] - np.einsum("cbi,dbi->cd", solved, coupling))
+    out = np.zeros((n, n))
+    out[:n_cameras, :n_cameras] = camera_root
+    out[n_cameras:, :n_cameras] = -np.einsum("cbi,cd->bid", solved, camera_root).reshape(6 * n_boards, n_cameras)
+    for board in range(n_boards):
+        rows = slice(n_cameras + 6 * board, n_cameras + 6 * board + 6)
+        out[rows, rows] = board_roots[board]
+    return scale[:, None] * out * max(size, 1e-9)
+
+
+def _inverse_root(matrices: Array) -> Array:
+    """(..., k, k) R with R R^T the inverse of symmetric ``matrices``; flat directions are held at a floor."""
+    if matrices.shape[-1] == 0:
+        return matrices
+    values, vectors = np.linalg.eigh(matrices)
+    return vectors / np.sqrt(np.maximum(values, _SMALLEST))[..., None, :]
 
 
 def _layout(
@@ -286,6 +312,7 @@ def _layout(
     for model, free, lens in zip(models, free_poses, freedom, strict=True):
         layout.pose.append(take(6) if free else -1)
         layout.lens.append(-1 if lens is None else take(lens.basis(model.matrix).shape[1]))
+    layout.n_cameras = layout.n
     layout.board = [take(6) for _ in boards]
     return layout
 
@@ -361,11 +388,11 @@ class _Problem:
     def _deviations(self, x: Array, residuals: Sequence[Array]) -> tuple[Array | None, ...]:
         if all(basis is None for basis in self._bases):
             return tuple(None for _ in self._models)
-        jacobian = self.jacobian(x)
-        normal: Array = (jacobian.T @ jacobian).toarray()  # pyright: ignore[reportAttributeAccessIssue]
         n_free = max(sum(part.size for part in residuals) - self._layout.n, 1)
         variance = sum(float((part**2).sum()) for part in residuals) / n_free
-        covariance = np.linalg.pinv(normal) * variance
+        n_cameras = self._layout.n_cameras
+        root = _whitening(self.jacobian(x), n_cameras, 1.0)[:n_cameras, :n_cameras]
+        covariance = np.einsum("ij,kj->ik", root, root) * variance
         found: list[Array | None] = []
         for start, basis in zip(self._layout.lens, self._bases, strict=True):
             if basis is None:
