@@ -13,6 +13,7 @@ from ..acquisition.camera import CameraFormat
 from ..acquisition.kinds import make_camera
 from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
+from ..inference.node_config import InferenceNodeConfig
 from ..inference.rules import Rules
 from ..streaming.lsl_config import LslConfig
 from ..streaming.messages import FrameSet
@@ -148,7 +149,7 @@ def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
 
 def _check_mono16(run: RunConfig, camera: str) -> None:
     """Nothing may squeeze 16-bit grey into 8 bits on its way."""
-    recording, views = run.rig.recording, run.task.views
+    recording, views, tracking, disparity = run.rig.recording, run.task.views, run.task.tracking, run.task.disparity
     if recording.enabled and recording.video and recording.codec not in LOSSLESS_16_BIT:
         codecs = " or ".join(sorted(LOSSLESS_16_BIT))
         raise ConfigError(
@@ -159,6 +160,13 @@ def _check_mono16(run: RunConfig, camera: str) -> None:
         raise ConfigError(
             f"bundle={run.task.bundle}: models see 8-bit images, and camera {camera} delivers mono16; set its "
             "pixel_format to mono8, or leave it out of the task's views"
+        )
+    pairs = [] if disparity is None else [name for view in disparity.views.values() for name in (view.left, view.right)]
+    if camera in pairs or (tracking is not None and (tracking.views is None or camera in tracking.views)):
+        key = "disparity" if camera in pairs else "tracking"
+        raise ConfigError(
+            f"{key}: takes 8-bit images, and camera {camera} delivers mono16; set its pixel_format to mono8, or leave "
+            "it out there"
         )
     if run.rig.bus.pixels == "jpeg":
         raise ConfigError(
@@ -188,6 +196,7 @@ def run_rig(
     """
     formats, rate_hz = probe_formats(run)
     _check_rules(run.task)
+    _check_geometry(run.task, formats, rate_hz)
     session = new_session_id() if part is None else part.session
     clock = RigClock(ClockAnchor.take())
     if part is not None:
@@ -271,10 +280,12 @@ def run_replay(
         same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
     )
     exact = why_not is None
+    rate_hz = next(iter(formats.values())).rate_hz
+    _check_geometry(chosen, formats, rate_hz)
     rows = replay_table(
         run,
         formats,
-        next(iter(formats.values())).rate_hz,
+        rate_hz,
         {
             "recording": str(recording_path.resolve()),
             "exact": exact,
@@ -309,6 +320,16 @@ def _check_rules(task: TaskConfig) -> None:
     """A rule that cannot be is better refused now than by a process in a minute."""
     if task.bundle is not None:
         Rules(task.rules, look_up(task.bundle)[0].classes, armed=False)
+
+
+def _check_geometry(task: TaskConfig, formats: Mapping[str, CameraFormat], rate_hz: float) -> None:
+    """Likewise a calibration that is not there, or that does not fit the cameras."""
+    if task.tracking is None and task.disparity is None:
+        return
+    from ..inference.geometry import check_geometry
+
+    views = {name: list(one.shape) for name, one in formats.items()}
+    check_geometry(InferenceNodeConfig(task=task, views=views, rate_hz=rate_hz))
 
 
 def _supervise(

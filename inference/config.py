@@ -51,4 +51,6 @@ class TaskConfig(StrictModel):
             raise ValueError(f"views: a camera stands twice in {self.views}")
         if self.rules and self.bundle is None:
             raise ValueError("rules need a model: set bundle")
+        if self.disparity is not None and self.bundle is None:
+            raise ValueError("disparity: its views are for a model only: set bundle, or leave it out")
         return self

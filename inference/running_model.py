@@ -20,14 +20,13 @@ from ..streaming.topics import (
     DECISION,
     TRACKS,
 )
-from ..sync.calibration_file import read_calibration
 from ..sync.errors import BundleError, ConfigError
 from .actuators import Actuator, NullActuator, make_actuator
 from .bundle import Bundle
 from .bundled import resolve_bundle
 from .config import TaskConfig
-from .disparity import DisparityViews
 from .disparity_config import DisparityOptions
+from .geometry import chosen_views, open_disparity, open_tracker
 from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 from .pipeline import BehaviorPipeline, middle_ns
@@ -59,7 +58,7 @@ class RunningModel:
         self._pair_cameras: set[str] = set()
         if task.bundle is not None:
             self._open_model(config)
-        self._tracker = _open_tracker(config)
+        self._tracker = open_tracker(config)
         # What either needs is looked at, in the rig's order.
         wanted = {
             *self._model_views,
@@ -77,8 +76,10 @@ class RunningModel:
             threads=task.threads,
             max_look_ahead_frames=task.max_look_ahead_frames,
         )
-        disparity = _open_disparity(config)
-        self._model_views = _chosen(config, task.views, "task.views", {} if disparity is None else disparity.shapes)
+        disparity = open_disparity(config)
+        self._model_views = chosen_views(
+            config, task.views, "task.views", {} if disparity is None else disparity.shapes
+        )
         _check_disparity(bundle.manifest, list(self._model_views), task)
         self.identity = bundle.identity
         self.pipeline = BehaviorPipeline(
@@ -190,25 +191,6 @@ class RunningModel:
             actuator.close()
 
 
-def _open_tracker(config: InferenceNodeConfig) -> AnimalTracker | None:
-    tracking = config.task.tracking
-    if tracking is None:
-        return None
-    views = _chosen(config, tracking.views, "task.tracking.views")
-    models = {model.name: model for model in read_calibration(tracking.calibration).models}
-    tracker = AnimalTracker(tracking, models, views, config.rate_hz)
-    log.info("tracking %d animal(s) in %d views", tracking.animals, len(views))
-    return tracker
-
-
-def _open_disparity(config: InferenceNodeConfig) -> DisparityViews | None:
-    disparity = config.task.disparity
-    if disparity is None:
-        return None
-    views = {name: tuple(shape) for name, shape in config.views.items()}
-    return DisparityViews(disparity, read_calibration(disparity.calibration), views)
-
-
 def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> None:
     """What the model learnt as disparity must be disparity here, made alike; a camera must be a camera."""
     here = {} if task.disparity is None else task.disparity.views
@@ -224,16 +206,3 @@ def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> 
 
 def _in_words(options: DisparityOptions | None) -> str:
     return "a camera" if options is None else f"disparity with {options.model_dump()}"
-
-
-def _chosen(
-    config: InferenceNodeConfig,
-    names: list[str] | None,
-    key: str,
-    computed: Mapping[str, tuple[int, ...]] | None = None,
-) -> dict[str, tuple[int, ...]]:
-    there = {name: tuple(shape) for name, shape in config.views.items()} | dict(computed or {})
-    chosen = list(there) if names is None else names
-    if unknown := sorted(set(chosen) - set(there)):
-        raise ConfigError(f"{key}: {', '.join(unknown)}: not a view of this rig ({', '.join(there)})")
-    return {name: there[name] for name in chosen}

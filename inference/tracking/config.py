@@ -47,6 +47,8 @@ class TrackingConfig(StrictModel):
 
     @model_validator(mode="after")
     def _spans(self) -> Self:
+        if self.views is not None and len(set(self.views)) != len(self.views):
+            raise ValueError(f"views: a camera stands twice in {self.views}")
         for name in ("cage_x_mm", "cage_y_mm", "cage_z_mm"):
             low, high = getattr(self, name)
             if high - low < 2 * self.voxel_mm:

@@ -22,6 +22,7 @@ pytest.importorskip("pypylon.pylon")
 pytestmark = pytest.mark.timeout(120)
 
 LATE_US = 10_000
+TRACKING = {"calibration": "cage.toml", "cage_x_mm": [0, 400], "cage_y_mm": [0, 300]}
 
 
 class Quiet(AbstractContextManager["Quiet"]):
@@ -119,8 +120,9 @@ def test_16_bit_grey_is_recorded_bit_for_bit(tmp_path: Path) -> None:
     [
         ("h264", {}, "recording.codec=h264: camera deep delivers mono16"),
         ("ffv1", {"bundle": "demo"}, "bundle=demo: models see 8-bit"),
+        ("ffv1", {"tracking": TRACKING}, "tracking: takes 8-bit images, and camera deep"),
     ],
 )
-def test_16_bit_grey_is_never_squeezed(tmp_path: Path, codec: str, task: dict[str, str], words: str) -> None:
+def test_16_bit_grey_is_never_squeezed(tmp_path: Path, codec: str, task: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         run(tmp_path, {"deep": {"pixel_format": "mono12"}}, 1.0, codec, **task)

@@ -13,6 +13,7 @@ from ethostream.streaming.messages import FrameTruth, Tracks
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import TRACKS, TRUTH
 from ethostream.sync.calibration_file import write_calibration
+from ethostream.sync.errors import CalibrationError, ConfigError
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,11 +82,17 @@ def test_tracking_needs_no_model(tmp_path):
     assert len(tracks) > 15
 
 
-def test_a_camera_that_is_not_calibrated_is_named(tmp_path):
+def test_a_calibration_that_cannot_be_is_refused_before_anything_starts(tmp_path):
     rig, task = write_files(tmp_path, "")
-    write_calibration(
-        tmp_path / "cage.toml", [simulated_view_model("cage", name, 320, 240) for name in view_names("cage")[:2]], {}
-    )
     run = load_run(rig, task)
-    result = run_rig(run, make_display(run, headless=True), 2.0, tmp_path / "out", None)
-    assert any("is not in" in failure and "cage.toml" in failure for failure in result.outcome.failures)
+    cage = tmp_path / "cage.toml"
+    write_calibration(cage, [simulated_view_model("cage", name, 320, 240) for name in view_names("cage")[:2]], {})
+    with pytest.raises(ConfigError, match=r"is not in .*cage\.toml"):
+        run_rig(run, make_display(run, headless=True), 2.0, tmp_path / "out", None)
+    write_calibration(cage, [simulated_view_model("cage", name, 640, 480) for name in view_names("cage")], {})
+    with pytest.raises(ConfigError, match="delivers 320x240, it was calibrated at 640x480"):
+        run_rig(run, make_display(run, headless=True), 2.0, tmp_path / "out", None)
+    cage.unlink()
+    with pytest.raises(CalibrationError, match=r"cage\.toml: cannot be read"):
+        run_rig(run, make_display(run, headless=True), 2.0, tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from ethostream.acquisition.simulated_camera import InstantClock, render_session
 from ethostream.acquisition.simulated_lens import simulated_view_model
 from ethostream.acquisition.simulated_truth import body_centroid_mm
 from ethostream.acquisition.simulated_world import SimulatedWorld
+from ethostream.inference.config import TaskConfig
 from ethostream.inference.disparity import DisparityViews, StereoDisparity
 from ethostream.inference.disparity_config import DisparityConfig, DisparityOptions, DisparityView
 from ethostream.sync.calibration_file import Calibration, read_calibration, write_calibration
@@ -99,3 +100,10 @@ def test_training_sees_the_same_views(tmp_path):
         open_sources(train_config(tmp_path, views=["south_left"]), tmp_path)
     with pytest.raises(ValidationError, match="fixed views"):
         train_config(tmp_path, any_views=True)
+
+
+def test_disparity_that_no_model_would_see_is_refused():
+    options = {"calibration": "rig.toml", "views": {"depth": {"left": NAMES[0], "right": NAMES[1]}}}
+    with pytest.raises(ValidationError, match="for a model only"):
+        TaskConfig.model_validate({"disparity": options})
+    assert TaskConfig.model_validate({"bundle": "demo", "disparity": options}).disparity is not None

@@ -198,5 +198,7 @@ def test_what_does_not_fit_is_refused():
         AnimalTracker(config(cage_x_mm=(9000, 9100)), MODELS, SHAPES, RATE_HZ)
     with pytest.raises(ValidationError, match="two voxels"):
         config(cage_z_mm=(0, 5))
+    with pytest.raises(ValidationError, match="stands twice"):
+        config(views=["north_left", "north_left"])
     with pytest.raises(ValidationError, match="2,000,000"):
         config(voxel_mm=1.0)
