@@ -153,8 +153,10 @@ def _view(
         for tip in drawn[1:]:
             parts.append(_line(drawn[0], tip, color))
         x, y = drawn[0]
-        side = "end" if x > width / 2 else "start"
-        dx = -7 if x > width / 2 else 7
+        # Names stand on the outer side, where there is room, so that those of a pair do not meet.
+        room = x if x < width / 2 else width - x
+        to_left = (x < width / 2) == (room > 10 + 7 * len(model.name))
+        side, dx = ("end", -7) if to_left else ("start", 7)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
         text = f'class="name" x="{x + dx:.1f}" y="{y - 7:.1f}" text-anchor="{side}" fill="{color}"'
         parts.append(f"<text {text}>{escape(model.name)}</text>")
