@@ -68,6 +68,13 @@ _CLOCK_FEATURES = (
 _RATE_FEATURES = ("AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _RESULTING_FEATURES = ("AcquisitionResultingFrameRate", "ResultingFrameRate", "ResultingFrameRateAbs")
 _EXPOSURE_FEATURES = ("ExposureTime", "ExposureTimeAbs")
+_UNSELECTED = frozenset(
+    {"PixelFormat", "Width", "Height", "OffsetX", "OffsetY", "ExposureAuto", "ExposureMode", *_EXPOSURE_FEATURES,
+     *_RATE_FEATURES}
+)  # fmt: skip
+"""Settings that are compared once more at the end; they depend on no selector ..."""
+_SELECTORS = frozenset({"ComponentSelector", "RegionSelector", "SourceSelector", "ExposureTimeSelector"})
+"""... but these, and where ``features`` turn one of them they would read another thing."""
 
 
 class RoiConfig(StrictModel):
@@ -144,6 +151,7 @@ class GenicamCamera:
         self._counter: FrameCounter | None = None
         self._exposure_us = 0
         self._n_damaged = 0
+        self._settings: dict[str, Value] = {}
 
     def open(self) -> CameraFormat:
         self.close()
@@ -193,6 +201,7 @@ class GenicamCamera:
 
     def _apply(self, device: GenicamDevice) -> CameraFormat:
         config = self.config
+        self._settings = {}
         self._set_format(device)
         if config.exposure_us is not None:
             self._switch(device, "ExposureAuto", "Off")
@@ -209,6 +218,7 @@ class GenicamCamera:
             device.read_chunk(config.line_status_chunk)
         for feature, value in config.features.items():
             self._set(device, feature, value)
+        self._verify(device)
         exposure = _first(device, _EXPOSURE_FEATURES)
         self._exposure_us = round(float(device.get(exposure))) if device.has(exposure) else 0
         return self._read_format(device)
@@ -281,11 +291,23 @@ class GenicamCamera:
 
     def _set(self, device: GenicamDevice, feature: str, value: Value) -> None:
         device.set(feature, value)
+        self._settings[feature] = value
         got = device.get(feature)
         if not _same(value, got):
             raise CameraOpenError(
                 f"camera {self.name}: {feature}={value} was set, and the camera has {got}; write what it can do"
             )
+
+    def _verify(self, device: GenicamDevice) -> None:
+        """Read back once more: a later setting may have moved an earlier one."""
+        if _SELECTORS & self.config.features.keys():
+            return
+        for feature, value in self._settings.items():
+            if feature in _UNSELECTED and not _same(value, got := device.get(feature)):
+                raise CameraOpenError(
+                    f"camera {self.name}: {feature}={value} was set, and a later setting made it {got}; write settings "
+                    "that go together"
+                )
 
     def _check(self, buffer: GenicamBuffer, form: CameraFormat) -> None:
         number = RECIPES[self.config.pixel_format].number

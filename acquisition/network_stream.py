@@ -20,7 +20,8 @@ _OPEN_S = 5.0
 
 def without_password(url: str) -> str:
     """The URL as it may stand in a message."""
-    return re.sub(r"//[^/@]*@", "//…@", url)
+    # Users write @ into passwords unescaped, and some cameras take them as a parameter.
+    return re.sub(r"(?i)(pass\w*|pwd)=[^&]*", r"\1=…", re.sub(r"//[^/]*@", "//…@", url))
 
 
 class NetworkStream:

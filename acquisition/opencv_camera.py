@@ -22,6 +22,9 @@ _FIRST_FRAMES = 30
 
 _STALL_PERIODS = 2
 
+_DEEP = ("Y10", "Y12", "Y14", "Y16", "Z16")
+"""Formats of 10 to 16 bits (V4L2): OpenCV scales them to 8 and says nothing."""
+
 
 class OpencvCameraConfig(StrictModel):
     """Settings of one camera without an SDK of its own: a ``device`` or a ``url``.
@@ -65,6 +68,8 @@ class OpencvCameraConfig(StrictModel):
             raise ValueError("name either a device or a url")
         if self.device is not None and None in (self.fourcc, self.width, self.height):
             raise ValueError("a device needs fourcc, width and height: what it would choose by itself is not known")
+        if self.fourcc is not None and self.fourcc.upper().startswith(_DEEP):
+            raise ValueError(f"fourcc {self.fourcc!r} has more than 8 bits, which would be cut here; choose one of 8")
         if self.url is not None and (self.fourcc, self.exposure_us, self.gain) != (None, None, None):
             raise ValueError("fourcc, exposure_us and gain are settings of a device; a stream is set up in the camera")
         if self.url is not None and self.stall_s * self.rate_hz < _STALL_PERIODS:

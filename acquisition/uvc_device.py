@@ -76,6 +76,10 @@ class UvcDevice:
             raise CameraLostError(
                 f"camera {self._name}: device {self._device} gives no frame; check its cable and the power of its hub"
             )
+        if image.dtype != np.uint8:
+            raise CameraLostError(
+                f"camera {self._name}: device {self._device} gives pixels of {image.dtype}; choose a fourcc of 8 bits"
+            )
         if self._grey and image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         return image.astype(np.uint8, copy=False)

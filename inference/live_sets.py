@@ -18,6 +18,7 @@ from ..streaming.messages import (
     SourceFrame,
 )
 from ..streaming.node import NodeContext
+from ..streaming.pixel_format import frame_shape
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import (
     CAMERA_STATUS,
@@ -57,6 +58,7 @@ class LiveSets:
             None if config.deadline_ms is None else round(config.deadline_ms * NS_PER_MS),
             first_id=context.spec.epoch * _SETS_PER_EPOCH,
         )
+        self._shapes = {name: tuple(shape) for name, shape in config.views.items()}
         self._receiver = FrameReceiver()
         self._recorded_from: dict[str, int] = {}
         self._recording = ""
@@ -139,6 +141,14 @@ class LiveSets:
             self.counters["future"] += 1
             self._not_in_a_set(header, "its exposure time lies after its arrival")
             self._alarm_once(f"camera {header.camera} stamps frames with a time to come; check its clock")
+            return []
+        if frame_shape(header.pixel_format, header.height, header.width) != self._shapes[header.camera]:
+            # A camera that was started again may have been set otherwise meanwhile: no model could read that.
+            self._not_in_a_set(header, "its size or pixel format is not the one that the rig began with")
+            self._alarm_once(
+                f"camera {header.camera} delivers {header.width}x{header.height} {header.pixel_format}, which is not "
+                "what the rig began with: its frames are in no set; set it back, or start the rig again"
+            )
             return []
         late_before = self._assembler.counts.frames_late
         key = (header.epoch, header.seq, header.t_exposure_ns)

@@ -304,6 +304,23 @@ def test_a_value_that_the_camera_rounds_is_an_error_that_says_what_it_can_do(mak
         flir_camera(make, exposure_us=1234).open()
 
 
+def test_a_later_setting_that_moves_an_earlier_one_is_an_error(make, flir):
+    class Binning(IInteger):
+        @property
+        def value(self):
+            return self._value
+
+        @value.setter
+        def value(self, value):
+            self._value = value
+            flir.nodes["Width"]._value //= value
+
+    flir.nodes["BinningHorizontal"] = flir.acquirer.remote_device.node_map.BinningHorizontal = Binning(1)
+    roi = {"width_px": 640, "height_px": 480}
+    with pytest.raises(CameraOpenError, match="Width=640 was set, and a later setting made it 320"):
+        flir_camera(make, roi=roi, features={"BinningHorizontal": 2}).open()
+
+
 def test_a_rate_that_exposure_or_cable_do_not_allow_is_an_error(make, flir):
     with pytest.raises(CameraOpenError, match=r"rate_hz=90 is set, but .* leave 60 Hz"):
         flir_camera(make, rate_hz=90).open()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from ethostream.acquisition import uvc_device
+from ethostream.acquisition.network_stream import without_password
 from ethostream.acquisition.newest_frame import NewestFrame
 from ethostream.acquisition.opencv_camera import OpencvCamera, OpencvCameraConfig
 from ethostream.sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, FakeClock, RigClock
@@ -246,6 +247,24 @@ class TestUvc:
                 next_grab(camera, form)
         assert uvc.last.released.wait(30)
 
+    def test_deep_pixels_are_not_cut_to_8_bits(self, uvc, make, monkeypatch):
+        monkeypatch.setattr(FakeCapture, "read", lambda _: (True, np.full((48, 64), 300, np.uint16)))
+        with pytest.raises(CameraOpenError, match="gives pixels of uint16"):
+            make(**UVC).open()
+        assert uvc.last.released.is_set()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:p@ss@10.0.0.2/stream", "rtsp://…@10.0.0.2/stream"),
+        ("http://10.0.0.2/video?user=a&password=secret&size=1", "http://10.0.0.2/video?user=a&password=…&size=1"),
+        ("rtsp://10.0.0.2/a@b", "rtsp://10.0.0.2/a@b"),
+    ],
+)
+def test_no_password_is_shown(url, shown):
+    assert without_password(url) == shown
+
 
 class Scripted:
     """A source whose frames come when the test says so."""
@@ -308,6 +327,7 @@ def test_frames_before_the_start_are_not_counted_and_a_gap_is_measured_by_the_cl
         ({"rate_hz": 1, "url": "rtsp://x"}, "below 2 periods"),
         ({**UVC, "exposure_us": 150}, "multiple"),
         ({**UVC, "fourcc": "MJPEG"}, "pattern"),
+        ({**UVC, "fourcc": "Y16 "}, "more than 8 bits"),
     ],
 )
 def test_options_that_cannot_be(options, message):

@@ -61,14 +61,16 @@ class Rig:
                     return
         raise AssertionError("the node did not become ready")
 
-    def frame(self, camera: str, seq: int, shift_ns: int = 0, settled: bool = True, trigger_id: int = -1) -> None:
+    def frame(
+        self, camera: str, seq: int, shift_ns: int = 0, settled: bool = True, trigger_id: int = -1, width: int = 8
+    ) -> None:
         """One frame that arrived a millisecond after its exposure began, whenever the node reads it."""
         t_ns = self.t0_ns + seq * PERIOD_NS
         header = FrameHeader(
-            camera, 0, seq, t_ns + shift_ns, 0, t_ns + NS_PER_MS, "device" if settled else "host", 8, 8, "mono8",
+            camera, 0, seq, t_ns + shift_ns, 0, t_ns + NS_PER_MS, "device" if settled else "host", width, 8, "mono8",
             "", 0, 0, "raw", trigger_id, ticks=seq,
         )  # fmt: skip
-        self.publishers[camera].publish(t.FRAME, header, camera, b"\0" * 64)
+        self.publishers[camera].publish(t.FRAME, header, camera, b"\0" * 8 * width)
 
     def take(self, n_sets: int) -> list[Received]:
         """Messages up to the ``n_sets``-th set."""
@@ -171,3 +173,15 @@ def test_a_trigger_id_pairs_frames_whose_clock_has_not_settled(rig: Rig) -> None
         rig.frame("a", seq, settled=False, trigger_id=seq)
         rig.frame("b", seq, settled=False, trigger_id=seq)
     assert [one.status for one in sets_of(rig.take(30))] == ["complete"] * 30
+
+
+def test_a_camera_that_came_back_with_another_size_is_in_no_set(rig: Rig) -> None:
+    for seq in range(20):
+        rig.frame("a", seq, width=16 if seq >= 10 else 8)
+        rig.frame("b", seq)
+    got = rig.take(20)
+    assert [one.missing for one in sets_of(got)] == [()] * 10 + [("a",)] * 10
+    gaps = [one.message for one in got if isinstance(one.message, Gap)]
+    assert [gap.first_seq for gap in gaps if "size or pixel format" in gap.reason] == list(range(10, 20))
+    (alarm,) = [one.message for one in got if isinstance(one.message, Alarm)]
+    assert "camera a delivers 16x8 mono8" in alarm.text
