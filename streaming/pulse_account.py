@@ -136,10 +136,9 @@ def _match(headers: list[FrameHeader], declared: SeqSet, numbers: Ints, times: I
         match = PulseMatch("number", len(headers))
         good = (pulse_of >= 0) & (pulse_of <= numbers[-1]) & np.concatenate([[True], np.diff(pulse_of) > 0])
     else:
-        # Numbered as if the first pulse had been at its own time and all others a period apart, gaps and all.
-        nearest = np.clip(np.searchsorted(times, frame_times), 1, len(times) - 1)
-        nearest -= frame_times - times[nearest - 1] < times[nearest] - frame_times
-        delay = float(np.median(frame_times - times[nearest]))
+        # As above, a frame comes at its pulse or up to three quarters of a period later.
+        before = np.searchsorted(times, frame_times - round(_EARLY * period_ns), side="right") - 1
+        delay = float(np.median(frame_times - times[np.clip(before, 0, len(times) - 1)]))
         shifted = frame_times - round(delay)
         nearest = np.clip(np.searchsorted(times, shifted), 1, len(times) - 1)
         nearest -= shifted - times[nearest - 1] < times[nearest] - shifted

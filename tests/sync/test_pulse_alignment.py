@@ -246,3 +246,21 @@ def test_an_anchor_that_is_not_there_is_refused(anchor: int) -> None:
     world = Recipe(16, drop_pulses=0.0).make()
     with pytest.raises(DataError, match="there are pulses 0 to"):
         align(world.frame_s, world.pulse_s, first_frame_pulse=anchor)
+
+
+def test_a_drop_on_either_side_is_no_sign_of_a_common_cause() -> None:
+    """One frame lost here, one pulse lost there: the shift that lays the two gaps upon each other is not the true one."""
+    rng = np.random.default_rng(17)
+    times = np.arange(180) / 25
+    frame_s = np.delete(times + rng.uniform(-4e-6, 4e-6, 180), 60)
+    pulse_s = np.delete(100 + times + rng.uniform(-4e-6, 4e-6, 180), 90)
+    with pytest.raises(DataError, match="more than one way"):
+        align(frame_s, pulse_s)
+
+
+def test_a_code_that_comes_again_is_not_taken_for_its_first_coming() -> None:
+    """The two devices never ran at the same time, and each saw the same code: all fits, and nothing is true."""
+    world = Recipe(21, train="code", n=200, drop_frames=0.0, drop_pulses=0.0, late=(0.6, 0.0), early=(0.0, 0.5)).make()
+    assert not np.isin(world.frame_id, world.pulse_id).any()
+    with pytest.raises(DataError, match="more than one way"):
+        align(world.frame_s, world.pulse_s)
