@@ -26,6 +26,7 @@ from ..sync.clock import NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ..sync.errors import ConfigError, RecordingError, ReportError
 from ..sync.strict import validate
 from .config import BusConfig, RigConfig, RunConfig
+from .kept_calibration import keep_calibrations, with_kept_calibrations
 from .process_table import RECORDER, REPLAY, ProcessRow, live_table, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
@@ -205,6 +206,8 @@ def run_rig(
         folder = _recording_folder(out, run.rig.name, clock.now_ns(), session) if run.rig.recording.enabled else None
     if on_begin is not None:
         on_begin()
+    if folder is not None:
+        keep_calibrations(run.task, folder)
     rows = live_table(run, formats, rate_hz, None if folder is None else str(folder))
     if part is not None:
         rows = [replace(row, config={**row.config, **part.recorder}) if row.node == RECORDER else row for row in rows]
@@ -263,7 +266,7 @@ def run_replay(
     recording = Recording.open(recording_path)
     recording.need_video("it cannot be replayed")
     run = validate(RunConfig, recording.info.config, f"{recording_path}/recording.json")
-    live_task = run.task
+    live_task = with_kept_calibrations(run.task, recording_path.resolve())
     chosen = task or live_task
     if bundle is not None:
         chosen = chosen.model_copy(update={"bundle": Path(bundle)})

@@ -240,6 +240,8 @@ class TrainConfig(StrictModel):
     def _fits_together(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: a name stands twice in {self.classes}")
+        if self.views is not None and len(set(self.views)) != len(self.views):
+            raise ValueError(f"views: one stands twice in {self.views}")
         if self.any_views and self.fusion == "joined":
             raise ValueError("any_views: fusion 'joined' needs a fixed number of views")
         if self.any_views and self.disparity is not None:

@@ -132,7 +132,7 @@ def _rig(console: "Console", path: Path, kind: str | None, snapshot: Path | None
         rows[name] = row
         try:
             form = ask_format(name, config, clock)
-        except CameraError as error:
+        except (CameraError, ConfigError) as error:
             row["error"] = str(error)
             console.print(f"[red]●[/] [bold]{name}[/] {_plain(str(error))}")
             continue

@@ -1,5 +1,6 @@
 """Tracks on the rig: published for the sets that were taken, true, recorded, and the same again in a replay."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,10 @@ def test_tracks_are_recorded_true_and_replayed(tmp_path):
         errors.append(np.linalg.norm(np.array(animal.xyz_mm) - centre[at]))
     assert np.median(errors) < 20  # the mean of a few keypoints, not the centroid: near it, not on it
 
+    # The recording keeps the calibration of its day: a later one at the same place changes nothing.
+    moved = [simulated_view_model("cage", name, 320, 240) for name in reversed(view_names("cage")[::2])]
+    models = [replace(one, name=name) for one, name in zip(moved, view_names("cage")[::2], strict=True)]
+    write_calibration(tmp_path / "cage.toml", models, {})
     replay = run_replay(result.recording, make_display(None, headless=True), None, None, None, False, None)
     assert replay.report["replay"]["exact"] is True, replay.report["replay"]
     assert replay.report["replay"]["tracks"] >= len(tracks) - 5

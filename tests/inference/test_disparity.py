@@ -83,6 +83,11 @@ def train_config(folder: Path, **changes) -> TrainConfig:
     )  # fmt: skip
 
 
+def test_a_view_stands_once_in_training(tmp_path):
+    with pytest.raises(ValidationError, match="views: one stands twice"):
+        train_config(tmp_path, views=["depth", "depth"])
+
+
 def test_training_sees_the_same_views(tmp_path):
     (source,) = open_sources(train_config(tmp_path), tmp_path)
     assert list(source.views) == [*NAMES, "depth"]
