@@ -158,11 +158,12 @@ class RunningModel:
         return msgspec.structs.replace(decision, t_fired_ns=self._context.clock.now_ns())
 
     def reset(self) -> None:
-        """Forget everything; also after `step` raised, since it may have been half done."""
+        """Forget everything but which animal is which; also after `step` raised, since it may have been half done."""
         if self.pipeline is not None:
             self.pipeline.reset()
         if self._tracker is not None:
-            self._tracker.reset()
+            # Numbered anew, two animals could be exchanged, and nobody would know.
+            self._tracker.forget_pixels()
 
     def snapshot(self) -> bytes | None:
         """Everything that is remembered, as an ``.npz`` without pickle; None without a model, as replay needs one."""

@@ -96,6 +96,13 @@ class AnimalTracker:
         # Of this set only: volumes that are animals, before it is known which.
         self._unnamed: list[NDArray[np.intp]] = []
 
+    def forget_pixels(self) -> None:
+        """Find every background anew, and keep who is who and where: for pixels that were torn while they were read."""
+        for view in self._views:
+            view.reset()
+        for animal in self._animals:
+            animal.velocity = np.zeros(3)
+
     def step(self, images: Mapping[str, NDArray[np.uint8]], t_ns: int) -> tuple[AnimalTrack, ...]:
         """One frame set.
 

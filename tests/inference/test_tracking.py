@@ -180,6 +180,22 @@ def test_a_missing_camera_that_looks_elsewhere_hides_nothing():
     assert np.allclose(left.xyz_mm, whole.xyz_mm, atol=1)
 
 
+def test_torn_pixels_cost_the_background_and_not_who_is_who():
+    tracker = AnimalTracker(config(animals=2), MODELS, SHAPES, RATE_HZ)
+    run(tracker, [balls(LEFT, RIGHT)] * 3)
+    # They change sides: numbered anew they would be exchanged, since numbers begin on the left.
+    y_mm = np.linspace(0, 60, 15)
+    for k, away in enumerate([*y_mm, *y_mm[::-1]], 3):
+        x = (k - 3) / 29
+        first, second = (150 + 150 * x, 150 + away, 30), (300 - 150 * x, 150 - away, 30)
+        tracks = tracker.step(balls(first, second), INSTANTS.exposure_ns(k))
+    assert np.allclose([track.xyz_mm for track in tracks], [RIGHT, LEFT], atol=12)
+    tracker.forget_pixels()
+    tracks = run(tracker, [balls(RIGHT, LEFT)] * 2, 33)[-1]
+    assert all(track.valid for track in tracks)
+    assert np.allclose([track.xyz_mm for track in tracks], [RIGHT, LEFT], atol=12)
+
+
 def test_no_box_reaches_beyond_the_image():
     # 480 px in samples of 7: the last one hangs over the edge.
     tracker = AnimalTracker(config(sample_width_px=69), MODELS, SHAPES, RATE_HZ)
