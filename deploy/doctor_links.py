@@ -44,6 +44,8 @@ KINDS = (
 )
 
 _PACKED = {"mono10p": 1.5, "mono12p": 1.5, "mono10": 2.0, "mono12": 2.0, "rgb8": 3.0}
+_BITS_IN_A_ROW = r"usb|cxp|coax"
+"""Links whose 10-bit pixels follow each other without a gap; the older GigE form takes 12 bits for one."""
 _FOURCC = {"YUYV": 2.0, "UYVY": 2.0, "NV12": 1.5, "YU12": 1.5, "GREY": 1.0, "BGR3": 3.0, "RGB3": 3.0, "Y16 ": 2.0}
 
 
@@ -70,6 +72,8 @@ class LinkSum:
 def wire_bytes(config: Any) -> float | None:
     """Bytes per pixel on the cable; None where the camera compresses, so that it depends on the picture."""
     match config:
+        case BaslerCameraConfig(pixel_format="mono10p", link=str(link)) if re.match(_BITS_IN_A_ROW, link, re.IGNORECASE):
+            return 1.25
         case BaslerCameraConfig():
             return _PACKED.get(config.pixel_format, 1.0)
         case GenicamCameraConfig():

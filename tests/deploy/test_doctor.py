@@ -189,6 +189,8 @@ UVC = {"kind": "opencv", "device": 0, "width": 640, "height": 480, "rate_hz": 30
         ({"kind": "basler", "serial": "1", "pixel_format": "mono12p"}, 1.5), ({**UVC, "fourcc": "YUYV"}, 2),
         ({**UVC, "fourcc": "MJPG"}, None), ({"kind": "opencv", "url": "rtsp://x", "rate_hz": 30}, None),
         ({"kind": "file", "path": "x.mp4"}, None),
+        ({"kind": "basler", "serial": "1", "pixel_format": "mono10p", "link": "usb3-1"}, 1.25),
+        ({"kind": "basler", "serial": "1", "pixel_format": "mono10p", "link": "eth2"}, 1.5),
     ],
 )  # fmt: skip
 def test_bytes_on_the_cable(options: dict[str, Any], n_bytes: float | None) -> None:
