@@ -72,7 +72,9 @@ class LinkSum:
 def wire_bytes(config: Any) -> float | None:
     """Bytes per pixel on the cable; None where the camera compresses, so that it depends on the picture."""
     match config:
-        case BaslerCameraConfig(pixel_format="mono10p", link=str(link)) if re.match(_BITS_IN_A_ROW, link, re.IGNORECASE):
+        case BaslerCameraConfig(pixel_format="mono10p", link=str(link)) if re.match(
+            _BITS_IN_A_ROW, link, re.IGNORECASE
+        ):
             return 1.25
         case BaslerCameraConfig():
             return _PACKED.get(config.pixel_format, 1.0)
