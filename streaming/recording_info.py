@@ -110,6 +110,7 @@ class RecordingInfo(StrictModel):
         declared: frames of each camera that are declared as not in its video.
         n_messages: messages in the event log.
         n_refused: messages that are not in it, since the disk took nothing for too long.
+        not_forced: file → why it could not be forced onto the disk; some of it may be lost, whatever it looks like now.
         video_stopped: why video ended before the recording did, "" where it did not.
         anchor_utc_ns, anchor_monotonic_ns: the instant that ties rig time to UTC; 0 in recordings before 0.2.
         part: 1, or the number of this part of a session that was resumed after a crash.
@@ -136,6 +137,7 @@ class RecordingInfo(StrictModel):
     n_messages: int = 0
     video_stopped: str = ""
     n_refused: int = 0
+    not_forced: dict[str, str] = Field(default_factory=dict)
     video: bool = True
     anchor_utc_ns: int = 0
     anchor_monotonic_ns: int = 0

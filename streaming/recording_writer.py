@@ -160,6 +160,7 @@ class RecordingWriter:
                 "n_messages": self.events.n_messages,
                 "n_refused": self.events.n_refused,
                 "video_stopped": video_stopped,
+                "not_forced": {one.path.name: one.error for one in self.syncs if one.error},
             }
         )
         write_info(self.folder, self.info)

@@ -119,6 +119,11 @@ def _check_events(recording: Recording, result: VerifyResult) -> None:
             f"{recording.path}/events.mcap: holds {n} messages, {recording.info.n_messages} were written; restore it "
             "from a copy"
         )
+    for name, why in recording.info.not_forced.items():
+        result.errors.append(
+            f"{recording.path}/{name}: could not be forced onto the disk while it was written ({why}), so parts of it "
+            "may be lost without looking so; check the disk, and decode it with verify --decode"
+        )
     if recording.info.n_refused:
         result.errors.append(
             f"{recording.path}/events.mcap: {recording.info.n_refused} message(s) are not in it, since the disk took "

@@ -1,5 +1,7 @@
 """The recorder when the disk refuses messages, and when an encoder dies."""
 
+import errno
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -143,3 +145,24 @@ def test_frames_that_come_while_the_videos_are_closed_are_declared(make_rig: Mak
     result = verify(rig.folder)
     assert result.ok, result.errors
     assert (result.cameras["cam0"].written, result.cameras["cam0"].declared) == (10, {"recorder": 5})
+
+
+def test_a_file_that_the_disk_did_not_take_is_not_called_whole(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed fdatasync is reported once by the system, and what it concerned may be lost."""
+    rig = make_rig()
+    for seq in range(3):
+        rig.cameras["cam0"].frame(seq)
+    rig.turn()
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("ethostream.streaming.durable.os.fdatasync", refuse)
+    rig.cameras["cam0"].status(stopped=True)
+    rig.close()
+    result = verify(rig.folder)
+    assert not result.ok
+    assert any("could not be forced onto the disk" in error for error in result.errors)
+    assert "events.mcap" in Recording.open(rig.folder).info.not_forced
