@@ -12,6 +12,7 @@ from ..sync.errors import RecordingError
 from ..sync.strict import validate
 from .attach import running_sessions
 from .config import RunConfig
+from .kept_calibration import with_kept_calibrations
 from .rig_run import Display, Part, RunResult, run_rig
 
 _PART = re.compile(r"\.part\d+$")
@@ -52,6 +53,8 @@ def plan_resume(recording: Path, on_progress: OnProgress | None = None) -> Resum
         repair(old, on_progress=on_progress)
         info = read_info(old)
     run = validate(RunConfig, info.config, f"{recording}/{INFO_FILE}")
+    # The space of the session is the one that it began with, whatever lies at the old path now.
+    run = run.model_copy(update={"task": with_kept_calibrations(run.task, old)})
     link: dict[str, Any] = {"continues": {"name": old.name, "t_last_ns": info.t_stop_ns}, "part": number}
     return ResumePlan(run, Part(new, info.session, link), torn)
 

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ethostream.acquisition.simulated_lens import simulated_view_model, view_names
 from ethostream.deploy.config import load_run
+from ethostream.deploy.kept_calibration import keep_calibrations
 from ethostream.deploy.report import RunReport
 from ethostream.deploy.resume import plan_resume, resume
 from ethostream.deploy.rig_run import run_replay, run_rig
 from ethostream.streaming.messages import Heartbeat
-from ethostream.streaming.recording_info import read_info
+from ethostream.streaming.recording_config import RecordingConfig
+from ethostream.streaming.recording_info import RecordedFormat, read_info
 from ethostream.streaming.recording_reader import Recording
+from ethostream.streaming.recording_writer import RecordingWriter
 from ethostream.streaming.verify import verify
 from ethostream.streaming.wire import Received
+from ethostream.sync.calibration_file import read_calibration, write_calibration
 from ethostream.sync.errors import RecordingError
 
 pytestmark = pytest.mark.timeout(300)
@@ -100,3 +105,24 @@ def test_a_part_is_resumed_once(parts: tuple[Path, Path]) -> None:
         plan_resume(parts[0])
     third = plan_resume(parts[1])
     assert third.part.folder.name == f"{parts[0].name}.part3" and not third.repaired
+
+
+def test_the_space_of_a_session_is_the_one_it_began_with(tmp_path: Path) -> None:
+    """The calibration that the recording keeps counts, not what lies at the old path since."""
+    folder = tmp_path / "tracked"
+    elsewhere = tmp_path / "cage.toml"
+    write_calibration(elsewhere, [simulated_view_model("cage", name, 160, 120) for name in view_names("cage")[:2]], {})
+    (tmp_path / "rig.yaml").write_text("name: r\ncameras: {a: {kind: simulated}, b: {kind: simulated}}\n")
+    tracking = {"calibration": str(elsewhere), "cage_x_mm": [0, 420], "cage_y_mm": [0, 320]}
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump({"tracking": tracking}))
+    run = load_run(tmp_path / "rig.yaml", tmp_path / "task.yaml")
+    form = RecordedFormat(width=160, height=120, pixel_format="mono8", rate_hz=30)
+    writer = RecordingWriter(
+        folder, "s", {"a": form}, RecordingConfig(video=False), 10**18, run.model_dump(mode="json")
+    )
+    keep_calibrations(run.task, folder)
+    writer.close(10**18, {}, {})
+    elsewhere.write_text("changed since")
+    tracking_now = plan_resume(folder).run.task.tracking
+    assert tracking_now is not None
+    assert read_calibration(tracking_now.calibration).names == view_names("cage")[:2]
