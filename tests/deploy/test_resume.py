@@ -112,7 +112,7 @@ def test_the_space_of_a_session_is_the_one_it_began_with(tmp_path: Path) -> None
     folder = tmp_path / "tracked"
     elsewhere = tmp_path / "cage.toml"
     write_calibration(elsewhere, [simulated_view_model("cage", name, 160, 120) for name in view_names("cage")[:2]], {})
-    (tmp_path / "rig.yaml").write_text("name: r\ncameras: {a: {kind: simulated}, b: {kind: simulated}}\n")
+    (tmp_path / "rig.yaml").write_text("name: r\ncameras: {a: {kind: simulated, view: 0}}\n")
     tracking = {"calibration": str(elsewhere), "cage_x_mm": [0, 420], "cage_y_mm": [0, 320]}
     (tmp_path / "task.yaml").write_text(yaml.safe_dump({"tracking": tracking}))
     run = load_run(tmp_path / "rig.yaml", tmp_path / "task.yaml")
