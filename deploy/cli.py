@@ -1,13 +1,10 @@
-"""The ``ethostream`` command: demo, run, replay, verify, export, train, evaluate, predict, bundle info, monitor.
+"""The ``ethostream`` command: what runs a rig and reads its recordings; the rest is registered from ``commands/``.
 
 Exit status: 0 all well; 1 something unforeseen; 2 a wrong file or option; 3 to 10 the kind of error that
 ``sync/errors.py`` gives; 130 stopped by Ctrl-C before anything ran.
 """
 
-import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +17,9 @@ from .commands.align_command import align
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
+from .commands.json_output import JsonOption, require_writable, to_stdout, write_result
 from .commands.keys_command import keys_app
+from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.repair_command import repair
 from .commands.resume_command import resume
 from .commands.time_command import time_app
@@ -33,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 app.add_typer(time_app, name="time")
@@ -43,6 +41,9 @@ app.command()(calibrate)
 app.command()(align)
 app.command()(cameras)
 app.command()(doctor)
+app.command()(train)
+app.command()(evaluate)
+app.command()(predict)
 
 _err = Console(stderr=True)
 
@@ -60,10 +61,6 @@ SecondsOption = Annotated[
 OutOption = Annotated[Path, typer.Option(help="Folder in which the recording folder is made.")]
 HeadlessOption = Annotated[bool, typer.Option("--headless", help="Plain lines instead of a live table.")]
 ReportOption = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here as well.")]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")
-]
-DataOption = Annotated[Path | None, typer.Option(help="Folder that relative data paths of the file start from.")]
 
 
 @app.command()
@@ -116,7 +113,7 @@ def _run(
     from .terminal import make_display
 
     config = load_run(rig, task, session, overrides or ())
-    _writable(report)
+    require_writable(report, "--report")
     result = run_rig(config, make_display(config, headless=headless), seconds or None, out, report)
     finish_run(result)
 
@@ -140,7 +137,7 @@ def replay(
     from .rig_run import run_replay
     from .terminal import make_display
 
-    _writable(report)
+    require_writable(report, "--report")
     result = run_replay(
         recording,
         make_display(None, headless=headless),
@@ -172,16 +169,6 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _writable(path: Path | None, option: str = "--report") -> None:
-    """Better now than after an hour of recording."""
-    if path is None or str(path) == "-":
-        return
-    if not path.resolve().parent.is_dir():
-        raise ConfigError(f"{option} {path}: the folder {path.resolve().parent} does not exist; make it first")
-    if path.is_dir():
-        raise ConfigError(f"{option} {path}: is a folder; name a file in it")
-
-
 def finish_run(result: Any) -> None:
     """Print the summary of a run, and end with the exit status that it calls for."""
     from .terminal import print_summary
@@ -211,8 +198,8 @@ def verify(
 
     result = verify_recording(recording, decode=decode)
     if json_path is not None:
-        _write_json(json_path, result.to_json())
-    if json_path is None or str(json_path) != "-":
+        write_result(json_path, result.to_json())
+    if not to_stdout(json_path):
         print_verified(result)
     if not result.ok:
         raise UndeclaredLossError(f"{recording}: does not verify")
@@ -234,67 +221,6 @@ def export(
 
 
 @app.command()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Data, model and fit.")],
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder of the bundle to make.")],
-    data: DataOption = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Train a causal model on labelled video or simulated sessions, score it and export it as a bundle."""
-    _writable(json_path, "--json")
-    with _extra("train"):
-        from ..training.train import train as train_bundle
-
-    _show(train_bundle(config, out, data, quiet=str(json_path) == "-"), json_path)
-
-
-@app.command()
-def evaluate(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")],
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The file that names data and split.")],
-    data: DataOption = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Score a bundle on the held-out part of a data set, through the very pipeline that runs live."""
-    _writable(json_path, "--json")
-    with _extra("train"):
-        from ..training.evaluate import evaluate as evaluate_bundle
-
-    _show(evaluate_bundle(bundle, config, data), json_path)
-
-
-@app.command()
-def predict(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")],
-    video: Annotated[Path, typer.Argument(metavar="VIDEO")],
-    out: Annotated[Path, typer.Option(metavar="CSV", help="One row per frame: frame, time_s, behaviour, p_CLASS ...")],
-    json_path: JsonOption = None,
-) -> None:
-    """Name the behaviour in every frame of a video file."""
-    _writable(json_path, "--json")
-    from ..training.predict import predict as predict_csv
-
-    _show(predict_csv(bundle, video, out), json_path)
-
-
-@bundle_app.command("info")
-def bundle_info(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder, zip, or the name of a shipped one: demo.")],
-    json_path: JsonOption = None,
-) -> None:
-    """Say what a model is, what it wants and how well it did; checks every hash and runs its self-test."""
-    from ..inference.bundle import Bundle
-    from ..inference.bundled import resolve_bundle
-    from .terminal import print_bundle
-
-    loaded = Bundle.load(resolve_bundle(bundle))
-    if json_path is not None:
-        _write_json(json_path, {"identity": loaded.identity, **loaded.manifest.model_dump(mode="json", by_alias=True)})
-    if json_path is None or str(json_path) != "-":
-        print_bundle(loaded)
-
-
-@app.command()
 def monitor(
     session: Annotated[str | None, typer.Option(help="Session id, where several rigs run on this machine.")] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,
@@ -312,36 +238,9 @@ def version(json_path: JsonOption = None) -> None:
 
     facts = {"ethostream": __version__, "python": sys.version.split()[0], **machine()}
     if json_path is not None:
-        _write_json(json_path, facts)
+        write_result(json_path, facts)
     else:
         typer.echo(f"ethostream {__version__}, Python {facts['python']}")
-
-
-@contextmanager
-def _extra(name: str) -> Generator[None]:
-    """Say which extra brings what is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed; pip install 'ethostream[{name}]' brings it") from error
-
-
-def _show(result: dict[str, Any], json_path: Path | None) -> None:
-    from .terminal import print_result
-
-    if json_path is not None:
-        _write_json(json_path, result)
-    if json_path is None or str(json_path) != "-":
-        print_result(result)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    if str(path) == "-":
-        typer.echo(json.dumps(value, indent=2, sort_keys=True))
-        return
-    from .report import write_json
-
-    write_json(path, value)
 
 
 def main() -> None:

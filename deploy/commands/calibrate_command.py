@@ -1,6 +1,5 @@
 """``ethostream calibrate``: from pictures of a board to cameras in millimetres."""
 
-import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...sync.errors import CalibrationError, ConfigError
+from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...acquisition.calibration.board import Board
@@ -63,9 +63,7 @@ def calibrate(
     board_thickness_mm: Annotated[float, typer.Option(help="Of the board on the floor.")] = 0.0,
     from_below: Annotated[bool, typer.Option("--from-below", help="The cameras look up through the floor.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="A page with figures and drawings.")] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")
-    ] = None,
+    json_path: JsonOption = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="With --live: end after this long; 0: when all is covered.")
     ] = 0.0,
@@ -94,10 +92,10 @@ def calibrate(
     from ...sync.calibration_file import utc_text, write_calibration
     from ...sync.clock import ClockAnchor
     from ..calibration_result import calibration_result, file_metadata
-    from ..report import software_version, write_json
+    from ..report import software_version
 
     for option, path in (("--out", out), ("--report", report), ("--json", json_path)):
-        _check_writable(option, path)
+        require_writable(path, option)
     if floor is not None and floor_points is not None:
         raise ConfigError("--floor and --floor-points both say where the floor is; give one")
     shown = parse_board(board)
@@ -105,7 +103,7 @@ def calibrate(
         lens = LensFreedom(4, fix_aspect=fix_aspect, fisheye=True)
     else:
         lens = LensFreedom(coefficients, fix_aspect=fix_aspect, fix_tangential=fix_tangential)
-    quiet = str(json_path) == "-"
+    quiet = to_stdout(json_path)
     if live is not None:
         from .calibrate_live import take_pictures
 
@@ -129,11 +127,9 @@ def calibrate(
         from ..calibration_report import calibration_page, write_page
 
         write_page(report, calibration_page(found, models, result, metadata, shown, to_world))
-    if json_path is not None and not quiet:
-        write_json(json_path, result)
-    if quiet:
-        typer.echo(json.dumps(result, indent=2, sort_keys=True, allow_nan=False))
-    else:
+    if json_path is not None:
+        write_result(json_path, result)
+    if not quiet:
         _print(result)
     if not result["ok"]:
         worst = result["worst"]
@@ -263,13 +259,3 @@ def _print(result: dict[str, Any]) -> None:
                 f"square measured on them: {square['mean_mm']:.3f} ± {square['std_mm']:.3f} mm, true "
                 f"{square['true_mm']:g}"
             )
-
-
-def _check_writable(option: str, path: Path | None) -> None:
-    """Better now than after minutes of work."""
-    if path is None or str(path) == "-":
-        return
-    if not path.resolve().parent.is_dir():
-        raise ConfigError(f"{option} {path}: the folder {path.resolve().parent} does not exist; make it first")
-    if path.is_dir():
-        raise ConfigError(f"{option} {path}: is a folder; name a file in it")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...sync.errors import ClockError, ConfigError
-from .json_output import JsonOption, to_stdout, write_result
+from ...sync.errors import ClockError
+from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...streaming.keys import Keys
     from ...streaming.time_client import TimeClient
 
-time_app = typer.Typer(help="Rig time between hosts.")
+time_app = typer.Typer(help="Rig time between hosts.", no_args_is_help=True)
 
 AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help="`tcp://HOST:PORT`.")]
 KeysOption = Annotated[
@@ -86,8 +86,7 @@ def follow(
     from ...streaming.time_client import TimeClient, choose_server, this_host
     from ...sync.clock import ClockAnchor, RigClock
 
-    if json_path is not None and not to_stdout(json_path) and not json_path.resolve().parent.is_dir():
-        raise ConfigError(f"--json {json_path}: the folder does not exist; make it first")
+    require_writable(json_path)
     loaded = _load(keys)
     local = RigClock(ClockAnchor.take())
     context = open_context()

@@ -104,6 +104,14 @@ def test_every_command_teaches(name: str) -> None:
     assert "Usage:" in done.output
 
 
+@pytest.mark.parametrize(
+    "group", [[], *([name] for name in sorted({one.split()[0] for one in COMMANDS if " " in one}))]
+)
+def test_a_group_without_a_command_shows_what_it_has(group: list[str]) -> None:
+    said = CliRunner().invoke(cli.app, group).output
+    assert "Usage:" in said and "Missing command" not in said
+
+
 def test_the_list_of_commands_is_whole(repository: Path) -> None:
     top: Any = typer.main.get_command(cli.app)
     names: set[str] = set()

@@ -1,5 +1,6 @@
 """Keys and the allow-list: files that are refused, and strangers that read and write nothing, on real sockets."""
 
+import json
 import os
 import socket
 import stat
@@ -345,6 +346,14 @@ def test_the_commands_make_allow_and_show(tmp_path: Path) -> None:
     keys = load_keys(tmp_path / "a")
     assert keys.public.decode() in shown and keys.allowed["b"].decode() in shown
     assert keys.secret.decode() not in shown
+    as_json = call("show", str(tmp_path / "a"), "--json", "-")
+    b_key = keys.allowed["b"].decode()
+    assert json.loads(as_json) == {"name": "a", "public_key": keys.public.decode(), "allowed": {"b": b_key}}
+    again = call("allow", str(tmp_path / "a"), str(tmp_path / "b" / "b.key"), "--json", "-")
+    assert json.loads(again) == {"name": "b", "public_key": b_key}
+    made = json.loads(call("make", str(tmp_path / "c"), "--name", "c", "--json", "-"))
+    assert made["public_file"] == str(tmp_path / "c" / "c.key")
+    assert made["public_key"] == load_keys(tmp_path / "c").public.decode()
 
 
 class Watcher:
