@@ -4,27 +4,53 @@ The board counts its pulses, a camera the pulses that it saw since it was armed 
 by a constant per start of the camera, which times tell: a frame is exposed at its pulse, and stamped with an error of
 less than three quarters of a period. From there on only numbers count. A camera that has no such counter is compared by
 time alone, and what that finds is a warning.
+
+A camera is expected at every pulse from the first one on, until it is told to stop. While it was away between two of
+its starts, or since it was lost or killed, nothing is: that stands in the account of its frames.
 """
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .messages import FrameHeader, Gap, SyncPulse
+from .header_filter import HeaderFilter
+from .messages import CameraStatus, FrameHeader, Gap, SyncPulse
 from .recording_reader import Recording
 from .seq_set import SeqSet
-from .topics import GAP, SYNC_PULSE
+from .topics import CAMERA_STATUS, FRAME, GAP, SYNC_PULSE
 
 TRIGGER_LINE = "trigger"
 """``SyncPulse.line`` of the pulses that expose the cameras."""
 _MAX_NAMED = 8
-_MIN_FRAMES = 2
+_MIN_PULSES = 2
 _EARLY = -0.25
 """Of a period: a frame may be stamped this much before its pulse, by the errors of both clocks."""
 
+_END_SEQ = 2**62
+"""After every frame number."""
+
 Ints = NDArray[np.int64]
+
+
+class _Epoch:
+    """Frames of one start of a camera, compactly, and what was declared of it."""
+
+    def __init__(self) -> None:
+        self.seqs = array("q")
+        self.times = array("q")
+        self.received = array("q")
+        self.ids = array("q")
+        self.declared = SeqSet()
+        self.status: CameraStatus | None = None
+
+    def add(self, header: FrameHeader) -> None:
+        self.seqs.append(header.seq)
+        self.times.append(header.t_exposure_ns)
+        self.received.append(header.t_received_ns)
+        self.ids.append(header.trigger_id)
 
 
 @dataclass(slots=True)
@@ -36,7 +62,9 @@ class PulseMatch:
         n_frames: frames that were looked at.
         n_paired: frames with their pulse.
         frames_without_pulse: their numbers (``seq``).
-        pulses_without_frame: between this epoch's first and last frame, and not among the declared drops.
+        pulses_without_frame: not among the declared drops; from the first pulse on where this is the camera's first
+            start, else from its first frame; up to where it was told to stop where this is its last start, else up to
+            its last frame.
         pulses_dropped: pulses whose frame is a declared drop.
     """
 
@@ -99,22 +127,32 @@ def account_pulses(recording: Recording) -> PulseAccount | None:
             f"trigger {account.source}: {len(account.unrecorded)} pulse(s) were made and are not recorded "
             f"({named(account.unrecorded)}); they have numbers and no times: check the serial line"
         )
-    drops: dict[tuple[str, int], SeqSet] = {}
-    for one in recording.messages([GAP]):
-        if isinstance(one.message, Gap) and one.message.source in ("device", "bus"):
-            gap = one.message
-            drops.setdefault((gap.camera, gap.epoch), SeqSet()).add_run(gap.first_seq, gap.first_seq + gap.n)
-    for camera in _triggered(recording):
-        by_epoch: dict[int, list[FrameHeader]] = {}
-        for header in recording.headers(camera):
-            by_epoch.setdefault(header.epoch, []).append(header)
-        for epoch, headers in sorted(by_epoch.items()):
-            declared = drops.get((camera, epoch), SeqSet())
-            match = _match(sorted(headers, key=lambda one: one.seq), declared, numbers, times)
+    for camera, epochs in _epochs(recording).items():
+        for epoch, one in sorted(epochs.items()):
+            match = _match(one, numbers, times, first=epoch == min(epochs), last=epoch == max(epochs))
             if match is not None:
                 account.cameras[f"{camera}/{epoch}"] = match
                 _judge(camera, epoch, match, account)
     return account
+
+
+def _epochs(recording: Recording) -> dict[str, dict[int, _Epoch]]:
+    """What the triggered cameras delivered, declared and said last, by camera and epoch; one pass over the log."""
+    found: dict[str, dict[int, _Epoch]] = {camera: {} for camera in _triggered(recording)}
+    filters = {camera: HeaderFilter() for camera in found}
+    for logged in recording.messages([FRAME, GAP, CAMERA_STATUS]):
+        message = logged.message
+        if logged.camera not in found or not isinstance(message, FrameHeader | Gap | CameraStatus):
+            continue
+        one = found[logged.camera].setdefault(message.epoch, _Epoch())
+        if isinstance(message, CameraStatus):
+            one.status = message
+        elif isinstance(message, Gap):
+            if message.source in ("device", "bus"):
+                one.declared.add_run(message.first_seq, message.first_seq + message.n)
+        elif filters[logged.camera].is_new(message.epoch, message.seq):
+            one.add(message)
+    return found
 
 
 def _triggered(recording: Recording) -> list[str]:
@@ -124,16 +162,17 @@ def _triggered(recording: Recording) -> list[str]:
     return [name for name in recording.info.cameras if named_cameras is None or name in named_cameras]
 
 
-def _match(headers: list[FrameHeader], declared: SeqSet, numbers: Ints, times: Ints) -> PulseMatch | None:
-    seqs = np.array([one.seq for one in headers], np.int64)
-    frame_times = np.array([one.t_exposure_ns for one in headers], np.int64)
-    ids = np.array([one.trigger_id for one in headers], np.int64)
-    if len(headers) < _MIN_FRAMES or len(numbers) < _MIN_FRAMES:
+def _match(one: _Epoch, numbers: Ints, times: Ints, *, first: bool, last: bool) -> PulseMatch | None:
+    if not one.seqs or len(numbers) < _MIN_PULSES:
         return None
+    order = np.argsort(np.array(one.seqs, np.int64), kind="stable")
+    seqs, frame_times, received, ids = (
+        np.array(column, np.int64)[order] for column in (one.seqs, one.times, one.received, one.ids)
+    )
     period_ns = float(np.median(np.diff(times) / np.diff(numbers)))
     if np.all(ids >= 0):
         pulse_of = ids - _count_offset(ids, frame_times, numbers, times, period_ns)
-        match = PulseMatch("number", len(headers))
+        match = PulseMatch("number", len(seqs))
         good = (pulse_of >= 0) & (pulse_of <= numbers[-1]) & np.concatenate([[True], np.diff(pulse_of) > 0])
     else:
         # As above, a frame comes at its pulse or up to three quarters of a period later.
@@ -143,15 +182,26 @@ def _match(headers: list[FrameHeader], declared: SeqSet, numbers: Ints, times: I
         nearest = np.clip(np.searchsorted(times, shifted), 1, len(times) - 1)
         nearest -= shifted - times[nearest - 1] < times[nearest] - shifted
         pulse_of = numbers[nearest]
-        match = PulseMatch("time", len(headers))
+        match = PulseMatch("time", len(seqs))
         good = (np.abs(shifted - times[nearest]) < period_ns / 2) & np.concatenate([[True], np.diff(pulse_of) > 0])
     match.n_paired = int(good.sum())
     match.frames_without_pulse = seqs[~good].tolist()
     paired, paired_seqs = pulse_of[good], seqs[good]
-    for place in np.flatnonzero(np.diff(paired) > 1):
-        skipped = list(range(int(paired[place]) + 1, int(paired[place + 1])))
-        between = SeqSet([(int(paired_seqs[place]) + 1, int(paired_seqs[place + 1]))])
-        n_declared = len(between) - len(between.minus(declared))
+    if not len(paired):
+        return match
+    # Up to, and not including: a first start owes a frame from pulse 0 on, a last one until it was told to stop.
+    start = -1 if first else int(paired[0]) - 1
+    stop = int(paired[-1]) + 1
+    if last and one.status is not None and one.status.state == "stopped":
+        come_ns = float(np.median(received[good] - np.interp(paired, numbers, times))) + period_ns
+        due = numbers[times + come_ns <= one.status.t_ns]
+        stop = max(stop, int(due[-1]) + 1 if len(due) else 0)
+    bounds = np.concatenate([[start], paired, [stop]])
+    bound_seqs = np.concatenate([[-1], paired_seqs, [_END_SEQ]])
+    for place in np.flatnonzero(np.diff(bounds) > 1):
+        skipped = list(range(int(bounds[place]) + 1, int(bounds[place + 1])))
+        between = SeqSet([(int(bound_seqs[place]) + 1, int(bound_seqs[place + 1]))])
+        n_declared = len(between) - len(between.minus(one.declared))
         match.pulses_dropped += min(n_declared, len(skipped))
         match.pulses_without_frame += skipped[n_declared:]
     return match
@@ -179,8 +229,8 @@ def _judge(camera: str, epoch: int, match: PulseMatch, account: PulseAccount) ->
     if match.pulses_without_frame:
         found.append(
             f"{where}: {len(match.pulses_without_frame)} trigger pulse(s) have no frame and no declared drop{how}: "
-            f"pulses {named(match.pulses_without_frame)}; was the exposure or readout too long for the rate, or the "
-            "pulse too short?"
+            f"pulses {named(match.pulses_without_frame)}; was the exposure or readout too long for the rate, the "
+            "pulse too short, or the camera not armed in time?"
         )
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from ethostream.streaming.messages import FrameHeader, Gap, Message, SyncPulse
+from ethostream.streaming.messages import CameraStatus, FrameHeader, Gap, Message, SyncPulse
 from ethostream.streaming.pulse_account import PulseAccount, account_pulses
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.recording_writer import RecordingWriter
-from ethostream.streaming.topics import FRAME, GAP, SYNC_PULSE, Topic
+from ethostream.streaming.topics import CAMERA_STATUS, FRAME, GAP, SYNC_PULSE, Topic
 from ethostream.streaming.wire import encode
 
 T0 = 1_700_000_000_000_000_000
@@ -42,6 +42,11 @@ class Bench:
             "a", epoch, seq, t_ns, 1000, t_ns, "device", 8, 4, "mono8", "", 0, 0, "raw", trigger_id
         )  # fmt: skip
         self.said.append((FRAME, "a", header))
+
+    def status(self, state: Literal["running", "stopped", "lost"], pulse: int, epoch: int = 0) -> None:
+        """The last word of an epoch, at a pulse."""
+        status = CameraStatus("a", epoch, state, 0, 0, 0, 0, 0, 60.0, pulse_at(pulse))
+        self.said.append((CAMERA_STATUS, "a", status))
 
     def account(self) -> PulseAccount | None:
         form = {"a": RecordedFormat(width=8, height=4, pixel_format="mono8", rate_hz=60.0)}
@@ -112,6 +117,7 @@ def test_frames_without_a_pulse_are_named(bench: Bench) -> None:
     account = bench.account()
     assert account is not None
     assert account.cameras["a/0"].frames_without_pulse == [50, 51, 52]
+    assert len(account.errors) == 1
     assert "3 frame(s) belong to no trigger pulse: numbers 50-52" in account.errors[0]
 
 
@@ -154,3 +160,79 @@ def test_cameras_that_the_trigger_does_not_name_are_left_alone(bench: Bench) -> 
 def test_a_recording_without_pulses_has_no_account(bench: Bench) -> None:
     bench.frame(0, 0, 0)
     assert bench.account() is None
+
+
+@pytest.mark.parametrize("trigger_ids", [True, False])
+@pytest.mark.parametrize("n_missed", [1, 3])
+def test_pulses_before_the_first_frame_are_missed(bench: Bench, n_missed: int, trigger_ids: bool) -> None:
+    bench.pulses(*range(50))
+    for n in range(n_missed, 50):
+        bench.frame(n, n - n_missed, n - n_missed if trigger_ids else -1)
+    account = bench.account()
+    assert account is not None
+    assert account.cameras["a/0"].pulses_without_frame == list(range(n_missed))
+    assert len(account.errors if trigger_ids else account.warnings) == 1
+    assert (account.errors == []) is not trigger_ids
+
+
+def test_drops_that_were_declared_before_the_first_frame_explain_its_pulses(bench: Bench) -> None:
+    bench.pulses(*range(50))
+    for n in range(3, 50):
+        bench.frame(n, n, n)
+    bench.said.append((GAP, "a", Gap("bus", "a", 0, 1, 2, "lost between processes", T0)))
+    account = bench.account()
+    assert account is not None
+    found = account.cameras["a/0"]
+    assert (found.pulses_dropped, len(found.pulses_without_frame), len(account.errors)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("trigger_ids", [True, False])
+def test_pulses_after_the_last_frame_are_missed_until_the_camera_was_told_to_stop(
+    bench: Bench, trigger_ids: bool
+) -> None:
+    bench.pulses(*range(60))
+    for n in range(40):
+        bench.frame(n, n, n if trigger_ids else -1)
+    bench.status("running", 20)
+    bench.status("stopped", 55)
+    bench.said.append((GAP, "a", Gap("device", "a", 0, 40, 2, "lost at the end", T0)))
+    account = bench.account()
+    assert account is not None
+    found = account.cameras["a/0"]
+    # A frame takes 9 of 16.7 ms to come: that of pulse 53 would have been there in time, that of 54 perhaps not.
+    assert (found.pulses_dropped, found.pulses_without_frame) == (2, list(range(42, 54)))
+    assert "pulses 42-53" in (account.errors if trigger_ids else account.warnings)[0]
+
+
+def test_one_frame_of_many_pulses_is_an_account_too(bench: Bench) -> None:
+    bench.pulses(*range(10))
+    bench.frame(4, 0, 0)
+    bench.status("stopped", 80)
+    account = bench.account()
+    assert account is not None
+    assert account.cameras["a/0"].pulses_without_frame == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("state", ["running", "lost"])
+def test_a_camera_that_was_killed_or_lost_owes_no_frames_after_its_end(
+    bench: Bench, state: Literal["running", "lost"]
+) -> None:
+    bench.pulses(*range(60))
+    for n in range(40):
+        bench.frame(n, n, n)
+    bench.status(state, 55)
+    account = bench.account()
+    assert account is not None and account.errors == account.warnings == []
+
+
+def test_a_camera_that_returned_owes_frames_at_its_two_outer_ends_only(bench: Bench) -> None:
+    bench.pulses(*range(100))
+    for n in range(2, 40):
+        bench.frame(n, n - 2, n - 2)
+    bench.status("lost", 45)
+    for n in range(60, 95):
+        bench.frame(n, n - 60, n - 60, epoch=1)
+    bench.status("stopped", 150, epoch=1)
+    account = bench.account()
+    assert account is not None
+    assert [one.pulses_without_frame for one in account.cameras.values()] == [[0, 1], [95, 96, 97, 98, 99]]
