@@ -3,10 +3,12 @@
 from collections import Counter, deque
 from typing import Literal
 
+from ..streaming.clock_account import ClockAccounts
 from ..streaming.messages import (
     Alarm,
     Behavior,
     CameraStatus,
+    ClockStatus,
     Decision,
     FrameHeader,
     FrameSet,
@@ -20,7 +22,7 @@ from ..sync.clock import NS_PER_MS, NS_PER_S
 from .label_strip import LabelStrip, agreement
 from .live_camera import LiveCamera
 from .live_recording import LiveRecording
-from .snapshot import BehaviorNow, ClassNow, LatencyNow, Problem, RuleNow, SetsNow, Snapshot, TriggerNow
+from .snapshot import BehaviorNow, ClassNow, ClockNow, LatencyNow, Problem, RuleNow, SetsNow, Snapshot, TriggerNow
 
 RECENT_SETS = 600
 RECENT_TRIGGERS = 12
@@ -50,6 +52,7 @@ class LiveState:
         self._rig = rig
         self._mode: Literal["live", "replay"] = mode
         self._cameras = {name: LiveCamera(name) for name in cameras}
+        self._clocks = ClockAccounts()
         self._sets = Counter[str]()
         self._first_ns: int | None = None
         self._t_set_ns: int | None = None
@@ -92,6 +95,8 @@ class LiveState:
                 self._add_decision(message)
             case CameraStatus():
                 self._camera(message.camera).add_status(message)
+            case ClockStatus():
+                self._clocks.add(message)
             case Gap():
                 self._camera(message.camera).add_gap(message)
                 self._sets["late"] += message.n if message.source == "sets" else 0
@@ -128,6 +133,9 @@ class LiveState:
             truth_strip=truth,
             agreement=agreement(labels, truth),
             monitor_port=monitor[0].counters.get("port") if monitor is not None else None,
+            clocks=tuple(
+                ClockNow(name, one.last.state, one.last.residual_p99_us, one.n_steps) for name, one in self._clocks
+            ),
         )
 
     def _camera(self, name: str) -> LiveCamera:

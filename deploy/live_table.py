@@ -15,7 +15,7 @@ from ..sync.clock import NS_PER_S, Clock
 from .live_state import LiveState
 from .palette import class_color
 from .report import RunReport
-from .snapshot import BehaviorNow, CameraNow, Snapshot
+from .snapshot import BehaviorNow, CameraNow, ClockNow, Snapshot
 
 REFRESH_NS = NS_PER_S // 4
 LINE_NS = 5 * NS_PER_S
@@ -197,6 +197,8 @@ def _figures(now: Snapshot) -> Table:
     sets = now.sets
     line = Text(f"{sets.complete:,} complete  ").append_text(_count(sets.partial)).append(" partial  ")
     grid.add_row("sets", line.append_text(_count(sets.late)).append(" late"))
+    if now.clocks:
+        grid.add_row("clocks", _clocks(now.clocks))
     if now.behavior is not None:
         skipped = _count(now.behavior.skipped)
         grid.add_row("model", Text(f"{now.behavior.steps:,} steps  ").append_text(skipped).append(" skipped"))
@@ -219,6 +221,17 @@ def _figures(now: Snapshot) -> Table:
     else:
         grid.add_row("recording", Text("off", style=_WARN))
     return grid
+
+
+def _clocks(clocks: tuple[ClockNow, ...]) -> Text:
+    settled = [one for one in clocks if one.state in ("locked", "trusted")]
+    n_steps = sum(one.n_steps for one in clocks)
+    line = Text(f"{len(settled)} of {len(clocks)} settled", style=_GOOD if len(settled) == len(clocks) else _WARN)
+    if settled:
+        line.append(f"  residual p99 {max(one.residual_p99_us for one in settled):.1f} us", style="default")
+    if n_steps:
+        line.append("  ").append_text(_count(n_steps)).append(" steps", style="default")
+    return line
 
 
 def _problem_line(now: Snapshot, place: int) -> Text:

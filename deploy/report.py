@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..streaming.clock_account import ClockAccounts
 from ..streaming.messages import (
     Alarm,
     Behavior,
     CameraStatus,
+    ClockStatus,
     Decision,
     FrameHeader,
     FrameSet,
@@ -47,6 +49,7 @@ class RunReport:
     def __init__(self, mode: Literal["live", "replay"] = "live", cameras: tuple[str, ...] = ()) -> None:
         self._mode: Literal["live", "replay"] = mode
         self._cameras: dict[str, CameraPart] = {name: CameraPart() for name in cameras}
+        self._clocks = ClockAccounts()
         self._sets = SetsPart()
         self._latency = LatencyPart(mode == "live")
         self._behavior = BehaviorPart()
@@ -86,6 +89,8 @@ class RunReport:
                 self._latency.add_decision(message)
             case CameraStatus():
                 self._camera(message.camera).add_status(message)
+            case ClockStatus():
+                self._clocks.add(message)
             case Gap():
                 self._camera(message.camera).add_gap(message)
             case RecordingStatus():
@@ -120,6 +125,7 @@ class RunReport:
             "mode": self._mode,
             "seconds": self._sets.seconds,
             "cameras": {name: part.to_dict() for name, part in sorted(self._cameras.items())},
+            "clocks": {name: one.to_dict() for name, one in self._clocks},
             "sets": {
                 **self._sets.to_dict(self._truth.n_seen),
                 "late": sum(part.declared["sets"] for part in self._cameras.values()),

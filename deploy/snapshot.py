@@ -88,6 +88,15 @@ class RecordingNow(msgspec.Struct, frozen=True):
     hours_left: float | None
 
 
+class ClockNow(msgspec.Struct, frozen=True):
+    """One clock: its state, the residual that it has now (p99), and how often it has stepped in this run."""
+
+    name: str
+    state: str
+    residual_p99_us: float
+    n_steps: int
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Something a person should know. ``n`` times; ``t_ms`` the last time, UTC milliseconds."""
 
@@ -126,3 +135,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     truth_strip: tuple[Stretch, ...] = ()
     agreement: float | None = None
     monitor_port: int | None = None
+    clocks: tuple[ClockNow, ...] = ()

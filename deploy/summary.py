@@ -12,6 +12,7 @@ Level = Literal["ok", "look", "wrong"]
 PARTIAL_SHARE = 0.01
 SKIPPED_SHARE = 0.05
 SHOWN_ERRORS = 3
+SHOWN_CLOCKS = 4
 _MARK: dict[Level, tuple[str, str]] = {
     "ok": ("OK", "green"),
     "look": ("LOOK", "yellow"),
@@ -34,7 +35,7 @@ def findings(report: dict[str, Any], failures: Sequence[str] = (), verify_errors
     if rows and not any(one["captured"] for one in report["cameras"].values()):
         # Nothing ran: that no frame came says nothing about cables.
         return rows
-    rows += [_cameras(report), *_sets(report)]
+    rows += [_cameras(report), *_clocks(report), *_sets(report)]
     rows += [row for row in (_model(report), _latency(report), _behavior(report), _rules(report)) if row is not None]
     rows.append(_replay(report) if report["mode"] == "replay" else _recording(report, verify_errors))
     rows += _alarms(report)
@@ -106,6 +107,35 @@ def _cameras(report: dict[str, Any]) -> Finding:
             "every one is declared; many of them point to bandwidth, cable or trigger",
         )
     return Finding("cameras", "ok", said)
+
+
+def _clocks(report: dict[str, Any]) -> list[Finding]:
+    clocks: dict[str, dict[str, Any]] = report["clocks"]
+    if not clocks:
+        return []
+    amiss: list[str] = []
+    for name, one in clocks.items():
+        words = [f"stepped {one['n_steps']} times" if one["n_steps"] > 1 else "stepped"] if one["n_steps"] else []
+        if one["state"] == "lost":
+            words.append("is lost")
+        elif one["residual_p99_us"] is None:
+            words.append("never settled")
+        elif one["state"] not in ("locked", "trusted"):
+            words.append("had not settled again")
+        amiss += [f"{name} {' and '.join(words)}"] if words else []
+    worst = max((one["residual_p99_us"] for one in clocks.values() if one["residual_p99_us"] is not None), default=None)
+    drifts = [abs(one["drift_ppm"]) for one in clocks.values() if one["drift_ppm"] is not None]
+    said = f"{len(clocks) - len(amiss)} of {len(clocks)} settled and steady"
+    said += "" if worst is None else f"; residual p99 at most {worst:.1f} us"
+    said += f", drift at most {max(drifts):.1f} ppm" if drifts else ""
+    if not amiss:
+        return [Finding("clocks", "ok", said)]
+    more = f" and {len(amiss) - SHOWN_CLOCKS} more" if len(amiss) > SHOWN_CLOCKS else ""
+    cure = (
+        "times are less sure until a clock has settled; the report's `clocks` has the figures. Look for a device that "
+        "was reset, a link that broke, or a run too short to settle in"
+    )
+    return [Finding("clocks", "look", f"{said}; {', '.join(amiss[:SHOWN_CLOCKS])}{more}", cure)]
 
 
 def _sets(report: dict[str, Any]) -> list[Finding]:

@@ -65,6 +65,12 @@ class SeqSet:
         """The runs ``(start, stop)`` in order."""
         return zip(self._starts, self._stops, strict=True)
 
+    def named(self, most: int = 8) -> str:
+        """As words: ``3, 7-9``, and how many runs there are beyond the ``most`` first."""
+        runs = list(self.runs())
+        words = [str(start) if stop == start + 1 else f"{start}-{stop - 1}" for start, stop in runs[:most]]
+        return ", ".join(words) + (f" and {len(runs) - most} more run(s)" if len(runs) > most else "")
+
     @property
     def first(self) -> int:
         """The smallest; the set must not be empty."""

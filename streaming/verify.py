@@ -5,13 +5,15 @@ from pathlib import Path
 
 from ..sync.clock import NS_PER_S
 from ..sync.errors import EthostreamError, VideoError, WireError
+from .clock_account import ClockAccounts
 from .folder_lock import living_holder
 from .frame_evidence import CameraEvidence
 from .frame_index import CameraIndex, Pairing, pair_frames, read_pts_ms
+from .messages import ClockStatus
 from .pulse_account import account_pulses
 from .recording_reader import Recording
 from .seq_set import SeqSet
-from .topics import CAMERA_STATUS, FRAME, GAP
+from .topics import CAMERA_STATUS, CLOCK, FRAME, GAP
 from .verify_result import CameraResult, EpochResult, VerifyResult
 from .video import VideoReader
 
@@ -42,15 +44,24 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
             f"may be unaccounted for; {cure}"
         )
     evidence = {name: CameraEvidence() for name in recording.info.cameras}
+    clocks = ClockAccounts()
     try:
-        for logged in recording.messages([FRAME, GAP, CAMERA_STATUS]):
-            if logged.camera in evidence:
+        for logged in recording.messages([FRAME, GAP, CAMERA_STATUS, CLOCK]):
+            if isinstance(logged.message, ClockStatus):
+                clocks.add(logged.message)
+            elif logged.camera in evidence:
                 evidence[logged.camera].add(logged)
         _check_events(recording, result)
     except (WireError, EthostreamError) as error:
         result.errors.append(f"{path}/events.mcap: {error}; restore it from a copy")
     for name, one in evidence.items():
         result.cameras[name] = _check_camera(recording, name, one, result, decode)
+    for name, clock in clocks:
+        if clock.n_steps:
+            result.warnings.append(
+                f"clock {name}: stepped or began anew {clock.n_steps} time(s); times are less sure from a step until "
+                "its clock messages in events.mcap say locked again"
+            )
     try:
         result.pulses = account_pulses(recording)
     except (WireError, EthostreamError):
@@ -261,15 +272,9 @@ def _check_epoch(
         )
         result.errors.append(
             f"camera {name}, epoch {epoch}: {len(left)} frame(s) are missing and nothing says why ({where}): numbers "
-            f"{_named(left)}; leave them out of any analysis that counts frames, and look for a crash in the log"
+            f"{left.named()}; leave them out of any analysis that counts frames, and look for a crash in the log"
         )
     return one
-
-
-def _named(seqs: SeqSet) -> str:
-    runs = list(seqs.runs())
-    words = [str(start) if stop == start + 1 else f"{start}-{stop - 1}" for start, stop in runs[:_MAX_NAMED]]
-    return ", ".join(words) + (f" and {len(runs) - _MAX_NAMED} more run(s)" if len(runs) > _MAX_NAMED else "")
 
 
 def _decode(recording: Recording, name: str, camera: CameraResult, result: VerifyResult) -> None:

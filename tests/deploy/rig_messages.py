@@ -1,5 +1,7 @@
 """A small world of messages for the tests of what people look at."""
 
+from typing import Any
+
 from ethostream.streaming import messages as m
 from ethostream.sync.clock import NS_PER_MS, NS_PER_S
 
@@ -52,6 +54,14 @@ def behavior(
         t_head_ns=t + 13 * NS_PER_MS,
         t_decided_ns=t + 14 * NS_PER_MS,
     )
+
+
+def clock_status(name: str, state: Any = "locked", p99_us: float = 40.0, **other: Any) -> m.ClockStatus:
+    values = {"epoch": 0, "offset_ns": 7, "drift_ppm": 12.5, "n_outliers": 0, "n_steps": 0, **other}
+    return m.ClockStatus(
+        clock=name, state=state, residual_p50_us=1.0, residual_p99_us=p99_us, residual_max_us=2 * p99_us, n_used=100,
+        t_ns=T0, **values,
+    )  # fmt: skip
 
 
 def decision(i: int, action: str, reason: str = "", rule: str = "rear_light") -> m.Decision:

@@ -10,6 +10,7 @@ from ethostream.deploy.report_parts import MAX_REASONS, OTHER_REASONS
 from ethostream.deploy.truth_join import TruthJoin, TruthStore
 from ethostream.streaming import messages as m
 from ethostream.streaming import topics as t
+from ethostream.streaming.clock_account import MAX_CLOCKS
 from ethostream.sync.errors import ReportError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,6 +180,39 @@ def test_recording_verified_alarms_and_nodes(tmp_path: Path):
     assert result["nodes"]["cam0"] == {"state": "running", "restarts": 1, "counters": {"frames": 7}}
     report.write(tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["mode"] == "replay"
+
+
+def test_clocks_keep_their_worst_while_locked_and_add_up_over_restarts():
+    report = RunReport()
+    assert report.to_dict()["clocks"] == {}
+    for one in (
+        rig.clock_status("camera.cam0", "settling", 900.0),
+        rig.clock_status("camera.cam0", "locked", 60.0, n_outliers=3),
+        rig.clock_status("camera.cam0", "stepped", 5_000.0, n_steps=1, n_outliers=4),
+        rig.clock_status("camera.cam0", "locked", 40.0, n_steps=1, n_outliers=4, drift_ppm=-20.0, offset_ns=11),
+        rig.clock_status("camera.cam0", "settling", 800.0, epoch=1, n_steps=1, n_outliers=2, drift_ppm=0.0),
+        rig.clock_status("camera.cam0", "locked", 990.0, epoch=0),
+        rig.clock_status("host.other", "settling", n_steps=1),
+        rig.clock_status("host.other", "settling"),
+        rig.clock_status("host.ptp", "trusted", 5.0, drift_ppm=0.0),
+    ):
+        report.add(t.CLOCK, one)
+    clocks = report.to_dict()["clocks"]
+    assert clocks["camera.cam0"] == {
+        "state": "settling", "drift_ppm": -20.0, "offset_ns": 11, "residual_p99_us": 60.0, "residual_max_us": 120.0,
+        "n_steps": 2, "n_outliers": 6,
+    }  # fmt: skip
+    assert clocks["host.other"]["n_steps"] == 1
+    unknown = ("drift_ppm", "offset_ns", "residual_p99_us", "residual_max_us")
+    assert [clocks["host.other"][key] for key in unknown] == [None] * 4
+    assert [clocks["host.ptp"][key] for key in unknown] == [None, 7, 5.0, 10.0]
+
+
+def test_clocks_of_strangers_do_not_fill_the_memory():
+    report = RunReport()
+    for i in range(MAX_CLOCKS + 5):
+        report.add(t.CLOCK, rig.clock_status(f"host.h{i}"))
+    assert len(report.to_dict()["clocks"]) == MAX_CLOCKS
 
 
 def test_memory_stays_bounded():

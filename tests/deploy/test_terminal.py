@@ -161,6 +161,33 @@ def test_each_fault_is_named_with_its_cure(changes: dict[str, Any], what: str, l
     assert words in row.found + row.cure
 
 
+@pytest.mark.parametrize(
+    ("said", "level", "words"),
+    [
+        ([("locked", {})], "ok", "2 of 2 settled and steady; residual p99 at most 40.0 us, drift at most 12.5 ppm"),
+        ([("trusted", {})], "ok", "2 of 2"),
+        ([("locked", {"n_steps": 2})], "look", "1 of 2 settled and steady; residual p99 at most 40.0 us"),
+        ([("locked", {"n_steps": 2})], "look", "host.a stepped 2 times"),
+        ([("locked", {}), ("lost", {})], "look", "host.a is lost"),
+        ([("settling", {})], "look", "host.a never settled"),
+        ([("locked", {}), ("stepped", {"n_steps": 1})], "look", "host.a stepped and had not settled again"),
+    ],
+)
+def test_clocks_that_are_not_steady_are_named(said: list[tuple[str, dict[str, Any]]], level: str, words: str):
+    report, state = RunReport("live", CAMERAS), LiveState("rig", CAMERAS)
+    assert "clocks" not in [row.what for row in findings(filled_report())]
+    for one in [rig.clock_status("camera.north"), *(rig.clock_status("host.a", how, **other) for how, other in said)]:
+        report.add(t.CLOCK, one)
+        state.add(one, rig.T0)
+    row = next(row for row in findings(report.to_dict()) if row.what == "clocks")
+    assert (row.level, words in row.found) == (level, True), row
+    out = console(terminal=False)
+    out.print(table(state.snapshot(rig.T0), "running"))
+    n_settled = 1 + (said[-1][0] in ("locked", "trusted"))
+    assert f"{n_settled} of 2 settled" in text_of(out)
+    assert ("steps" in text_of(out)) == ("n_steps" in said[-1][1])
+
+
 def test_cameras_that_fail_are_named():
     report = filled_report()
     report["cameras"]["south"]["captured"] = 0

@@ -41,3 +41,10 @@ def test_set_algebra(a: set[int], b: set[int], c: set[int], n: int) -> None:
     assert all((seq in of(a)) == (seq in a) for seq in range(-6, 62))
     if a:
         assert (of(a).first, of(a).last) == (min(a), max(a))
+
+
+def test_the_words_name_the_first_runs_only() -> None:
+    seqs = of({3, 7, 8, 9, 20})
+    assert seqs.named() == "3, 7-9, 20"
+    assert seqs.named(2) == "3, 7-9 and 1 more run(s)"
+    assert SeqSet().named() == ""

@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 from ethostream.streaming.event_log import EventLog, EventLogWriter, LoggedMessage
-from ethostream.streaming.messages import FrameHeader, Gap
+from ethostream.streaming.messages import ClockStatus, FrameHeader, Gap
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.topics import CAMERA_STATUS
+from ethostream.streaming.topics import CAMERA_STATUS, CLOCK
 from ethostream.streaming.verify import verify
 
 N = 120
@@ -159,3 +159,17 @@ def test_a_folder_that_is_no_recording(tmp_path: Path) -> None:
     result = verify(tmp_path)
     assert not result.ok
     assert "recording.json" in result.errors[0]
+
+
+def test_clocks_that_stepped_are_named(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.cameras["cam0"].frame(0)
+    for name, n_steps in (("camera.cam0", 0), ("camera.cam0", 2), ("board.trigger", 0)):
+        said = ClockStatus(name, 0, "locked", 0, 0.0, 1.0, 2.0, 3.0, 9, 0, n_steps, 0)
+        rig.deliver(CLOCK, said, "", "test")
+    rig.cameras["cam0"].status(stopped=True)
+    rig.close()
+    result = verify(rig.folder)
+    assert result.ok, result.errors
+    (clock,) = (one for one in result.warnings if one.startswith("clock"))
+    assert clock.startswith("clock camera.cam0: stepped or began anew 2 time(s)")
