@@ -41,6 +41,8 @@ _SETS_PER_EPOCH = 1_000_000_000
 _STATE_PERIOD_NS = 5 * NS_PER_S
 """A saved state is some megabytes: one at most in this time, however often the recorder loses frames."""
 _LAST_WORDS_MS = 100
+_START_DEADLINES = 2
+"""So long after the first complete set, as deadlines of a set, every one before it has closed."""
 _UNSETTLED_RUN = 256
 """Frames without a settled clock are declared in runs of at most this many."""
 
@@ -58,6 +60,7 @@ class LiveSets:
             None if config.deadline_ms is None else round(config.deadline_ms * NS_PER_MS),
             first_id=context.spec.epoch * _SETS_PER_EPOCH,
         )
+        self._start_ns = _START_DEADLINES * self._assembler.deadline_ns
         self._shapes = {name: tuple(shape) for name, shape in config.views.items()}
         self._receiver = FrameReceiver()
         self._recorded_from: dict[str, int] = {}
@@ -68,6 +71,9 @@ class LiveSets:
         self._last_mid_ns = 0
         self._n_skipped = 0
         self._alarmed: set[str] = set()
+        # A process that was started again sees the middle of a run: its first set says nothing of the start.
+        self._start_judged = context.spec.epoch > 0
+        self._first_complete_ns: int | None = None
         self._unsettled: dict[str, list[FrameHeader]] = {}
         self.counters = context.counters
         self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0, unsettled=0)
@@ -189,7 +195,28 @@ class LiveSets:
             self._alarmed.add(text)
             self._context.alarm("warning", text)
 
+    def _judge_start(self, closed: ClosedSet[Received]) -> None:
+        """Cameras that count the pulses of one trigger: all must have given a frame of the first one that any saw."""
+        if self._start_judged:
+            return
+        # A first set that waits for a late camera closes after a later one that is complete.
+        if closed.complete and self._first_complete_ns is None:
+            self._first_complete_ns = closed.t_mid_ns
+        if self._first_complete_ns is not None and closed.t_mid_ns >= self._first_complete_ns:
+            self._start_judged = closed.t_mid_ns > self._first_complete_ns + self._start_ns
+            return
+        headers = [item.message for item in closed.items if item is not None]
+        if any(isinstance(one, FrameHeader) and one.trigger_id >= 0 for one in headers):
+            self._start_judged = True
+            self._context.alarm(
+                "warning",
+                f"camera {', '.join(closed.missing)}: not in the first frame set of the run, though the cameras are "
+                "triggered together: armed too late, or it missed the first pulse. Its frames are matched from the "
+                "first one that it gave; check its trigger line, and start the trigger after every camera is armed",
+            )
+
     def _publish_set(self, closed: ClosedSet[Received]) -> FrameSet:
+        self._judge_start(closed)
         frame_set = FrameSet(
             closed.set_id,
             "complete" if closed.complete else "partial",

@@ -185,3 +185,49 @@ def test_a_camera_that_came_back_with_another_size_is_in_no_set(rig: Rig) -> Non
     assert [gap.first_seq for gap in gaps if "size or pixel format" in gap.reason] == list(range(10, 20))
     (alarm,) = [one.message for one in got if isinstance(one.message, Alarm)]
     assert "camera a delivers 16x8 mono8" in alarm.text
+
+
+def begin(rig: Rig, b_missed: set[int], triggered: bool = True) -> tuple[list[tuple[str, ...]], list[str]]:
+    """20 instants, of which camera b misses some: what each set lacks in the order of time, and the alarms.
+
+    Arrivals are stamped far ahead of the clock, and each set that can be complete is waited for: how quickly the node
+    reads its sockets does not matter.
+    """
+    rig.t0_ns += 600_000 * NS_PER_MS
+    got: list[Received] = []
+    for seq in range(20):
+        rig.frame("a", seq, trigger_id=seq if triggered else -1)
+        if seq not in b_missed:
+            rig.frame("b", seq, trigger_id=seq if triggered else -1)
+            n_complete = sum(one.status == "complete" for one in sets_of(got)) + 1
+            while sum(one.status == "complete" for one in sets_of(got)) < n_complete:
+                got += rig.take(1)
+    sets = sorted(sets_of(got), key=lambda one: one.t_mid_ns)
+    return [one.missing for one in sets], [one.message.text for one in got if isinstance(one.message, Alarm)]
+
+
+@pytest.mark.parametrize("n_missed", [1, 3])
+def test_a_camera_that_gave_no_frame_of_the_first_pulse_is_named_once(rig: Rig, n_missed: int) -> None:
+    missing, alarms = begin(rig, set(range(n_missed)))
+    assert missing == [("b",)] * n_missed + [()] * (20 - n_missed)
+    assert len(alarms) == 1
+    assert alarms[0].startswith("camera b: not in the first frame set of the run")
+
+
+def test_a_pulse_that_was_missed_later_is_no_late_start(rig: Rig) -> None:
+    missing, alarms = begin(rig, {1, 9})
+    assert missing.count(("b",)) == 2
+    assert alarms == []
+
+
+def test_cameras_that_run_on_their_own_may_begin_one_after_the_other(rig: Rig) -> None:
+    missing, alarms = begin(rig, {0, 1, 2}, triggered=False)
+    assert missing.count(("b",)) == 3
+    assert alarms == []
+
+
+@pytest.mark.parametrize("rig", [1], indirect=True)
+def test_the_first_set_of_a_restarted_process_is_not_the_start_of_the_run(rig: Rig) -> None:
+    missing, alarms = begin(rig, {0})
+    assert missing.count(("b",)) == 1
+    assert alarms == []
