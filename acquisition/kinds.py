@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..sync.clock import Clock
 from .basler_camera import BaslerCamera
-from .basler_config import BaslerCameraConfig
+from .basler_config import BaslerCameraConfig, HardwareTrigger
 from .camera import Camera
 from .file_camera import FileCamera, FileCameraConfig
 from .genicam_camera import GenicamCamera, GenicamCameraConfig
@@ -18,6 +18,19 @@ CameraConfig = Annotated[
     Field(discriminator="kind"),
 ]
 """Settings of one camera; ``kind`` says which."""
+
+
+def follows_pulses(config: CameraConfig) -> bool:
+    """Whether a camera of these settings begins its exposures at pulses on a line of its own."""
+    match config:
+        case BaslerCameraConfig():
+            return isinstance(config.trigger, HardwareTrigger)
+        case GenicamCameraConfig():
+            return config.trigger is not None
+        case SimulatedCameraConfig():
+            return config.triggered
+        case FileCameraConfig() | OpencvCameraConfig():
+            return False
 
 
 def make_camera(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from ..acquisition.kinds import CameraConfig
+from ..acquisition.kinds import CameraConfig, follows_pulses
 from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
 from ..streaming.lsl_config import LslConfig
@@ -92,6 +92,21 @@ class RigConfig(StrictModel):
         unknown = set((self.trigger and self.trigger.cameras) or ()) - set(self.cameras)
         if unknown:
             raise ValueError(f"trigger.cameras: the rig has no camera {', '.join(sorted(unknown))}; check the names")
+        return self
+
+    @model_validator(mode="after")
+    def _trigger_is_followed(self) -> "RigConfig":
+        if self.trigger is None:
+            return self
+        named = self.cameras if self.trigger.cameras is None else self.trigger.cameras
+        free = [name for name in named if name in self.cameras and not follows_pulses(self.cameras[name])]
+        if free:
+            kinds = ", ".join(f"{name} (kind {self.cameras[name].kind})" for name in free)
+            raise ValueError(
+                f"trigger: camera {kinds} is not set to follow its pulses; set its own trigger (basler: trigger: "
+                "{kind: hardware, line: Line1}; genicam: trigger: {line: Line1}; file and opencv have none), or leave it "
+                "out of trigger.cameras"
+            )
         return self
 
     @model_validator(mode="after")

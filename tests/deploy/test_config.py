@@ -146,3 +146,55 @@ def test_the_examples_load_with_paths_given() -> None:
     names = ("back", "mid", "side", "top")
     run = load_run(REPO / "examples/four_views.yaml", overrides=[f"cameras.{name}.path={name}.mp4" for name in names])
     assert tuple(run.rig.cameras) == names
+
+
+BOARD = "trigger: {{kind: serial, port: /dev/ttyACM0, cameras: {cameras}}}\n"
+BASLER = "{kind: basler, serial: '1', rate_hz: 30, trigger: {kind: hardware, line: Line1}}"
+SOFTWARE = "{kind: basler, serial: '1', rate_hz: 30, trigger: {kind: software}}"
+GENICAM = "{kind: genicam, producer: simulator, serial: '1', rate_hz: 30"
+COUNTS = "{kind: simulated, view: 0, triggered: true}"
+
+
+@pytest.mark.parametrize(
+    ("cameras", "free"),
+    [
+        ("null", ["left", "right"]),
+        ("[right]", ["right"]),
+        ("[]", None),
+    ],
+)
+def test_a_trigger_needs_cameras_that_follow_it(rig: Path, cameras: str, free: list[str] | None) -> None:
+    rig.write_text(RIG + BOARD.format(cameras=cameras))
+    if free is None:
+        assert load_run(rig).rig.trigger is not None
+        return
+    named = ", ".join(rf"{name} \(kind simulated\)" for name in free)
+    with pytest.raises(ConfigError, match=rf"(?s)rig\.yaml.*trigger: camera {named} is not set to follow"):
+        load_run(rig)
+
+
+@pytest.mark.parametrize(
+    ("camera", "follows"),
+    [
+        (BASLER, True),
+        (SOFTWARE, False),
+        (GENICAM + ", trigger: {line: Line2}}", True),
+        (GENICAM + "}", False),
+        (COUNTS, True),
+        ("{kind: file, path: a.mp4}", False),
+        ("{kind: opencv, device: 0, fourcc: YUYV, width: 64, height: 48, rate_hz: 30}", False),
+    ],
+)
+def test_which_cameras_follow_a_trigger(rig: Path, camera: str, follows: bool) -> None:
+    rig.write_text(f"name: x\ncameras: {{top: {camera}}}\n{BOARD.format(cameras='null')}")
+    if follows:
+        assert list(load_run(rig).rig.cameras) == ["top"]
+    else:
+        with pytest.raises(ConfigError, match=r"camera top .* is not set to follow its pulses"):
+            load_run(rig)
+
+
+def test_the_rig_file_of_the_page_on_triggering_loads(rig: Path) -> None:
+    page = (REPO / "docs" / "triggering.md").read_text()
+    rig.write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert load_run(rig).rig.trigger is not None
