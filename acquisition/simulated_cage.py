@@ -79,7 +79,6 @@ CAGE_VIEWS = _views()
 Left and right are those of the camera itself.
 """
 
-TEXTURE_GRAIN_MM = 1.0  # grain of the bedding
 FLOOR_GREY, WALL_GREY, OUTSIDE_GREY = 168.0, 196.0, 120.0
 
 

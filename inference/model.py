@@ -287,13 +287,14 @@ class BehaviorModel:
         self._n_warm = state["n_warm"].copy()
         self._grid.restore(state)
         self.stabiliser.restore(state)
-        self._head.restore(_under(state, "head."))
+        self._head.restore(under(state, "head."))
         for place, cropper in enumerate(self._croppers):
-            cropper.restore(_under(state, f"crop.{place}."))
+            cropper.restore(under(state, f"crop.{place}."))
             self._feature_states[place] = [
-                _under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))
+                under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))
             ]
 
 
-def _under(state: State, prefix: str) -> State:
+def under(state: State, prefix: str) -> State:
+    """What a state holds below ``prefix``, which is taken off the names."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

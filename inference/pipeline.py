@@ -19,7 +19,7 @@ from .bundle import Bundle
 from .config import TaskConfig
 from .cropper import State
 from .disparity import DisparityViews
-from .model import BehaviorModel, ModelStep
+from .model import BehaviorModel, ModelStep, under
 from .rules import Rules
 
 SNAPSHOT_FORMAT: Final = 1
@@ -174,7 +174,7 @@ class BehaviorPipeline:
                 f"pipeline state is of format {version} for views {', '.join(views)}; this pipeline is of format "
                 f"{SNAPSHOT_FORMAT} for {', '.join(self.model.views)}: replay with the recorded task"
             )
-        mine, theirs = self.model.snapshot(), _under(state, "model.")
+        mine, theirs = self.model.snapshot(), under(state, "model.")
         differs = [name for name in {**mine, **theirs} if _form(mine.get(name)) != _form(theirs.get(name))]
         if differs:
             raise BundleError(
@@ -182,16 +182,12 @@ class BehaviorPipeline:
                 "differ in shape; it was saved with another bundle or image size"
             )
         self.model.restore(theirs)
-        self.rules.restore(_under(state, "rules."))
-        return _under(state, "beside.")
+        self.rules.restore(under(state, "rules."))
+        return under(state, "beside.")
 
 
 def _form(value: NDArray[Any] | None) -> tuple[tuple[int, ...], str] | None:
     return None if value is None else (value.shape, value.dtype.str)
-
-
-def _under(state: State, prefix: str) -> State:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:

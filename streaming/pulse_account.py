@@ -24,7 +24,6 @@ from .topics import CAMERA_STATUS, FRAME, GAP, SYNC_PULSE
 
 TRIGGER_LINE = "trigger"
 """``SyncPulse.line`` of the pulses that expose the cameras."""
-_MAX_NAMED = 8
 _MIN_PULSES = 2
 _EARLY = -0.25
 """Of a period: a frame may be stamped this much before its pulse, by the errors of both clocks."""
@@ -236,6 +235,4 @@ def _judge(camera: str, epoch: int, match: PulseMatch, account: PulseAccount) ->
 
 def named(numbers: list[int]) -> str:
     """The first few, as words."""
-    runs = list(SeqSet((number, number + 1) for number in numbers).runs())
-    words = [str(start) if stop == start + 1 else f"{start}-{stop - 1}" for start, stop in runs[:_MAX_NAMED]]
-    return ", ".join(words) + (f" and {len(runs) - _MAX_NAMED} more run(s)" if len(runs) > _MAX_NAMED else "")
+    return SeqSet((number, number + 1) for number in numbers).named()

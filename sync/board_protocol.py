@@ -14,7 +14,7 @@ frame therefore checks more: pulses carry their own number, and the account at t
 
 import struct
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from enum import IntEnum, IntFlag
 from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
@@ -427,8 +427,3 @@ def pulse_period(rate_hz: float) -> tuple[int, int]:
         f"trigger rate {rate_hz:g} Hz: a board takes 0.001 Hz and more, and at most {MAX_PERIOD_DENOMINATOR} as the "
         "denominator of its period in µs; choose a rate with fewer digits"
     )
-
-
-def field_names(kind: type[BoardMessage]) -> tuple[str, ...]:
-    """Names of a message's fields, in the order in which they travel."""
-    return tuple(one.name for one in fields(kind))

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError  # only the name of what a refused file raises: weights_only loads no code
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from ..sync.errors import DataError
 
-EmbedderKind = Literal["small_cnn", "resnet18"]
 _RESNET18_BLOCKS = ((64, 1), (128, 2), (256, 2), (512, 2))
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -46,7 +46,7 @@ def align(
     from rich.console import Console
     from rich.progress import track
 
-    from ...streaming.alignment_table import align_camera, write_tables
+    from ...streaming.alignment_table import ALIGNMENT_SCHEMA, align_camera, write_tables
     from ...streaming.recording_reader import Recording
     from ...sync.pulse_files import ReadOptions, read_pulses
     from ..terminal import print_result
@@ -63,7 +63,7 @@ def align(
         write_plot(plot, found)
         written.append(plot)
     result: dict[str, Any] = {
-        "schema": 1,
+        "schema": ALIGNMENT_SCHEMA,
         "recording": str(recording),
         "pulses": {
             "source": read.source,
