@@ -16,6 +16,7 @@ from .pulse_account import named
 from .recording_reader import Recording
 
 ALIGNMENT_SCHEMA = 1
+"""Of the summary in JSON; raised when a key changes its meaning or goes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +29,7 @@ class CameraAlignment:
         video_frames: (n,) int64: frame in the video, -1 where it is not in it.
         pulses: what it was aligned to.
         alignment: the answer.
+        trigger_ids: (n,) int64: trigger pulses that the camera had counted at each frame, -1 where it does not count.
     """
 
     camera: str
@@ -37,6 +39,7 @@ class CameraAlignment:
     video_frames: NDArray[np.int64]
     pulses: PulseTimes
     alignment: Alignment
+    trigger_ids: NDArray[np.int64]
 
     def state(self, place: int) -> str:
         """What became of a frame: ``paired``, ``ambiguous``, ``no_pulse``, or ``outside`` of the pulses."""
@@ -115,7 +118,8 @@ def align_camera(
     except DataError as error:
         raise DataError(f"camera {camera}, {pulses.source}: {error}") from error
     epochs, seqs = np.array(index.epochs, np.int64)[order], np.array(index.seqs, np.int64)[order]
-    return CameraAlignment(camera, epochs, seqs, times, video[order], pulses, found)
+    trigger_ids = np.fromiter((one.trigger_id for one in recording.headers(camera)), np.int64, len(order))[order]
+    return CameraAlignment(camera, epochs, seqs, times, video[order], pulses, found, trigger_ids)
 
 
 def write_tables(path: Path, cameras: list[CameraAlignment]) -> list[Path]:
@@ -129,8 +133,11 @@ def write_tables(path: Path, cameras: list[CameraAlignment]) -> list[Path]:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(
-                ["camera", "epoch", "seq", "video_frame", "t_exposure_ns", "time_s", "pulse", "residual_us", "state"]
-            )
+                [
+                    "camera", "epoch", "seq", "video_frame", "t_exposure_ns", "time_s", "pulse", "residual_us", "state",
+                    "trigger_id",
+                ]
+            )  # fmt: skip
             for one in cameras:
                 writer.writerows(_frame_rows(one))
         with beside.open("w", newline="", encoding="utf-8") as file:
@@ -156,6 +163,7 @@ def _frame_rows(one: CameraAlignment) -> list[list[object]]:
             int(pulse) if pulse >= 0 else "",
             f"{found.residual_us[place]:.3f}" if pulse >= 0 else "",
             one.state(place),
+            int(one.trigger_ids[place]) if one.trigger_ids[place] >= 0 else "",
         ]
         for place, pulse in enumerate(found.pulse_of_frame)
     ]

@@ -16,7 +16,8 @@ def export_csv(path: Path | str, out: Path | str) -> list[Path]:
     """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv`` and ``decisions.csv`` of a recording.
 
     Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start. Frames that are not in the video
-    have an empty ``video_frame`` and a ``reason``.
+    have an empty ``video_frame`` and a ``reason``. What the device does not tell (``trigger_id``, ``ticks``,
+    ``line_status``) is empty.
 
     Args:
         path: the recording; a torn one is exported up to the tear.
@@ -50,7 +51,10 @@ def export_csv(path: Path | str, out: Path | str) -> list[Path]:
 
 
 def _frames(recording: Recording) -> Iterable[Sequence[object]]:
-    yield ("camera", "epoch", "seq", "t_exposure_ns", "t_received_ns", "time_s", "video_frame", "reason")
+    yield (
+        "camera", "epoch", "seq", "t_exposure_ns", "t_received_ns", "time_s", "video_frame", "reason", "time_source",
+        "exposure_us", "trigger_id", "ticks", "line_status",
+    )  # fmt: skip
     reasons: dict[tuple[str, int], list[Gap]] = {}
     for logged in recording.messages([GAP]):
         if isinstance(logged.message, Gap) and logged.message.source != "sets":
@@ -75,6 +79,9 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
                 _seconds(recording, header.t_exposure_ns),
                 frame,
                 reason,
+                header.time_source,
+                header.exposure_us,
+                *(value if value >= 0 else "" for value in (header.trigger_id, header.ticks, header.line_status)),
             )
         # Frames that never reached the recorder have no times; they stand at the end of their camera.
         for (name, epoch), gaps in reasons.items():
@@ -82,7 +89,7 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
                 for gap in gaps:
                     run = SeqSet([(gap.first_seq, gap.first_seq + gap.n)])
                     for seq in run.minus(seen.get(epoch, SeqSet())):
-                        yield (camera, epoch, seq, "", "", "", "", f"{gap.source}: {gap.reason}")
+                        yield (camera, epoch, seq, "", "", "", "", f"{gap.source}: {gap.reason}", "", "", "", "", "")
 
 
 def _reason(gaps: list[Gap], seq: int) -> str:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from ethostream.deploy.cli import app
+from ethostream.streaming.alignment_table import ALIGNMENT_SCHEMA
 from ethostream.streaming.messages import FrameHeader
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
@@ -26,7 +27,7 @@ DRIFT = 80e-6
 class Bench:
     """A train with jittered intervals, seen by camera ``a`` (one frame lost) and by another device (one pulse lost)."""
 
-    def __init__(self, folder: Path, *, periodic: bool = False) -> None:
+    def __init__(self, folder: Path, *, periodic: bool = False, counted: bool = True) -> None:
         rng = np.random.default_rng(5)
         steps = np.full(N, 1 / 60) if periodic else rng.uniform(0.9, 1.1, N) / 60
         self.times_s = np.cumsum(steps)
@@ -42,7 +43,10 @@ class Bench:
             if n == DROPPED:
                 continue
             t_ns = T0 + round(t_s * 1e9)
-            header = FrameHeader("a", 0, n, t_ns, 1000, t_ns + 5_000_000, "device", 8, 4, "mono8", "", 0, 0)
+            header = FrameHeader(
+                "a", 0, n, t_ns, 1000, t_ns + 5_000_000, "device", 8, 4, "mono8", "", 0, 0, "raw",
+                n + 7 if counted else -1,
+            )  # fmt: skip
             writer.events.append(FRAME, "a", n, encode(FRAME, "camera.a", n, header), t_ns)
         writer.close(T0 + round(self.times_s[-1] * 1e9), {"a": N - 1}, {})
         there = np.delete(self.times_s, UNPULSED)
@@ -85,7 +89,10 @@ def test_every_frame_has_its_time_on_the_other_device(bench: Bench, tmp_path: Pa
     assert lone == [DROPPED, GLITCH_AFTER]  # the frame that was lost; the glitch, whose place a lost pulse has shifted
     back = {int(one["pulse"]): int(one["t_ns"]) for one in pulses}
     assert back[DROPPED] == pytest.approx(T0 + bench.times_s[DROPPED] * 1e9, abs=150e3)
-    found = json.loads((tmp_path / "a.json").read_text())["cameras"]["a"]
+    assert all(int(one["trigger_id"]) == int(one["seq"]) + 7 for one in frames)
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["schema"] == ALIGNMENT_SCHEMA
+    found = result["cameras"]["a"]
     assert (found["frames"], found["paired"], found["frames_without_pulse"]) == (N - 1, N - 2, [UNPULSED])
     assert found["pulses_without_frame"] == lone
     assert found["drift_ppm"] == pytest.approx(80, abs=2) and not found["declared"]
@@ -93,6 +100,12 @@ def test_every_frame_has_its_time_on_the_other_device(bench: Bench, tmp_path: Pa
     picture = cv2.imread(str(tmp_path / "a.png"))
     assert picture is not None and picture.std() > 1
     assert "1 frame(s) have no pulse: numbers 250" in done.output
+
+
+def test_a_camera_that_does_not_count_its_triggers_has_no_trigger_ids(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, counted=False)
+    assert bench.run().exit_code == 0
+    assert {one["trigger_id"] for one in rows(bench.table)} == {""}
 
 
 def test_json_to_stdout_is_nothing_but_json(bench: Bench) -> None:

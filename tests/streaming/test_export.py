@@ -60,6 +60,10 @@ def test_tables(recorded: Any, tmp_path: Path) -> None:
     assert frames[6]["reason"] == "device: counter jumped"
     assert frames[1]["t_exposure_ns"] == str(START_NS + PERIOD_NS)
     assert frames[1]["time_s"] == "0.016667"
+    told = [
+        (row["time_source"], row["exposure_us"], row["trigger_id"], row["ticks"], row["line_status"]) for row in frames
+    ]
+    assert told == [("simulated", "5000", "", "", "")] * 6 + [("",) * 5]
     behaviors = rows(written[1])
     assert len(behaviors) == 7
     assert behaviors[3]["label"] == behaviors[3]["raw"] == "groom"
@@ -72,6 +76,27 @@ def test_tables(recorded: Any, tmp_path: Path) -> None:
     decisions = rows(written[3])
     assert len(decisions) == 1
     assert (decisions[0]["rule"], decisions[0]["frames"]) == ("reward, once", "cam0/0/3")
+
+
+def test_what_the_device_told_stands_beside_each_frame(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    for seq in range(3):
+        header = camera.frame(seq, arrives=False)
+        camera.deliver(
+            msgspec.structs.replace(
+                header, time_source="device", trigger_id=seq + 4, ticks=10**15 + seq, line_status=0 if seq else 5
+            )
+        )
+    camera.status(stopped=True)
+    rig.close()
+    export_csv(rig.folder, tmp_path / "out")
+    names = ("time_source", "exposure_us", "trigger_id", "ticks", "line_status")
+    assert [tuple(row[name] for name in names) for row in rows(tmp_path / "out" / "frames.csv")] == [
+        ("device", "5000", "4", "1000000000000000", "5"),
+        ("device", "5000", "5", "1000000000000001", "0"),
+        ("device", "5000", "6", "1000000000000002", "0"),
+    ]
 
 
 def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:
