@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import ethostream
@@ -48,6 +49,19 @@ def test_files_named_in_prose_exist(repository: Path, pages: list[Path]) -> None
             if not (repository / name).exists():
                 missing.append(f"{page}: {name}")
     assert not missing, "\n".join(missing)
+
+
+def test_the_architecture_names_every_module(repository: Path, package_files: list[Path]) -> None:
+    page = (repository / "docs" / "architecture.md").read_text()
+    named = Counter(Path(name).name for name in re.findall(r"`([\w/]+\.py)`", page))
+    wanted = Counter(path.name for path in package_files if path.name != "__init__.py")
+    assert not [name for name, n in sorted(wanted.items()) if named[name] < n]
+
+
+def test_the_readme_leads_to_every_page(repository: Path) -> None:
+    linked = {target.partition("#")[0] for target in LINK.findall((repository / "README.md").read_text())}
+    pages = {path.relative_to(repository).as_posix() for path in (repository / "docs").glob("*.md")}
+    assert not pages - linked
 
 
 def test_pages_and_code_name_no_place_of_one_machine(repository: Path, tracked: list[Path]) -> None:
