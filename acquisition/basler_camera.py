@@ -78,7 +78,7 @@ class BaslerCamera:
             camera.MaxNumBuffer.SetValue(self.config.max_buffers)
             device_class = str(info.GetDeviceClass())
             self._features = Features(self.name, str(info.GetModelName()), camera.GetNodeMap(), sdk.genicam)
-            self._setup = setup = apply_settings(self.name, self.config, self._features, device_class)
+            self._setup = setup = apply_settings(self.name, self.config, self._features, device_class, self._clock)
             self._gige = device_class == GIGE
         except sdk.genicam.GenericException as error:
             self.close()

@@ -1,10 +1,9 @@
 """Every setting of a Basler camera, applied in an order in which none undoes another, and read back."""
 
 import logging
-import threading
 from dataclasses import dataclass
 
-from ..sync.clock import NS_PER_S, NS_PER_US
+from ..sync.clock import NS_PER_S, NS_PER_US, Clock
 from ..sync.errors import CameraOpenError
 from .basler_config import ActionTrigger, BaslerCameraConfig, FreeRunTrigger, HardwareTrigger, SoftwareTrigger
 from .basler_features import Features
@@ -57,7 +56,9 @@ class BaslerSetup:
     counter_base: int
 
 
-def apply_settings(name: str, config: BaslerCameraConfig, features: Features, device_class: str) -> BaslerSetup:
+def apply_settings(
+    name: str, config: BaslerCameraConfig, features: Features, device_class: str, clock: Clock
+) -> BaslerSetup:
     """Set up an open camera.
 
     Args:
@@ -65,6 +66,7 @@ def apply_settings(name: str, config: BaslerCameraConfig, features: Features, de
         config: its settings.
         features: of the open device.
         device_class: of its transport, as the SDK names it.
+        clock: what PTP is waited for on.
 
     Raises:
         CameraOpenError: the model lacks a setting, refuses it or takes another value.
@@ -86,7 +88,7 @@ def apply_settings(name: str, config: BaslerCameraConfig, features: Features, de
     if counter == "Triggerinputcounter":
         _reset_counter(config, features)
     if config.ptp:
-        _wait_for_ptp(name, config, features)
+        _wait_for_ptp(name, config, features, clock)
     features.verify()
     exposure_us = features.number("ExposureTime", "ExposureTimeAbs") or 0.0
     return BaslerSetup(
@@ -235,9 +237,8 @@ def _reset_counter(config: BaslerCameraConfig, features: Features) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _wait_for_ptp(name: str, config: BaslerCameraConfig, features: Features) -> None:
+def _wait_for_ptp(name: str, config: BaslerCameraConfig, features: Features, clock: Clock) -> None:
     features.set("ptp", ("PtpEnable", "GevIEEE1588"), value=True)
-    pause = threading.Event()
     status: object = None
     for _ in range(max(1, round(config.ptp_wait_s / _PTP_POLL_S))):
         if not features.execute("PtpDataSetLatch"):
@@ -246,7 +247,7 @@ def _wait_for_ptp(name: str, config: BaslerCameraConfig, features: Features) -> 
         if status in _PTP_LOCKED:
             log.info("camera %s: PTP is locked (%s)", name, status)
             return
-        pause.wait(_PTP_POLL_S)
+        clock.sleep_until_ns(clock.now_ns() + round(_PTP_POLL_S * NS_PER_S))
     raise CameraOpenError(
         f"camera {name}: ptp: its clock has not locked within ptp_wait_s={config.ptp_wait_s:g} (status {status}); is "
         "there a PTP master on this network, and do the switches pass it on? Else set ptp to false"

@@ -147,6 +147,7 @@ def test_ptp_is_waited_for_and_sets_the_tick(bench):
     device, camera, _ = bench.make("gige", ptp=True)
     assert camera.open().tick_hz == 1e9
     assert device.nodes["GevIEEE1588DataSetLatch"].n_run == device.ptp_after
+    assert bench.clock.now_ns() - START_NS == (device.ptp_after - 1) * 100 * NS_PER_MS, "it waits on the rig's clock"
     device, camera, _ = bench.make("gige", ptp=True, ptp_wait_s=0.2)
     device.ptp_after = 1000
     with pytest.raises(CameraOpenError, match=r"camera top: ptp: .*ptp_wait_s=0.2 \(status Listening\).*master"):
