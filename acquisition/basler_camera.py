@@ -298,21 +298,22 @@ class BaslerCamera:
         ]
         return StreamStatistics(since[0] if since else 0, sum(since[1:]))
 
+    def lost_at_end(self) -> int:
+        """Frames that only the driver's statistics know to be lost; 0 while it does not run, or when it is gone."""
+        if self._account is not None and self._sdk is not None and not self._removed:
+            with suppress(self._sdk.genicam.GenericException):
+                return self._account.unexplained(self._statistics())
+        return 0
+
     def _stop(self) -> None:
-        """End a run; what its account could not settle is said."""
+        """End a run."""
         if self._trigger is not None:
             self._trigger.stop()
             if self._trigger.n_late:
                 log.warning("camera %s: %d triggers came too late and were not given", self.name, self._trigger.n_late)
         if self._account is not None and self._sdk is not None:
-            with suppress(self._sdk.genicam.GenericException):
-                left = self._account.unexplained(self._statistics())
-                log.log(
-                    logging.WARNING if left else logging.INFO,
-                    "camera %s: the driver's statistics know of %d lost frames that were under way at the end",
-                    self.name,
-                    left,
-                )
+            if left := self.lost_at_end():
+                log.warning("camera %s: the driver knows of %d lost frames without a number", self.name, left)
             if self._features is not None and isinstance(self.config.trigger, FreeRunTrigger):
                 with suppress(self._sdk.genicam.GenericException):
                     self._features.execute("AcquisitionStop")

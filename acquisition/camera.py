@@ -1,7 +1,7 @@
 """The seam between a camera SDK and the rig."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,4 +103,16 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Release the device; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class CountsLosses(Protocol):
+    """What a `Camera` offers as well where its driver counts lost frames."""
+
+    def lost_at_end(self) -> int:
+        """Frames that the driver knows to be lost and no jump in ``seq`` has shown; asked once, before `Camera.close`.
+
+        Never raises: 0 where the device cannot be asked any more.
+        """
         ...

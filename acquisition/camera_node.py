@@ -13,10 +13,10 @@ from ..streaming.topics import CAMERA_STATUS, CLOCK, FRAME, GAP, TRUTH
 from ..sync.clock import NS_PER_S
 from ..sync.errors import CameraLostError
 from ..sync.strict import StrictModel, validate
-from .camera import Camera, CameraFormat, EndOfStream, Grab
+from .camera import Camera, CameraFormat, CountsLosses, EndOfStream, Grab
 from .frame_clock import FrameClock
 from .kinds import CameraConfig, make_camera
-from .ledger import FrameLedger
+from .ledger import FrameLedger, Missing
 
 _STATUS_PERIOD_NS = NS_PER_S // 2
 _CLOCK_PERIOD_NS = NS_PER_S
@@ -132,6 +132,7 @@ class CameraLoop:
         finally:
             context.state = "stopping"
             self._declare(end=True)
+            self._declare_last()
             self._say_clock(context.clock.now_ns())
             self._status(state, context.clock.now_ns())
             context.set_state("stopping")
@@ -186,16 +187,32 @@ class CameraLoop:
 
     def _declare(self, *, end: bool) -> None:
         for missing in self._ledger.declare(end=end):
-            gap = Gap(
-                "device",
-                self._config.name,
-                self._context.spec.epoch,
-                missing.first_seq,
-                missing.n,
-                "frame counter jumped",
-                self._context.clock.now_ns(),
+            self._say_missing(missing, "frame counter jumped")
+
+    def _declare_last(self) -> None:
+        """Frames that no later one showed to be missing: only the driver's own count knows of them."""
+        n = self._camera.lost_at_end() if isinstance(self._camera, CountsLosses) else 0
+        missing = self._ledger.lose_last(n)
+        if missing is not None:
+            self._say_missing(missing, "known to the driver's statistics alone, and taken to be the last")
+        elif n:
+            self._context.alarm(
+                "error",
+                f"camera {self._config.name}: delivered no frame, and its driver knows of {n} that were lost; check "
+                "its bandwidth and cable",
             )
-            self._context.publish(GAP, gap, self._config.name)
+
+    def _say_missing(self, missing: Missing, why: str) -> None:
+        gap = Gap(
+            "device",
+            self._config.name,
+            self._context.spec.epoch,
+            missing.first_seq,
+            missing.n,
+            why,
+            self._context.clock.now_ns(),
+        )
+        self._context.publish(GAP, gap, self._config.name)
 
     def _say_clock(self, now: int) -> None:
         """The clock as it stands, where the device has one; an alarm when it begins to drift too much."""

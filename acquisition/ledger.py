@@ -75,6 +75,15 @@ class FrameLedger:
         self.captured += 1
         return "new"
 
+    def lose_last(self, n: int) -> Missing | None:
+        """``n`` frames after all others were lost, after `declare` has ended; None where there was none to follow."""
+        if n <= 0 or self.first_seq < 0:
+            return None
+        missing = Missing(self.last_seq + 1, n)
+        self.last_seq += n
+        self.dropped += n
+        return missing
+
     def declare(self, *, end: bool = False) -> list[Missing]:
         """The drops that are certain by now, as runs; each is given once. ``end``: nothing more will come."""
         if not self._pending and not self._certain:

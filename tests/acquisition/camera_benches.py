@@ -144,15 +144,17 @@ class BaslerBench(Bench):
     }  # fmt: skip
     wanted = (160, 120, 50)
     refused = ({"rate_hz": 9_999.0}, "AcquisitionFrameRate")
-    cannot = {
-        "unplug": "the emulator has no cable",
-        "format change": "the emulator locks its format while it grabs",
-    }
+    cannot = {"format change": "the emulator locks its format while it grabs"}
 
     def config(self, fault: str | None = None) -> Any:
         if fault == "stall":
             return CONFIG.validate_python(self.options | {"trigger": {"kind": "hardware", "line": "Line1"}})
         return super().config(fault)
+
+    def strike(self, fault: str, camera: Any) -> None:
+        if fault == "unplug":
+            # The emulator's own way to say that a camera was removed; its stall is a trigger that never comes.
+            camera._camera.GetNodeMap().GetNode("FirePnPCallback").Execute()
 
 
 def missing(kind: str) -> str | None:

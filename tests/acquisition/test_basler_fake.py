@@ -143,6 +143,22 @@ def test_a_device_without_block_ids_declares_its_underruns(bench):
     assert seqs == [0, 1, 2, 4, 5, 8]
 
 
+def test_losses_after_the_last_good_frame_are_told(bench):
+    device, camera, _ = bench.make("usb", chunks=False)
+    assert camera.lost_at_end() == 0
+    form = camera.open()
+    camera.start(START_NS)
+    got = grabs(camera, form, [fake.Result(n, n + 1, good=n != 1) for n in range(3)], device)
+    assert [one.seq for one in got] == [0, 2]
+    device.statistics["Statistic_Failed_Buffer_Count"].SetValue(1)
+    assert camera.lost_at_end() == 0, "the jump of seq has shown it"
+    device.statistics["Statistic_Failed_Buffer_Count"].SetValue(3)
+    device.statistics["Statistic_Missed_Frame_Count"].SetValue(1)
+    assert camera.lost_at_end() == 3
+    device.unplug()
+    assert camera.lost_at_end() == 0
+
+
 def test_ptp_is_waited_for_and_sets_the_tick(bench):
     device, camera, _ = bench.make("gige", ptp=True)
     assert camera.open().tick_hz == 1e9

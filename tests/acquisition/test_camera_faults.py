@@ -16,8 +16,11 @@ from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ethostream.sync.errors import CameraError, CameraLostError, CameraOpenError
 
 PATIENCE_S = 30.0
+STOP_S = 1.0
+"""The contract's bound on closing; the fastest of `TRIES` keeps it on a machine that others use too."""
+TRIES = 3
 CLOSE_S = 5.0
-"""A second on a machine that does nothing else; these share two cores with all other tests."""
+"""On any one close, however busy the machine is."""
 
 N_SILENT = 5
 
@@ -93,7 +96,17 @@ def read(camera, form, n):
 def close_in_time(camera):
     before = perf_counter()
     camera.close()
-    assert perf_counter() - before < CLOSE_S
+    took_s = perf_counter() - before
+    assert took_s < CLOSE_S
+    return took_s
+
+
+def fastest(attempt):
+    """The first of `TRIES` that stops within `STOP_S`, else the fastest of them."""
+    took_s = []
+    while len(took_s) < TRIES and min(took_s, default=STOP_S) >= STOP_S:
+        took_s.append(attempt())
+    return min(took_s)
 
 
 def test_settings_are_read_back(bench, running):
@@ -138,6 +151,15 @@ def test_close_twice_and_open_again(running, bench, clock):
     read(camera, form, 3)
 
 
+def test_it_stops_within_a_second(running):
+    def attempt():
+        camera, form = running()
+        read(camera, form, 3)
+        return close_in_time(camera)
+
+    assert fastest(attempt) < STOP_S
+
+
 def test_order_of_calls_is_checked(bench, clock):
     camera = make_camera("cam", bench.config(), clock)
     with pytest.raises(CameraError, match="cam"):
@@ -163,20 +185,24 @@ def test_unplugged_it_is_lost_by_name_ends_in_time_and_comes_back(bench, running
     close_in_time(again)
 
 
-def test_stalled_it_says_nothing_invents_nothing_and_ends_in_time(bench, running, clock):
-    camera, form = running("stall")
-    out = np.empty(form.shape, np.uint8)
-    bench.strike("stall", camera)
-    silent = 0
-    deadline = perf_counter() + PATIENCE_S
-    # What was on its way still comes; from then on nothing does.
-    while silent < N_SILENT:
-        silent = 0 if camera.read_into(out, 0.1) is not None else silent + 1
-        assert perf_counter() < deadline
-    t_before = clock.now_ns()
-    assert camera.read_into(out, 0.05) is None
-    assert clock.now_ns() - t_before < PATIENCE_S * NS_PER_S
-    close_in_time(camera)
+def test_stalled_it_says_nothing_invents_nothing_and_stops_within_a_second(bench, running, clock):
+    def attempt():
+        bench.mend()
+        camera, form = running("stall")
+        out = np.empty(form.shape, np.uint8)
+        bench.strike("stall", camera)
+        silent = 0
+        deadline = perf_counter() + PATIENCE_S
+        # What was on its way still comes; from then on nothing does.
+        while silent < N_SILENT:
+            silent = 0 if camera.read_into(out, 0.1) is not None else silent + 1
+            assert perf_counter() < deadline
+        t_before = clock.now_ns()
+        assert camera.read_into(out, 0.05) is None
+        assert clock.now_ns() - t_before < PATIENCE_S * NS_PER_S
+        return close_in_time(camera)
+
+    assert fastest(attempt) < STOP_S
 
 
 def test_a_change_of_format_is_a_loss_and_no_crooked_picture(bench, running):

@@ -25,7 +25,8 @@ PERIOD_NS = 20_000_000
 class ScriptedCamera:
     """Delivers these (seq, exposure time in periods), then does what ``end`` does."""
 
-    def __init__(self, frames: list[tuple[int, int]], end: Callable[[], None]) -> None:
+    def __init__(self, frames: list[tuple[int, int]], end: Callable[[], None], n_lost: int = 0) -> None:
+        self._n_lost = n_lost
         self._frames = iter(frames)
         self._end = end
         self._t_start_ns = 0
@@ -43,6 +44,9 @@ class ScriptedCamera:
             return None
         out[...] = frame[0] % 256
         return Grab(frame[0], self._t_start_ns + frame[1] * PERIOD_NS, 1000)
+
+    def lost_at_end(self) -> int:
+        return self._n_lost
 
     def close(self) -> None:
         pass
@@ -66,8 +70,8 @@ class Bench:
     def _keep(self, topic: Topic, camera: str, body: bytes) -> None:
         self.said.append(decode(topic.key(camera), body).message)
 
-    def run(self, frames: list[tuple[int, int]], end: Callable[[], None]) -> None:
-        camera = ScriptedCamera(frames, end)
+    def run(self, frames: list[tuple[int, int]], end: Callable[[], None], n_lost: int = 0) -> None:
+        camera = ScriptedCamera(frames, end, n_lost)
         sender = FrameSender(self.context.spec.session, "a", 0, FORMAT.shape, 8)
         try:
             now = self.context.clock.now_ns()
@@ -108,6 +112,23 @@ def test_end_of_stream_is_an_orderly_end(bench: Bench) -> None:
     bench.run(in_order(0, 1, 3), raising(EndOfStream("end")))
     assert (bench.last_word.state, bench.last_word.captured, bench.last_word.dropped_device) == ("stopped", 3, 1)
     assert [(one.first_seq, one.n) for one in bench.said if isinstance(one, Gap)] == [(2, 1)]
+
+
+def test_frames_that_only_the_driver_knows_to_be_lost_are_declared_at_the_end(bench: Bench) -> None:
+    bench.run(in_order(0, 1, 3), bench.context.request_stop, n_lost=2)
+    gaps = [one for one in bench.said if isinstance(one, Gap)]
+    assert [(one.source, one.first_seq, one.n) for one in gaps] == [("device", 2, 1), ("device", 4, 2)]
+    assert "driver's statistics" in gaps[1].reason
+    last = bench.last_word
+    assert (last.state, last.first_seq, last.last_seq, last.captured, last.dropped_device) == ("stopped", 0, 5, 3, 3)
+    assert last.rate_hz == pytest.approx(50.0 * 2 / 3, abs=1e-3)
+
+
+def test_a_camera_that_lost_every_frame_says_so(bench: Bench) -> None:
+    bench.run([], bench.context.request_stop, n_lost=2)
+    (alarm,) = [one for one in bench.said if isinstance(one, Alarm)]
+    assert alarm.severity == "error" and "delivered no frame, and its driver knows of 2" in alarm.text
+    assert bench.last_word.first_seq == -1
 
 
 def test_a_stop_request_is_an_orderly_end(bench: Bench) -> None:

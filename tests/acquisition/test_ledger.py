@@ -1,4 +1,4 @@
-from ethostream.acquisition.ledger import REORDER_WINDOW, FrameLedger
+from ethostream.acquisition.ledger import REORDER_WINDOW, FrameLedger, Missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +29,17 @@ def test_device_frames_are_captured_or_declared(first: int, plan: list[tuple[boo
     assert ledger.duplicates == len(deliveries) - len(delivered)
     assert declared == (set(range(min(delivered), max(delivered) + 1)) - delivered if delivered else set())
     assert ledger.dropped == len(declared) and ledger.pending == 0
+
+
+def test_frames_lost_after_the_last_one_are_part_of_the_sum() -> None:
+    ledger = FrameLedger()
+    assert ledger.lose_last(3) is None, "there is no number to go on from"
+    for seq in (4, 5, 7):
+        ledger.arrive(seq, seq)
+    ledger.declare(end=True)
+    assert ledger.lose_last(0) is None
+    assert ledger.lose_last(2) == Missing(8, 2)
+    assert (ledger.first_seq, ledger.last_seq, ledger.captured, ledger.dropped) == (4, 9, 3, 3)
 
 
 def test_a_jump_of_any_length_takes_no_memory() -> None:
