@@ -72,6 +72,14 @@ def test_the_recording_is_whole_and_no_set_mixes_instants(run: RunResult) -> Non
     assert run.report["sets"]["complete"] > 20
 
 
+def test_the_report_tells_how_the_clock_was_followed(run: RunResult) -> None:
+    assert set(run.report["clocks"]) == {"camera.ticking"}, "the others have no clock of their own"
+    clock = run.report["clocks"]["camera.ticking"]
+    assert clock["state"] in ("settling", "locked")
+    assert clock["n_steps"] == 0
+    assert clock["drift_ppm"] is None or clock["drift_ppm"] == pytest.approx(60, abs=50)
+
+
 def test_the_unplugged_camera_goes_on_in_the_same_recording_and_its_gap_is_declared(
     recorded: dict[str, list[Any]],
 ) -> None:
