@@ -3,7 +3,8 @@
 Bring-up of a triggered group: the cameras are armed first (their heartbeats say ``running``), then the board is
 started, then every triggered camera must have given a frame within a bounded time. Which pulse that frame is of is not
 asked here, where no frame is read: the process that makes frame sets names a camera that is not in the first one. A
-trigger that failed is never started again: pulses that begin anew count from 0, and no frame could be told by its number.
+trigger that failed is never started again: pulses that begin anew count from 0, and no frame could be told by its
+number.
 
 On the way out the trigger stops before the cameras do: no pulse follows, and the frames of the last ones still arrive.
 """
