@@ -27,10 +27,8 @@ def follows_pulses(config: CameraConfig) -> bool:
             return isinstance(config.trigger, HardwareTrigger)
         case GenicamCameraConfig():
             return config.trigger is not None
-        case SimulatedCameraConfig():
-            return config.triggered
-        case FileCameraConfig() | OpencvCameraConfig():
-            return False
+        case SimulatedCameraConfig() | FileCameraConfig() | OpencvCameraConfig():
+            return False  # a simulated camera counts pulses of its own making
 
 
 def make_camera(

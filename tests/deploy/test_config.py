@@ -180,7 +180,7 @@ def test_a_trigger_needs_cameras_that_follow_it(rig: Path, cameras: str, free: l
         (SOFTWARE, False),
         (GENICAM + ", trigger: {line: Line2}}", True),
         (GENICAM + "}", False),
-        (COUNTS, True),
+        (COUNTS, False),
         ("{kind: file, path: a.mp4}", False),
         ("{kind: opencv, device: 0, fourcc: YUYV, width: 64, height: 48, rate_hz: 30}", False),
     ],
