@@ -104,7 +104,7 @@ class RigConfig(StrictModel):
             kinds = ", ".join(f"{name} (kind {self.cameras[name].kind})" for name in free)
             raise ValueError(
                 f"trigger: camera {kinds} is not set to follow its pulses; set its own trigger (basler: trigger: "
-                "{kind: hardware, line: Line1}; genicam: trigger: {line: Line1}; simulated, file and opencv have none), "
+                "{kind: hardware, line: Line1}; genicam: trigger: {line: Line1}; the other kinds have none), "
                 "or leave it out of trigger.cameras"
             )
         return self
