@@ -244,7 +244,7 @@ def version(json_path: JsonOption = None) -> None:
 
 
 def main() -> None:
-    """Entry point of the ``ethostream`` command."""
+    """Run the command line; `entry.py` calls it."""
     try:
         app()
     except EthostreamError as error:

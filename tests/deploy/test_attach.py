@@ -17,7 +17,7 @@ import yaml
 from ethostream.deploy.attach import attach_monitor, remove_dead_sessions, running_sessions, write_card
 from ethostream.sync.errors import ConfigError
 
-CLI = [sys.executable, "-c", "from ethostream.deploy.cli import main; main()"]
+CLI = [sys.executable, "-c", "from ethostream.deploy.entry import main; main()"]
 
 
 def test_without_a_rig_it_says_how_to_start_one() -> None:

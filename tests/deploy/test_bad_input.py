@@ -18,7 +18,7 @@ import yaml
 from ethostream.inference.bundled import resolve_bundle
 
 pytestmark = pytest.mark.timeout(300)
-CLI = [sys.executable, "-c", "from ethostream.deploy.cli import main; main()"]
+CLI = [sys.executable, "-c", "from ethostream.deploy.entry import main; main()"]
 
 
 def rig_file(folder: Path, **options: Any) -> Path:
