@@ -12,7 +12,7 @@ from ethostream.deploy.rig_run import run_replay, run_rig
 from ethostream.deploy.terminal import make_display
 from ethostream.streaming.messages import FrameTruth, Tracks
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.topics import TRACKS, TRUTH
+from ethostream.streaming.topics import FRAME_SET, TRACKS, TRUTH
 from ethostream.sync.calibration_file import write_calibration
 from ethostream.sync.errors import CalibrationError, ConfigError
 
@@ -60,10 +60,12 @@ def test_tracks_are_recorded_true_and_replayed(tmp_path):
     truths = [one.message for one in recording.messages([TRUTH]) if isinstance(one.message, FrameTruth)]
     centre = {truth.t_true_ns: np.mean(truth.pose[3:7], axis=0) for truth in truths if truth.pose}
     assert len(tracks) > 40
+    sets = {one.message.set_id: one.message for one in recording.messages([FRAME_SET])}
     errors = []
     for one in tracks:
         (animal,) = one.animals
-        assert animal.valid
+        # A busy machine may leave a set with one view: a position from that would be made up.
+        assert animal.valid == (len(sets[one.set_id].sources) >= 2)
         assert {box.camera for box in animal.boxes} == set(view_names("cage")[::2])
         at = min(centre, key=lambda t: abs(t - one.t_mid_ns))
         errors.append(np.linalg.norm(np.array(animal.xyz_mm) - centre[at]))
