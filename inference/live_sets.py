@@ -75,6 +75,7 @@ class LiveSets:
         self._start_judged = context.spec.epoch > 0
         self._first_complete_ns: int | None = None
         self._unsettled: dict[str, list[FrameHeader]] = {}
+        self._awake_ns = context.clock.now_ns()
         self.counters = context.counters
         self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0, unsettled=0)
 
@@ -86,7 +87,10 @@ class LiveSets:
                 context.ready_when_heard(bus.heard)
                 context.beat()
             # The cameras have stopped by now: what they sent last is on its way.
-            while self._turn(bus, _LAST_WORDS_MS):
+            heard_ns = context.clock.now_ns()
+            while context.clock.now_ns() - heard_ns < _LAST_WORDS_MS * NS_PER_MS:
+                if self._turn(bus, _POLL_MS):
+                    heard_ns = context.clock.now_ns()
                 context.beat()
             for camera in list(self._unsettled):
                 self._say_unsettled(camera)
@@ -98,7 +102,7 @@ class LiveSets:
 
     def _turn(self, bus: EverySubscriber, timeout_ms: int) -> int:
         """Take what is there, close sets, step on the newest; returns how many frames came."""
-        batch = bus.receive(timeout_ms)
+        batch = self._read(bus, timeout_ms)
         # What waited here together is judged by when it arrived, not by when it is read: else a step that took long
         # would turn frames that were in time into late ones.
         batch.sort(key=_arrival_ns)
@@ -108,6 +112,22 @@ class LiveSets:
             self._handle(closed)
         self.counters["refused"] = bus.n_refused
         return sum(received.topic is FRAME for received in batch)
+
+    def _read(self, bus: EverySubscriber, timeout_ms: int) -> list[Received]:
+        """What is there; after the process stood still for longer than a deadline, all that came meanwhile.
+
+        Its sockets stood still with it, and bring what waits one publisher after the other: judged at once, the first
+        camera's frames would close sets that the others' frames, in time as well, are still on their way to.
+        """
+        batch = bus.receive(timeout_ms)
+        now = self._context.clock.now_ns()
+        deadline_ns = self._assembler.deadline_ns
+        if now - self._awake_ns > timeout_ms * NS_PER_MS + deadline_ns:
+            end_ns = now + deadline_ns
+            while (left_ns := end_ns - self._context.clock.now_ns()) > 0:
+                batch += bus.receive(-(-left_ns // NS_PER_MS))
+        self._awake_ns = self._context.clock.now_ns()
+        return batch
 
     def _timeout_ms(self) -> int:
         deadline = self._assembler.next_deadline_ns()
@@ -253,7 +273,9 @@ class LiveSets:
                 if item is not None and isinstance(item.message, FrameHeader) and item.message.camera in model.views:
                     frames[item.message.camera] = item.message
                     images[item.message.camera] = self._receiver.view(item.message, item.pixels)
-            if model.step(frame_set, frames, images, self._receiver, self._n_skipped):
+            stepped = model.step(frame_set, frames, images, self._receiver, self._n_skipped)
+            self._awake_ns = self._context.clock.now_ns()  # a long step holds up nothing but this thread
+            if stepped:
                 self.counters["steps"] += 1
                 self.counters["skipped"] += self._n_skipped
                 self._n_skipped = 0

@@ -175,11 +175,16 @@ class Behavior(Message, frozen=True):
 
 
 class Decision(Message, frozen=True):
-    """A rule's answer where its behaviour began: fired or withheld, and why, with its chain of source frames."""
+    """A rule's answer when its time had come: fired, sham or withheld, and why, with its chain of source frames.
+
+    A ``sham`` is a firing in all but that nothing acts. Fired and sham decisions are the rule's trials, counted from 0
+    over the session in ``trial`` (-1 where withheld). ``t_due_ns`` is when the actuator shall act, its delay included;
+    0 where it shall not. ``t_fired_ns`` is when an actuator without a delay had been told, else 0 (`Actuation` says).
+    """
 
     rule: str
     set_id: int
-    action: Literal["fired", "withheld"]
+    action: Literal["fired", "sham", "withheld"]
     reason: str
     behavior: str
     p: float
@@ -190,6 +195,36 @@ class Decision(Message, frozen=True):
     t_decided_ns: int
     t_fired_ns: int
     animal: int = 0
+    trial: int = -1
+    t_due_ns: int = 0
+
+
+class Actuation(Message, frozen=True):
+    """What an actuator did about one decision, or, with ``set_id`` -1, by itself.
+
+    ``sent``: told at ``t_sent_ns`` (rig time, just after the call). ``acknowledged``: the device answered; ``t_on_ns``
+    is when its line rose by its own clock, in rig time, and ``board_us`` that clock, where it has one (else 0, -1).
+    ``cancelled``: disarmed before it was due. ``refused``, ``failed`` and ``released`` with ``reason``.
+    """
+
+    actuator: str
+    rule: str
+    set_id: int
+    trial: int
+    state: Literal["sent", "acknowledged", "cancelled", "refused", "failed", "released"]
+    reason: str
+    t_due_ns: int
+    t_sent_ns: int
+    t_on_ns: int = 0
+    board_us: int = -1
+
+
+class Arming(Message, frozen=True):
+    """Whether rules may fire from ``t_ns`` on, and who said so: ``start``, ``person``, ``schedule``, ``line in0``."""
+
+    armed: bool
+    by: str
+    t_ns: int
 
 
 class PipelineState(Message, frozen=True):

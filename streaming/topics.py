@@ -55,6 +55,8 @@ GAP = Topic("gap", m.Gap, 0.0, "every", True, 1 * KIB, per_camera=True)
 FRAME_SET = Topic("frame_set", m.FrameSet, 60.0, "every", True, 16 * KIB)
 BEHAVIOR = Topic("behavior", m.Behavior, 60.0, "every", True, 32 * KIB)
 DECISION = Topic("decision", m.Decision, 0.0, "every", True, 16 * KIB)
+ACTUATION = Topic("actuation", m.Actuation, 0.0, "every", True, 4 * KIB)
+ARMING = Topic("arming", m.Arming, 0.0, "every", True, 1 * KIB)
 PIPELINE_STATE = Topic("pipeline_state", m.PipelineState, 0.0, "every", True, 256 * MIB)
 REPLAY_SET = Topic("replay_set", m.ReplaySet, 60.0, "every", False, 16 * KIB)
 RECORDING = Topic("recording", m.RecordingStatus, 1.0, "every", True, 64 * KIB)
@@ -69,7 +71,7 @@ CONTROL = Topic("control", m.Control, 0.0, "every", True, 1 * KIB)
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, BEHAVIOR, DECISION, PIPELINE_STATE, REPLAY_SET, RECORDING,
-        HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
+        FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, BEHAVIOR, DECISION, ACTUATION, ARMING, PIPELINE_STATE, REPLAY_SET,
+        RECORDING, HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
     )
 }  # fmt: skip

@@ -25,8 +25,10 @@ EXAMPLES: dict[str, m.Message] = {
         ("still", "rear"),
     ),
     "decision": m.Decision(
-        "reward", 4, "withheld", "refractory", "rear", 0.9, "log", (SOURCE,), 10**18, 10**18 + 1, 10**18 + 2, 0
+        "reward", 4, "sham", "onset", "rear", 0.9, "log", (SOURCE,), 10**18, 10**18 + 1, 10**18 + 2, 0, 0, 7, 10**18 + 3
     ),
+    "actuation": m.Actuation("laser", "reward", 4, 7, "acknowledged", "", 10**18, 10**18 + 1, 10**18 + 2, 1234),
+    "arming": m.Arming(False, "person", 10**18),
     "pipeline_state": m.PipelineState(4, "demo@0123", b"npz"),
     "replay_set": m.ReplaySet(4, "complete", (SOURCE,), (), 0, 10**18),
     "recording": m.RecordingStatus("r", "/r", "running", {"cam0/0": 3}, {"cam0": 9}, {"cam0": 1}, 10**9, 10**18),
