@@ -2,17 +2,20 @@
 
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..sync.calibration_file import read_calibration
 from ..sync.errors import ConfigError
 from .disparity import DisparityViews
 from .node_config import InferenceNodeConfig
-from .tracking.tracker import AnimalTracker
+
+if TYPE_CHECKING:
+    from .tracking.tracker import AnimalTracker
 
 log = logging.getLogger(__name__)
 
 
-def open_tracker(config: InferenceNodeConfig) -> AnimalTracker | None:
+def open_tracker(config: InferenceNodeConfig) -> "AnimalTracker | None":
     """The tracker of the task; None where none is asked for.
 
     Raises:
@@ -22,6 +25,8 @@ def open_tracker(config: InferenceNodeConfig) -> AnimalTracker | None:
     tracking = config.task.tracking
     if tracking is None:
         return None
+    from .tracking.tracker import AnimalTracker  # with scipy.optimize: most rigs need not wait for it
+
     views = chosen_views(config, tracking.views, "task.tracking.views")
     models = {model.name: model for model in read_calibration(tracking.calibration).models}
     tracker = AnimalTracker(tracking, models, views, config.rate_hz)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -30,7 +31,9 @@ from .geometry import chosen_views, open_disparity, open_tracker
 from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 from .pipeline import BehaviorPipeline, middle_ns
-from .tracking.tracker import AnimalTracker
+
+if TYPE_CHECKING:
+    from .tracking.tracker import AnimalTracker
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +140,7 @@ class RunningModel:
 
     def _track(
         self,
-        tracker: AnimalTracker,
+        tracker: "AnimalTracker",
         frame_set: FrameSet,
         images: Mapping[str, NDArray[np.uint8]],
         check: Callable[[], None],
