@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..inference.stabiliser import Stabiliser
+from ..inference.stabilisation.stabiliser import Stabiliser
 from ..sync.clock import ClockAnchor, RigClock
 from .live_state import LiveState
 from .live_table import LiveTable
@@ -81,9 +81,10 @@ def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
     """A bundle's manifest."""
     out = console or _console()
     out.print(Text(bundle.identity, style="bold cyan"))
-    delays = Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).added_delay_ms
+    delays = Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).delays
     out.print(
-        "labels come later than probabilities by " + ", ".join(f"{name} {ms:g} ms" for name, ms in delays.items())
+        "labels come later than probabilities by "
+        + ", ".join(f"{name} {delay.in_words()}" for name, delay in delays.items())
     )
     print_result(bundle.manifest.model_dump(mode="json", by_alias=True), out)
 

@@ -10,7 +10,7 @@ from .actuators import ActuatorConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
 from .rules import RuleConfig
-from .stabiliser_config import StabiliserConfig
+from .stabilisation.config import StabiliserConfig
 from .tracking.config import TrackingConfig
 
 

@@ -23,7 +23,7 @@ from ..sync.errors import BundleError
 from ..sync.strict import StrictModel
 from .crop_rule import CropRule
 from .disparity_config import DisparityOptions
-from .stabiliser_config import StabiliserConfig
+from .stabilisation.config import StabiliserConfig
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_SCHEMA = 1
@@ -263,9 +263,8 @@ class Manifest(StrictModel):
     def _consistent(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: a name stands twice in {self.classes}")
-        unknown = set(self.stabiliser.per_class) - set(self.classes)
-        if unknown:
-            raise ValueError(f"stabiliser.per_class: {sorted(unknown)} are not among classes {self.classes}")
+        if unknown := self.stabiliser.unknown(self.classes):
+            raise ValueError(f"stabiliser: {unknown} are not among classes {self.classes}")
         if self.head.p.shape[-1] != len(self.classes):
             raise ValueError(
                 f"head.p.shape: ends in {self.head.p.shape[-1]}, but there are {len(self.classes)} classes"

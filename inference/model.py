@@ -17,8 +17,8 @@ from .gap import NEVER, StepGrid, plan_gap
 from .grey import grey_view
 from .head import Head
 from .manifest import Manifest
-from .stabiliser import Stabiliser
-from .stabiliser_config import StabiliserConfig
+from .stabilisation.config import StabiliserConfig
+from .stabilisation.stabiliser import Stabiliser
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,10 @@ class BehaviorModel:
                 f"bundle {manifest.name!r} takes {video.n_views or 'at least 1'} view(s), trained on "
                 f"{', '.join(video.view_names)}; {len(self.views)} are given ({', '.join(self.views)}): set task.views"
             )
-        unknown = set(manifest.stabiliser.per_class if stabiliser is None else stabiliser.per_class)
-        unknown -= set(manifest.classes)
+        unknown = (manifest.stabiliser if stabiliser is None else stabiliser).unknown(manifest.classes)
         if unknown:
             raise ConfigError(
-                f"stabiliser: {sorted(unknown)} are not classes of the bundle ({', '.join(manifest.classes)})"
+                f"stabiliser: {unknown} are not classes of the bundle ({', '.join(manifest.classes)})"
             )
         self._fusion: Fusion = video.fusion
         self._joined = video.fusion == "joined"

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ..inference.crop_rule import BackgroundCrop, CropRule
 from ..inference.disparity_config import DisparityConfig
 from ..inference.manifest import Name
-from ..inference.stabiliser_config import StabiliserConfig
+from ..inference.stabilisation.config import StabiliserConfig, ThresholdsConfig
 from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
 from .splits import Part, RecordingSplit, SplitRule
@@ -232,7 +232,7 @@ class TrainConfig(StrictModel):
     any_views: bool = False
     split: SplitRule
     fit: FitConfig = FitConfig()
-    stabiliser: StabiliserConfig = StabiliserConfig()
+    stabiliser: StabiliserConfig = ThresholdsConfig()
     gap_repeat_ms: float = Field(default=100.0, ge=0.0)
     seed: int = Field(default=0, ge=0)
 
@@ -248,8 +248,8 @@ class TrainConfig(StrictModel):
             raise ValueError("any_views: disparity needs fixed views, each in its place")
         if unknown := sorted(set(self.labels.rename.values()) - set(self.classes) - set(self.labels.ignore)):
             raise ValueError(f"labels.rename: {', '.join(unknown)} is not among the classes")
-        if unknown := sorted(set(self.stabiliser.per_class) - set(self.classes)):
-            raise ValueError(f"stabiliser.per_class: {', '.join(unknown)} is not among the classes")
+        if unknown := self.stabiliser.unknown(self.classes):
+            raise ValueError(f"stabiliser: {', '.join(unknown)} is not among the classes")
         self._check_parts()
         return self
 

@@ -2,15 +2,15 @@ import itertools
 
 import numpy as np
 import pytest
-from ethostream.inference.stabiliser import Stabiliser
-from ethostream.inference.stabiliser_config import ClassThresholds, StabiliserConfig
+from ethostream.inference.stabilisation.config import ClassThresholds, ThresholdsConfig
+from ethostream.inference.stabilisation.stabiliser import Stabiliser
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 CLASSES = ["a", "b", "c"]
 MS = 1_000_000
-CONFIG = StabiliserConfig(
+CONFIG = ThresholdsConfig(
     default=ClassThresholds(enter=0.6, exit=0.3, min_dwell_ms=100.0),
     per_class={"c": ClassThresholds(enter=0.5, exit=0.5, min_dwell_ms=0.0)},
 )

@@ -194,7 +194,7 @@ def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> N
         ({"data": [_simulated("train", 1), _simulated("train", 2), _simulated("test", 2)]}, DataError, r"same rec"),
         ({"classes": [*CLASSES, "sniff"]}, DataError, r"has no frame of sniff"),
         ({"classes": CLASSES[:3]}, DataError, r"'still' is not among the classes"),
-        ({"stabiliser": {"per_class": {"jump": {}}}}, ConfigError, r"per_class: jump is not among"),
+        ({"stabiliser": {"per_class": {"jump": {}}}}, ConfigError, r"stabiliser: jump is not among"),
         ({"head": {"kind": "transformer"}}, ConfigError, r"head.kind"),
     ],
 )
