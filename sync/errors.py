@@ -27,6 +27,7 @@ EthostreamError
 │   └── ReplayDiffersError   the same model on the same frames said something else
 ├── ReportError              a result that cannot be written
 ├── DataError                labels, pose or splits that do not fit
+├── ActuatorError            an output that is not there, fails, or contradicts itself
 └── NodeError                a process of the rig failed
 
 A message names the thing, the value and the cure. ``exit_code`` is what the command line returns for the class.
@@ -141,6 +142,10 @@ class ReportError(EthostreamError):
 
 class DataError(EthostreamError):
     exit_code = 9
+
+
+class ActuatorError(EthostreamError):
+    exit_code = 11
 
 
 class NodeError(EthostreamError):
