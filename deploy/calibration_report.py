@@ -1,6 +1,5 @@
 """The report page of a calibration: one HTML file that needs nothing beside it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..acquisition.calibration.board import Board
 from ..acquisition.calibration.rig_calibration import RigCalibration
 from ..sync.camera_model import Array, CameraModel
 from ..sync.errors import ReportError
+from ..sync.whole_file import write_whole
 from .calibration_figures import coverage_map, error_bars, residual_arrows, rig_views
 from .palette import class_color
 
@@ -87,14 +87,10 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         ReportError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
+        write_whole(path, page)
     except OSError as error:
         raise ReportError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _head(result: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ from pydantic import Field, field_validator, model_validator
 from ..acquisition.kinds import CameraConfig, follows_pulses
 from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
+from ..streaming.address import check_address
 from ..streaming.lsl_config import LslConfig
-from ..streaming.publisher import check_address
 from ..streaming.recording_config import RecordingConfig
 from ..streaming.time_config import TimeConfig
 from ..sync.errors import AddressError, ConfigError

@@ -28,6 +28,7 @@ from ..streaming.messages import (
 )
 from ..streaming.topics import Topic
 from ..sync.errors import ReportError
+from ..sync.whole_file import write_whole
 from .report_parts import BehaviorPart, CameraPart, LatencyPart, RecordingPart, SetsPart, TriggerPart
 from .truth_join import TruthJoin, TruthStore
 
@@ -182,17 +183,10 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         ReportError: the folder is missing, not writable or full, or ``path`` is a folder.
     """
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, text + "\n")
     except OSError as error:
         raise ReportError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def software_version() -> str | None:

@@ -1,6 +1,7 @@
 """Frames of a recording on another device's clock, and that device's pulses on the rig's: tables and their summary."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,8 @@ def align_camera(
     index, pairing = recording.index(camera)
     times = np.array(index.times, np.int64)
     video = np.full(len(times), -1, np.int64)
-    for frame, position in enumerate(pairing.header_of):
-        if position >= 0:
-            video[position] = frame
+    header_of = np.array(pairing.header_of, np.int64)
+    video[header_of[header_of >= 0]] = np.flatnonzero(header_of >= 0)
     order = np.argsort(times, kind="stable")
     times = times[order]
     if not len(times):
@@ -150,10 +150,10 @@ def write_tables(path: Path, cameras: list[CameraAlignment]) -> list[Path]:
     return [path, beside]
 
 
-def _frame_rows(one: CameraAlignment) -> list[list[object]]:
+def _frame_rows(one: CameraAlignment) -> Iterator[tuple[object, ...]]:
     found = one.alignment
-    return [
-        [
+    for place, pulse in enumerate(found.pulse_of_frame):
+        yield (
             one.camera,
             int(one.epochs[place]),
             int(one.seqs[place]),
@@ -164,23 +164,19 @@ def _frame_rows(one: CameraAlignment) -> list[list[object]]:
             f"{found.residual_us[place]:.3f}" if pulse >= 0 else "",
             one.state(place),
             int(one.trigger_ids[place]) if one.trigger_ids[place] >= 0 else "",
-        ]
-        for place, pulse in enumerate(found.pulse_of_frame)
-    ]
+        )
 
 
-def _pulse_rows(one: CameraAlignment) -> list[list[object]]:
+def _pulse_rows(one: CameraAlignment) -> Iterator[tuple[object, ...]]:
     found = one.alignment
-    return [
-        [
+    for pulse, frame in enumerate(found.frame_of_pulse):
+        own = frame >= 0
+        t_ns = one.times_ns[frame] if own else one.times_ns[0] + round(float(found.pulse_time_s[pulse]) * NS_PER_S)
+        yield (
             one.camera,
             pulse,
             f"{one.pulses.times_s[pulse]:.9f}",
-            int(one.times_ns[frame])
-            if frame >= 0
-            else int(one.times_ns[0]) + round(float(found.pulse_time_s[pulse]) * NS_PER_S),
-            int(one.epochs[frame]) if frame >= 0 else "",
-            int(one.seqs[frame]) if frame >= 0 else "",
-        ]
-        for pulse, frame in enumerate(found.frame_of_pulse)
-    ]
+            int(t_ns),
+            int(one.epochs[frame]) if own else "",
+            int(one.seqs[frame]) if own else "",
+        )

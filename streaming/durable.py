@@ -68,7 +68,6 @@ class BusyTimer:
     def __init__(self) -> None:
         self._since_ns = 0
         self.n = 0
-        self.total_ns = 0
         self.max_ns = 0
 
     def __enter__(self) -> None:
@@ -78,7 +77,6 @@ class BusyTimer:
         took = stopwatch_ns() - self._since_ns
         self._since_ns = 0
         self.n += 1
-        self.total_ns += took
         self.max_ns = max(self.max_ns, took)
 
     @property

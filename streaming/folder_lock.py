@@ -5,18 +5,18 @@ import json
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
+from ..sync.closing import Closing
 from ..sync.errors import RecordingError
 from .process_identity import process_started
 
 LOCK_FILE = ".writer.json"
 
 
-class FolderLock:
+class FolderLock(Closing):
     """Held by whoever writes a recording: the recorder while it records, a repair while it repairs.
 
     The file names the process by its number and start time, so that another process with the same number is not taken
@@ -68,20 +68,12 @@ class FolderLock:
         if other is not None and _lives(other):
             raise RecordingError(_refusal(folder, other))
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Give it back; may be called twice."""
         if self._fd >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 def read_holder(folder: Path) -> dict[str, Any] | None:

@@ -3,6 +3,9 @@
 `verify` judges by it, and `repair` declares what is left.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from .frame_account import AWAY
 from .frame_index import CameraIndex
 from .messages import CameraStatus, FrameHeader, Gap
@@ -65,6 +68,14 @@ class CameraEvidence:
     def received(self, epoch: int) -> SeqSet:
         """Frames whose header came."""
         return self.index.filter.received.get(epoch, SeqSet())
+
+    def named_by(self, positions: Iterable[int]) -> dict[int, SeqSet]:
+        """Frames by epoch whose headers stand at ``positions`` of ``index``; -1 is none."""
+        found = defaultdict[int, SeqSet](SeqSet)
+        for position in positions:
+            if position >= 0:
+                found[self.index.epochs[position]].add(self.index.seqs[position])
+        return found
 
     def span(self, epoch: int) -> tuple[int, int] | None:
         """First and last frame of the device, from its status and its headers; None where it delivered nothing."""

@@ -14,12 +14,11 @@ import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import zmq
 from zmq.utils import z85
 
+from ..sync.closing import Closing
 from ..sync.errors import KeysError
 
 ALLOWED_FILE = "allowed.keys"
@@ -229,7 +228,7 @@ def _write_new(path: Path, text: str, mode: int) -> None:
         file.write(text)
 
 
-class Gatekeeper:
+class Gatekeeper(Closing):
     """The thread that ZeroMQ asks whom to let in. One per context, started before any socket of it binds.
 
     Attributes:
@@ -289,11 +288,3 @@ class Gatekeeper:
             self._stop.send(b"")
             self._thread.join()
         self._stop.close(linger=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -150,7 +150,7 @@ class LslInlet:
             rows, stamps = inlet.pull_chunk(timeout=_PULL_S, max_samples=most, as_numpy=True)
             if len(stamps):
                 heard_ns = self._clock.now_ns()
-                self._hand_over(channels, rows, [float(one) for one in stamps], text=text)
+                self._hand_over(channels, rows, stamps.tolist(), text=text)
             quiet = rate_hz > 0 and self._clock.now_ns() - heard_ns > _WAIT_S * NS_PER_S
             if quiet != silent:
                 silent = quiet
@@ -158,37 +158,31 @@ class LslInlet:
                 self._put(Note("silent" if quiet else "back", f"LSL stream {self.name}: {words}"))
 
     def _hand_over(self, channels: tuple[str, ...], rows: Any, stamps: list[float], *, text: bool) -> None:
-        texts: list[tuple[str, ...]] = []
-        if text:
-            texts = [tuple(bytes(one).decode("utf-8", "replace") for one in row) for row in rows]
+        if not text:
+            self._send(channels, stamps, values=tuple(map(tuple, rows.astype(float).tolist())))
+            return
+        texts = tuple(tuple(bytes(one).decode("utf-8", "replace") for one in row) for row in rows)
         start, size = 0, 0
-        for place in range(len(stamps)):
-            width = sum(len(one) * 4 for one in texts[place]) if text else 0
+        for place, row in enumerate(texts):
+            width = sum(len(one) * 4 for one in row)
             if size and size + width > _MAX_TEXT_BYTES:
-                self._send(channels, rows, texts, stamps, slice(start, place))
+                self._send(channels, stamps[start:place], texts=texts[start:place])
                 start, size = place, 0
             size += width
-        self._send(channels, rows, texts, stamps, slice(start, len(stamps)))
+        self._send(channels, stamps[start:], texts=texts[start:])
 
     def _send(
-        self, channels: tuple[str, ...], rows: Any, texts: list[tuple[str, ...]], stamps: list[float], part: slice
+        self,
+        channels: tuple[str, ...],
+        stamps: list[float],
+        values: tuple[tuple[float, ...], ...] = (),
+        texts: tuple[tuple[str, ...], ...] = (),
     ) -> None:
-        times = stamps[part]
-        values = () if texts else tuple(tuple(float(one) for one in row) for row in rows[part])
-        to_rig = self._stream_clock.to_rig_ns
-        samples = LslSamples(
-            self.name,
-            self._epoch,
-            self.n_samples,
-            channels,
-            tuple(times),
-            tuple(to_rig(one) for one in times),
-            values,
-            tuple(texts[part]),
-        )
-        self.n_samples += len(times)
+        times = tuple(map(self._stream_clock.to_rig_ns, stamps))
+        samples = LslSamples(self.name, self._epoch, self.n_samples, channels, tuple(stamps), times, values, texts)
+        self.n_samples += len(stamps)
         if not self._put(samples):
-            self.n_dropped += len(times)
+            self.n_dropped += len(stamps)
 
     def _put(self, what: LslSamples | ClockStatus | Note) -> bool:
         try:

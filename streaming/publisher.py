@@ -1,13 +1,9 @@
 """The sending end of the bus: one bound socket per node."""
 
-import errno
-import re
-from types import TracebackType
-from typing import Self
-
 import zmq
 
-from ..sync.errors import AddressError
+from ..sync.closing import Closing
+from .address import bind, check_address
 from .keys import Keys
 from .messages import Message
 from .topics import MIB, Topic
@@ -25,26 +21,7 @@ def high_water_for(frame_bytes: int) -> int:
     return HIGH_WATER if not frame_bytes else max(8, min(HIGH_WATER, _PIXEL_BYTES_HELD // frame_bytes))
 
 
-_LOOPBACK = re.compile(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|inproc://.+)$")
-_TCP = re.compile(r"^tcp://[^\s/]+:(\d+|\*)$")
-
-
-def check_address(endpoint: str, keys: Keys | None = None) -> None:
-    """Refuse an endpoint that other hosts could reach, unless there are ``keys`` to keep strangers out.
-
-    Raises:
-        AddressError: it is neither ipc nor loopback, and not tcp with keys.
-    """
-    if keys is not None and not _TCP.match(endpoint) and not _LOOPBACK.match(endpoint):
-        raise AddressError(f"{endpoint}: is not an address; write tcp://HOST:PORT")
-    if keys is None and not _LOOPBACK.match(endpoint):
-        raise AddressError(
-            f"{endpoint}: only ipc and loopback addresses are allowed without keys; make keys with `ethostream keys "
-            "make` and name their folder (bus.keys in the rig file, --keys on the command line)"
-        )
-
-
-class Publisher:
+class Publisher(Closing):
     """Publishes the messages of one node. One thread.
 
     With ``keys`` only hosts of the allow-list can read it; the context needs a `Gatekeeper`.
@@ -68,19 +45,8 @@ class Publisher:
         self._socket.setsockopt(zmq.SNDHWM, high_water)
         self._socket.setsockopt(zmq.LINGER, 2000)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_HEARD_BYTES)
-        if keys is not None:
-            keys.serve(self._socket)
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close(linger=0)
-            if error.errno == errno.ENAMETOOLONG:
-                raise AddressError(f"{source}: {endpoint} is too long; set TMPDIR to a shorter folder") from error
-            raise AddressError(
-                f"{source}: cannot bind {endpoint} ({error.strerror or error}); is another rig running? "
-                "stop it, or choose another address"
-            ) from error
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        cure = "; is another rig running? stop it, or choose another address"
+        self.endpoint = bind(self._socket, endpoint, keys, source, cure)
 
     def publish(
         self, topic: Topic, message: Message, camera: str = "", pixels: memoryview | bytes | None = None
@@ -103,11 +69,3 @@ class Publisher:
     def close(self) -> None:
         """Send what is queued (two seconds at most) and release the address."""
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -10,7 +10,7 @@ its starts, or since it was lost or killed, nothing is: that stands in the accou
 """
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,18 +102,19 @@ def account_pulses(recording: Recording) -> PulseAccount | None:
     Raises:
         WireError: a message does not validate.
     """
-    pulses = [
-        one.message
-        for one in recording.messages([SYNC_PULSE])
-        if isinstance(one.message, SyncPulse) and one.message.line == TRIGGER_LINE and one.message.rising
-    ]
-    if not pulses:
+    account = PulseAccount()
+    pulse_numbers, pulse_times = array("q"), array("q")
+    for logged in recording.messages([SYNC_PULSE]):
+        pulse = logged.message
+        if isinstance(pulse, SyncPulse) and pulse.line == TRIGGER_LINE and pulse.rising:
+            account.source = account.source or pulse.source
+            pulse_numbers.append(pulse.pulse)
+            pulse_times.append(pulse.t_ns)
+    if not pulse_numbers:
         return None
-    account = PulseAccount(pulses[0].source)
-    numbers = np.array([one.pulse for one in pulses], np.int64)
-    times = np.array([one.t_ns for one in pulses], np.int64)
-    repeated = [number for number, n in Counter(numbers.tolist()).items() if n > 1]
-    if repeated or np.any(np.diff(numbers) <= 0):
+    numbers, times = np.array(pulse_numbers, np.int64), np.array(pulse_times, np.int64)
+    if np.any(np.diff(numbers) <= 0):
+        repeated = [number for number, n in Counter(pulse_numbers).items() if n > 1]
         account.errors.append(
             f"trigger {account.source}: pulse numbers repeat or go back ({named(repeated or numbers.tolist())}); the "
             "board restarted or its firmware is broken: frames cannot be told by their pulses"
@@ -135,15 +136,15 @@ def account_pulses(recording: Recording) -> PulseAccount | None:
     return account
 
 
-def _epochs(recording: Recording) -> dict[str, dict[int, _Epoch]]:
+def _epochs(recording: Recording) -> dict[str, defaultdict[int, _Epoch]]:
     """What the triggered cameras delivered, declared and said last, by camera and epoch; one pass over the log."""
-    found: dict[str, dict[int, _Epoch]] = {camera: {} for camera in _triggered(recording)}
+    found = {camera: defaultdict[int, _Epoch](_Epoch) for camera in _triggered(recording)}
     filters = {camera: HeaderFilter() for camera in found}
     for logged in recording.messages([FRAME, GAP, CAMERA_STATUS]):
         message = logged.message
         if logged.camera not in found or not isinstance(message, FrameHeader | Gap | CameraStatus):
             continue
-        one = found[logged.camera].setdefault(message.epoch, _Epoch())
+        one = found[logged.camera][message.epoch]
         if isinstance(message, CameraStatus):
             one.status = message
         elif isinstance(message, Gap):

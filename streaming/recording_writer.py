@@ -164,4 +164,4 @@ class RecordingWriter:
             }
         )
         write_info(self.folder, self.info)
-        self._lock.release()
+        self._lock.close()

@@ -11,7 +11,6 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,15 @@ from .container_end import is_whole
 from .durable import sync_folder, write_atomically
 from .event_log import EventLog
 from .folder_lock import FolderLock
-from .recording_info import EVENTS_FILE, INFO_FILE, RecordingInfo, RepairNote, read_info, write_info
+from .recording_info import (
+    EVENTS_FILE,
+    INFO_FILE,
+    RecordingInfo,
+    RepairNote,
+    read_info,
+    software_versions,
+    write_info,
+)
 from .recording_writer import RESERVE_FILE
 from .repair_files import OnProgress, mend_events, mend_video, read_torn
 from .topics import MIB
@@ -121,7 +128,7 @@ def _prepare(folder: Path, info: RecordingInfo, keep_torn: bool, tell: OnProgres
         names.append(mend_events(torn, work, tell))
         note = RepairNote(
             utc=datetime.fromtimestamp(ClockAnchor.take().utc_ns // NS_PER_S, UTC).isoformat(),
-            ethostream=_version(),
+            ethostream=software_versions().get("ethostream", ""),
             t_last_ns=torn.t_last_ns,
             cut_bytes=torn.cut_bytes,
             cut_frames=torn.cut_frames,
@@ -153,13 +160,6 @@ def _free_name(folder: Path) -> str:
     """A recording that is damaged again after a repair keeps what was torn the first time."""
     names = (TORN_FOLDER, *(f"{TORN_FOLDER}{n}" for n in range(2, 1000)))
     return next(name for name in names if not (folder / name).exists())
-
-
-def _version() -> str:
-    try:
-        return version("ethostream")
-    except PackageNotFoundError:
-        return ""
 
 
 def _check_room(folder: Path, info: RecordingInfo) -> None:

@@ -15,7 +15,7 @@ from .messages import Alarm, Gap, Heartbeat, RecordingStatus
 from .recording_info import EVENTS_FILE, FrameRun, RecordingInfo
 from .repair_video import remux, scan_video
 from .seq_set import SeqSet
-from .topics import ALARM, GAP
+from .topics import ALARM, GAP, MIB
 from .video_tail import tail_path
 from .wire import encode
 
@@ -101,10 +101,7 @@ def mend_video(torn: TornRecording, camera: str, work: Path, tell: OnProgress) -
         if n_keep < len(scanned.pts_ms):
             torn.cut_frames[camera] = len(scanned.pts_ms) - n_keep
         torn.written[camera] = n_keep
-        for position in pairing.header_of[:n_keep]:
-            if position >= 0:
-                index = evidence.index
-                kept.setdefault(index.epochs[position], SeqSet()).add(index.seqs[position])
+        kept = evidence.named_by(pairing.header_of[:n_keep])
     for epoch in evidence.epochs:
         left, declared = evidence.account(epoch, kept.get(epoch, SeqSet()))
         runs = [FrameRun(epoch=epoch, first_seq=start, n=stop - start) for start, stop in left.runs()]
@@ -122,9 +119,10 @@ def mend_events(torn: TornRecording, work: Path, tell: OnProgress) -> str:
     size = source.stat().st_size if source.exists() else 0
     for n, one in enumerate(() if log is None else log.messages(skip_bad=True)):
         writer.append(one.topic, one.camera, one.seq, one.body, one.log_time_ns)
+        if writer.n_pending > MIB:
+            writer.flush()  # what has to wait for too long would be refused
         if n % 1024 == 0:
             tell("writing events.mcap", one.place / size)
-            writer.flush()
     for seq, gap in enumerate(_gaps(torn)):
         writer.append(GAP, gap.camera, seq, encode(GAP, REPAIR, seq, gap), torn.t_last_ns)
     n_missing = sum(run.n for runs in torn.missing.values() for run in runs)

@@ -118,7 +118,8 @@ class _Replay:
         state_seen = False
         tracked = self._recording.info.config.get("task", {}).get("tracking") is not None
         sets: OrderedDict[int, FrameSet] = OrderedDict()
-        for logged in self._recording.messages([PIPELINE_STATE, FRAME_SET, BEHAVIOR]):
+        topics = [PIPELINE_STATE, BEHAVIOR, *([FRAME_SET] if tracked else [])]
+        for logged in self._recording.messages(topics):
             message = logged.message
             if isinstance(message, PipelineState):
                 state_seen = True
@@ -128,7 +129,7 @@ class _Replay:
                 if len(sets) > _SETS_REMEMBERED:
                     sets.popitem(last=False)
             elif state_seen and isinstance(message, Behavior):
-                whole = sets.get(message.set_id, message) if tracked else message
+                whole = sets.get(message.set_id, message)
                 yield ReplaySet(
                     message.set_id,
                     whole.status,

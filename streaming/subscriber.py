@@ -1,15 +1,15 @@
 """The receiving end of the bus: `EverySubscriber` gets all and counts what it lost, `LatestSubscriber` the newest."""
 
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
 import zmq
 
+from ..sync.closing import Closing
 from ..sync.errors import WireError
+from .address import check_address
 from .keys import Keys
 from .messages import Message
-from .publisher import HIGH_WATER, check_address
+from .publisher import HIGH_WATER
 from .topics import MIB, TOPICS, Topic
 from .wire import Received, decode
 
@@ -17,7 +17,7 @@ MAX_PIXEL_BYTES = 64 * MIB
 _TYPICAL_PARTS = 2
 
 
-class EverySubscriber:
+class EverySubscriber(Closing):
     """Every message of the chosen topics, in order per publisher. One thread.
 
     What cannot be decoded is counted in ``n_refused`` (the last reason is in ``last_refusal``) and left out; what was
@@ -104,16 +104,8 @@ class EverySubscriber:
     def close(self) -> None:
         self._socket.close(linger=0)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class LatestSubscriber:
+class LatestSubscriber(Closing):
     """The newest message per topic key; older ones are skipped and counted. One thread.
 
     It drains its socket on each call. A low high-water mark would bound the number of messages, not their age.
@@ -158,11 +150,3 @@ class LatestSubscriber:
 
     def close(self) -> None:
         self._every.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,21 +7,21 @@ server falls silent the clock runs on at its last drift, the state is ``lost``, 
 import re
 import socket
 from contextlib import suppress
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 import zmq
 from pydantic import Field
 
 from ..sync.clock import NS_PER_S, Clock, FollowedClock
+from ..sync.closing import Closing
 from ..sync.errors import AddressError, ClockError
 from ..sync.strict import StrictModel, validate
 from ..sync.time_exchange import Exchange, HostClockFit
+from .address import check_address
 from .keys import Keys
 from .messages import ClockStatus
 from .node import NodeContext
-from .publisher import check_address
 from .time_server import HOST_NAME, MAX_BYTES, PROTOCOL, TimeAnswer, TimeQuestion
 from .topics import CLOCK
 
@@ -48,7 +48,7 @@ def this_host() -> str:
     return name if HOST_NAME.match(name) else "host"
 
 
-class TimeClient:
+class TimeClient(Closing):
     """One host's link to a time server. One thread; `clock` may be read by any.
 
     Args:
@@ -149,8 +149,7 @@ class TimeClient:
                 self._take(parts, self._local.now_ns())
 
     def _ask(self, now: int) -> None:
-        burst = self.n_sent < N_BURST or self._heard_ns is None
-        self._next_ns = now + (BURST_PERIOD_NS if burst and self.n_sent < N_BURST else self._period_ns)
+        self._next_ns = now + (BURST_PERIOD_NS if self.n_sent < N_BURST else self._period_ns)
         status = self.status() if now >= self._next_status_ns else None
         self._number += 1
         sent_ns = self._local.now_ns()
@@ -230,14 +229,6 @@ class TimeClient:
                 self._socket.send(_encoder.encode(question), zmq.NOBLOCK)
         self._socket.close(linger=200)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class TimeFollowerConfig(StrictModel):
     """Options of the process that holds this rig's time against that of another.
@@ -283,8 +274,7 @@ def main(context: NodeContext) -> None:
             if state != last:
                 _tell(context, config.follow, last, state)
                 last, next_ns = state, now
-            status = client.status()
-            if now >= next_ns and status is not None:
+            if now >= next_ns and (status := client.status()) is not None:
                 next_ns = now + _STATUS_PERIOD_NS
                 # On this rig's bus times are this rig's: the offset says what the other one would call them.
                 context.publish(CLOCK, msgspec.structs.replace(status, t_ns=now))

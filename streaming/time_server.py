@@ -7,20 +7,19 @@ socket is counted and not answered.
 
 import re
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 import zmq
 from pydantic import Field
 
 from ..sync.clock import NS_PER_S, Clock
-from ..sync.errors import AddressError
+from ..sync.closing import Closing
 from ..sync.strict import StrictModel, validate
+from .address import bind, check_address
 from .keys import Keys
 from .messages import ClockStatus
 from .node import NodeContext
-from .publisher import check_address
 from .topics import CLOCK
 
 PROTOCOL = 1
@@ -70,7 +69,7 @@ class Host(msgspec.Struct):
     lost: bool = False
 
 
-class TimeServer:
+class TimeServer(Closing):
     """Answers on one address. One thread.
 
     Args:
@@ -111,16 +110,7 @@ class TimeServer:
         self._socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        if keys is not None:
-            keys.serve(self._socket)
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close(linger=0)
-            raise AddressError(
-                f"time server: cannot bind {endpoint} ({error.strerror or error}); choose another address or port"
-            ) from error
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self.endpoint = bind(self._socket, endpoint, keys, "time server", "; choose another address or port")
 
     def serve(self, timeout_ms: int) -> None:
         """Wait up to ``timeout_ms`` for a question, then answer what is there."""
@@ -198,14 +188,6 @@ class TimeServer:
     def close(self) -> None:
         self._socket.close(linger=0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class TimeServerConfig(StrictModel):
     """Options of the time server's process.
@@ -217,7 +199,10 @@ class TimeServerConfig(StrictModel):
     serve: str = Field(min_length=1)
 
 
-_ALARMING: dict[str, Literal["warning", "error"]] = {"lost": "error", "stepped": "warning"}
+_ALARMS: dict[str, tuple[Literal["warning", "error"], str]] = {
+    "lost": ("error", "asks no more; its clock runs on at the last known drift, check its network"),
+    "stepped": ("warning", "its clock or that of the rig jumped; times of that host before and after do not compare"),
+}
 
 
 def main(context: NodeContext) -> None:
@@ -229,9 +214,9 @@ def main(context: NodeContext) -> None:
         context.publish(CLOCK, status)
         if status.state != last.get(status.clock):
             last[status.clock] = status.state
-            if status.state in _ALARMING:
-                text = f"{status.clock}: {_WORDS[status.state]}"
-                context.alarm(_ALARMING[status.state], text)
+            if status.state in _ALARMS:
+                severity, words = _ALARMS[status.state]
+                context.alarm(severity, f"{status.clock}: {words}")
 
     with TimeServer(context.zmq, config.serve, context.clock, context.spec.session, context.keys, publish) as server:
         context.set_state("ready")
@@ -242,9 +227,3 @@ def main(context: NodeContext) -> None:
             )
             context.beat()
         context.set_state("stopping")
-
-
-_WORDS = {
-    "lost": "asks no more; its clock runs on at the last known drift, check its network",
-    "stepped": "its clock or that of the rig jumped; times of that host before and after do not compare",
-}

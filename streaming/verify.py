@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..sync.clock import NS_PER_S
-from ..sync.errors import EthostreamError, VideoError, WireError
+from ..sync.errors import EthostreamError, VideoError
 from .clock_account import ClockAccounts
 from .folder_lock import living_holder
 from .frame_evidence import CameraEvidence
-from .frame_index import CameraIndex, Pairing, pair_frames, read_pts_ms
+from .frame_index import pair_frames, read_pts_ms
 from .messages import ClockStatus
 from .pulse_account import account_pulses
 from .recording_reader import Recording
@@ -52,7 +52,7 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
             elif logged.camera in evidence:
                 evidence[logged.camera].add(logged)
         _check_events(recording, result)
-    except (WireError, EthostreamError) as error:
+    except EthostreamError as error:
         result.errors.append(f"{path}/events.mcap: {error}; restore it from a copy")
     for name, one in evidence.items():
         result.cameras[name] = _check_camera(recording, name, one, result, decode)
@@ -64,7 +64,7 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
             )
     try:
         result.pulses = account_pulses(recording)
-    except (WireError, EthostreamError):
+    except EthostreamError:
         return result  # the event log is damaged, and that is an error of its own
     if result.pulses is not None:
         result.errors += result.pulses.errors
@@ -216,15 +216,7 @@ def _check_video(
         )
     if decode and pts:
         _decode(recording, name, camera, result)
-    return _in_video(evidence.index, pairing)
-
-
-def _in_video(index: CameraIndex, pairing: Pairing) -> dict[int, SeqSet]:
-    found: dict[int, SeqSet] = {}
-    for position in pairing.header_of:
-        if position >= 0:
-            found.setdefault(index.epochs[position], SeqSet()).add(index.seqs[position])
-    return found
+    return evidence.named_by(pairing.header_of)
 
 
 def _check_epoch(

@@ -7,8 +7,6 @@ Decoding is deterministic: no option depends on the machine, colour conversion r
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.container
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sync.clock import NS_PER_S
+from ..sync.closing import Closing
 from ..sync.errors import VideoError
 from .container_end import is_cut
 from .pixel_format import BYTES_PER_PIXEL, PixelFormat, frame_shape
@@ -41,7 +40,7 @@ COLOR_SCALE = "flags=bilinear+accurate_rnd+bitexact"
 """swscale flags under which its vector code gives the same bytes as its plain C code."""
 
 
-class VideoReader:
+class VideoReader(Closing):
     """The frames of one video file in presentation order, with their own times.
 
     Pixels: ``mono8`` (height, width) uint8, ``bgr8`` (height, width, 3) uint8, or ``mono16`` (height, width, 2), the
@@ -175,14 +174,6 @@ class VideoReader:
         """Close the file; may be called twice."""
         self._frames.close()
         self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         try:

@@ -8,8 +8,7 @@ import errno
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import av
 import av.container
@@ -20,6 +19,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from ..sync.clock import NS_PER_MS
+from ..sync.closing import Closing
 from ..sync.errors import DiskFullError, VideoError
 from .pixel_format import PixelFormat, frame_shape
 from .recording_config import LOSSLESS_16_BIT, CodecName
@@ -75,7 +75,7 @@ def frame_pts_ms(t_ns: int, t_start_ns: int, last_pts_ms: int) -> int:
     return max((t_ns - t_start_ns) // NS_PER_MS, last_pts_ms + 1)
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """One video file. One thread writes and closes it.
 
     ``h264_lossless``, ``ffv1`` and ``raw`` give back the bytes that were written, ``mono8`` and ``bgr8`` alike;
@@ -258,14 +258,6 @@ class VideoWriter:
         self._closed = True
         with suppress(av.error.FFmpegError, OSError):
             self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _explained(path: Path, what: str, error: Exception) -> VideoError | DiskFullError:

@@ -6,7 +6,6 @@ camera, and ``fisheye`` = true where the lens is one; then ``[metadata]`` with `
 else is known of the calibration. Nothing else stands at the top level: other readers take every table for a camera.
 """
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ import tomli_w
 
 from .camera_model import Array, CameraModel
 from .errors import CalibrationError
+from .whole_file import write_whole
 
 _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 _OPTIONAL = ("fisheye",)
@@ -103,17 +103,10 @@ def write_calibration(path: Path, models: Sequence[CameraModel], metadata: Mappi
     tables["metadata"] = dict(metadata)
     text = tomli_w.dumps(tables)
     _parse(text, path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_calibration(path: Path) -> Calibration:

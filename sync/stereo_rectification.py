@@ -60,32 +60,12 @@ class StereoRectifier:
         self.size = size or (left.width, left.height)
         self.baseline_mm = float(np.linalg.norm(shift))
         full = (left.width, left.height)
+        both = (left.matrix, left.distortion, right.matrix, right.distortion, full, turn, shift[:, None])
+        flags = cv2.CALIB_ZERO_DISPARITY
         if left.fisheye:
-            r1, r2, p1, p2, q = cv2.fisheye.stereoRectify(
-                left.matrix,
-                left.distortion,
-                right.matrix,
-                right.distortion,
-                full,
-                turn,
-                shift[:, None],
-                cv2.CALIB_ZERO_DISPARITY,
-                newImageSize=self.size,
-                balance=alpha,
-            )
+            r1, r2, p1, p2, q = cv2.fisheye.stereoRectify(*both, flags, newImageSize=self.size, balance=alpha)
         else:
-            r1, r2, p1, p2, q, _, _ = cv2.stereoRectify(
-                left.matrix,
-                left.distortion,
-                right.matrix,
-                right.distortion,
-                full,
-                turn,
-                shift[:, None],
-                flags=cv2.CALIB_ZERO_DISPARITY,
-                alpha=alpha,
-                newImageSize=self.size,
-            )
+            r1, r2, p1, p2, q, *_ = cv2.stereoRectify(*both, flags=flags, alpha=alpha, newImageSize=self.size)
         self.focal_px = float(p1[0, 0])
         self.q: Array = np.asarray(q, np.float64)
         self._rotation: Array = np.asarray(r1, np.float64)

@@ -3,11 +3,10 @@
 import errno
 import socket
 import threading
-from types import TracebackType
-from typing import Self
 
 import uvicorn
 
+from ...sync.closing import Closing
 from ...sync.errors import AddressError, NodeError
 from .app import make_app
 from .hub import Hub
@@ -18,7 +17,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 3
 
 
-class MonitorServer:
+class MonitorServer(Closing):
     """Serves the page of a hub from construction until `close`.
 
     Args:
@@ -67,14 +66,6 @@ class MonitorServer:
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

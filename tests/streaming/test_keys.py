@@ -16,8 +16,9 @@ from ethostream.deploy.process_table import ProcessRow
 from ethostream.deploy.supervisor import Supervisor, new_session_id
 from ethostream.streaming import messages as m
 from ethostream.streaming import topics as t
+from ethostream.streaming.address import check_address
 from ethostream.streaming.keys import ALLOWED_FILE, Gatekeeper, Keys, allow_key, load_keys, make_keys
-from ethostream.streaming.publisher import Publisher, check_address
+from ethostream.streaming.publisher import Publisher
 from ethostream.streaming.subscriber import EverySubscriber
 from ethostream.streaming.time_client import TimeClient
 from ethostream.streaming.time_server import TimeServer
@@ -239,19 +240,27 @@ def test_a_stranger_reads_nothing_of_the_bus(case: str, hosts: dict[str, Path], 
         assert gate.n_refused >= 1
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_stranger_gets_no_time_and_cannot_speak(case: str, hosts: dict[str, Path], stack: ExitStack) -> None:
+def time_server(hosts: dict[str, Path], stack: ExitStack) -> TimeServer:
+    """That of the rig, which answers whom its list names."""
     keys = load_keys(hosts["rig"])
-    clock = RigClock(ClockAnchor.take())
     context = own_context(stack)
     stack.enter_context(Gatekeeper(context, keys))
-    server = stack.enter_context(TimeServer(context, "tcp://127.0.0.1:*", clock, "s", keys))
+    return stack.enter_context(TimeServer(context, "tcp://127.0.0.1:*", RigClock(ClockAnchor.take()), "s", keys))
+
+
+def friend_asks(server: TimeServer, name: str, hosts: dict[str, Path], stack: ExitStack) -> TimeClient:
+    """With the keys of the friend, in the name of whomever."""
+    clock, keys = RigClock(ClockAnchor.take()), load_keys(hosts["friend"])
+    return TimeClient(own_context(stack), server.endpoint, clock, name, keys=keys, server="rig")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stranger_gets_no_time_and_cannot_speak(case: str, hosts: dict[str, Path], stack: ExitStack) -> None:
+    server = time_server(hosts, stack)
     stranger = stranger_socket(zmq.DEALER, case, hosts, server.endpoint, stack)
     with suppress(zmq.Again):  # ZeroMQ may have let go of the connection already
         stranger.send(b"\x95\x01\xa6friend\x01\x00\xc0", zmq.NOBLOCK)
-    with TimeClient(
-        own_context(stack), server.endpoint, clock, "friend", keys=load_keys(hosts["friend"]), server="rig"
-    ) as client:
+    with friend_asks(server, "friend", hosts, stack) as client:
         for _ in range(2000):
             client.poll(1)
             server.serve(1)
@@ -263,14 +272,8 @@ def test_a_stranger_gets_no_time_and_cannot_speak(case: str, hosts: dict[str, Pa
 
 
 def test_a_host_cannot_speak_in_the_name_of_another(hosts: dict[str, Path], stack: ExitStack) -> None:
-    keys = load_keys(hosts["rig"])
-    clock = RigClock(ClockAnchor.take())
-    context = own_context(stack)
-    stack.enter_context(Gatekeeper(context, keys))
-    server = stack.enter_context(TimeServer(context, "tcp://127.0.0.1:*", clock, "s", keys))
-    with TimeClient(
-        own_context(stack), server.endpoint, clock, "rig", keys=load_keys(hosts["friend"]), server="rig"
-    ) as client:
+    server = time_server(hosts, stack)
+    with friend_asks(server, "rig", hosts, stack) as client:
         for _ in range(2000):
             client.poll(1)
             server.serve(1)

@@ -10,16 +10,17 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from ethostream.deploy.cli import app
 from ethostream.streaming import repair as repair_module
-from ethostream.streaming.event_log import EventLog
+from ethostream.streaming.event_log import MAX_PENDING_BYTES, EventLog
 from ethostream.streaming.folder_lock import LOCK_FILE, FolderLock
-from ethostream.streaming.messages import FrameHeader, Gap
+from ethostream.streaming.messages import FrameHeader, Gap, PipelineState
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.repair import WORK_FOLDER, repair
-from ethostream.streaming.topics import FRAME, GAP
+from ethostream.streaming.topics import FRAME, GAP, MIB, PIPELINE_STATE
 from ethostream.streaming.verify import verify
 from ethostream.streaming.video_tail import read_tail
 from ethostream.sync.errors import DiskFullError, RecordingError, ReportError
@@ -43,8 +44,6 @@ def record(rig: Any, n: int = N, *, lost: tuple[int, ...] = (40, 41)) -> None:
         header = camera.frame(seq, arrives=seq != 60)
         if seq == 60:
             # Lapped in the ring: the recorder declares it.
-            import msgspec
-
             camera.deliver(msgspec.structs.replace(header, generation=header.generation + 2))
         if seq % 25 == 0:
             camera.status()
@@ -97,6 +96,20 @@ def test_the_torn_files_are_kept_and_a_second_repair_does_nothing(torn: tuple[An
     assert (again.state, again.note) == ("whole", note)
     assert files == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != LOCK_FILE}
     assert sorted(path.name for path in folder.iterdir()) == ["cam0.mkv", "events.mcap", "recording.json", "torn"]
+
+
+def test_messages_that_are_large_are_kept(make_rig: Any, tmp_path: Path) -> None:
+    """More of them between two looks at the progress than a log holds in memory."""
+    rig = make_rig()
+    n, size = 20, 4 * MIB
+    assert n * size > MAX_PENDING_BYTES
+    for i in range(n):
+        rig.deliver(PIPELINE_STATE, PipelineState(i, "bundle", bytes(size)))
+        rig.turn(1)
+    folder = snapshot(rig, tmp_path / "torn-rec")
+    assert repair(folder).state == "repaired"
+    states = [one.message for one in Recording.open(folder).messages([PIPELINE_STATE])]
+    assert [one.set_id for one in states if isinstance(one, PipelineState)] == list(range(n))
 
 
 def test_torn_files_can_be_deleted(torn: tuple[Any, Path]) -> None:
@@ -248,14 +261,14 @@ def test_a_lock_whose_file_was_removed_in_between_holds_nothing(
     first, real = FolderLock(tmp_path, "recorder"), fcntl.flock
 
     def late(fd: int, operation: int) -> None:
-        first.release()
+        first.close()
         real(fd, operation)
 
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "flock", late)
         with pytest.raises(RecordingError, match="try again"):
             FolderLock(tmp_path, "repair")
-    FolderLock(tmp_path, "repair").release()
+    FolderLock(tmp_path, "repair").close()
 
 
 def test_without_locks_of_the_system_the_process_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +278,7 @@ def test_without_locks_of_the_system_the_process_is_asked(tmp_path: Path, monkey
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with FolderLock(tmp_path, "recorder"), pytest.raises(RecordingError, match="is being written by a recorder"):
         FolderLock(tmp_path, "repair")
-    FolderLock(tmp_path, "repair").release()
+    FolderLock(tmp_path, "repair").close()
 
 
 def test_it_needs_room_for_the_new_files(make_rig: Any, small_disk: Path) -> None:
