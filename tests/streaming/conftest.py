@@ -1,4 +1,6 @@
-"""What the streaming tests share: a small disk, and a rig that drives a `Recorder` with real rings and real bytes."""
+"""What the streaming tests share: a small disk, a rig that drives a `Recorder` with real rings and real bytes, a link
+of a time server and a client under clocks that move when told.
+"""
 
 import subprocess
 import uuid
@@ -9,13 +11,17 @@ from threading import Event
 
 import numpy as np
 import pytest
+import zmq
 from ethostream.acquisition.ledger import FrameLedger
 from ethostream.streaming.frames import FrameSender
-from ethostream.streaming.messages import CameraStatus, FrameHeader, Gap, Message
+from ethostream.streaming.messages import CameraStatus, ClockStatus, FrameHeader, Gap, Message
 from ethostream.streaming.recorder import Recorder
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
+from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.recording_writer import RecordingWriter
+from ethostream.streaming.time_client import TimeClient
+from ethostream.streaming.time_server import TimeServer
 from ethostream.streaming.topics import CAMERA_STATUS, FRAME, GAP, Topic
 from ethostream.streaming.wire import decode, encode
 from ethostream.sync.clock import NS_PER_MS, FakeClock
@@ -98,6 +104,13 @@ class RecorderRig:
             self.turn()
             self.end_encoders()
             self.recorder.close()
+
+    def assert_pixels(self) -> None:
+        """What was recorded is what the cameras delivered."""
+        recording = Recording.open(self.folder)
+        for name, camera in self.cameras.items():
+            for header, image in recording.frames(name):
+                assert np.array_equal(image, camera.images[header.epoch, header.seq]), (header.epoch, header.seq)
 
     def of(self, kind: type[Message]) -> list[Message]:
         """What the recorder has said of one kind."""
@@ -182,3 +195,81 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
             return rig
 
         yield make
+
+
+class DriftingClock:
+    """A local clock that runs fast by ``ppm`` against the rig's."""
+
+    def __init__(self, rig: FakeClock, ppm: float) -> None:
+        self._rig = rig
+        self._rate = 1 + ppm * 1e-6
+
+    def now_ns(self) -> int:
+        return round((self._rig.now_ns() - START_NS) * self._rate)
+
+    def sleep_until_ns(self, t_ns: int) -> None:
+        self._rig.set_ns(START_NS + round(t_ns / self._rate) + 1)
+
+
+class Link:
+    """Both ends in one thread; messages travel for real, time only when told."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self.rig = FakeClock(START_NS)
+        self.local = DriftingClock(self.rig, 50.0)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.stack.callback(self.context.destroy, linger=0)
+        self.said: list[ClockStatus] = []
+        self.server = TimeServer(self.context, "tcp://127.0.0.1:*", self.rig, "one", on_status=self.said.append)
+        self.stack.callback(self.server.close)
+        self.client = TimeClient(self.context, self.server.endpoint, self.local, "camera-host")
+        self.stack.callback(self.client.close)
+
+    def ask(self) -> None:
+        """Move on to the next question and see it on its way."""
+        sent = self.client.n_sent
+        for _ in range(500):
+            self.rig.advance_ns(50 * NS_PER_MS)
+            self.client.poll(1)
+            if self.client.n_sent > sent:
+                return
+        raise AssertionError("nothing was asked")
+
+    def arrive(self) -> None:
+        """The server takes the question, and answers."""
+        n = self.server.n_answered + self.server.n_refused
+        for _ in range(500):
+            self.server.serve(10)
+            if self.server.n_answered + self.server.n_refused > n:
+                return
+        raise AssertionError("the question did not come")
+
+    def take(self) -> None:
+        """The client takes the answer; it asks nothing meanwhile, since its time stands still."""
+        n = self.client.n_good + self.client.n_late + self.client.n_refused
+        for _ in range(500):
+            self.client.poll(10)
+            self.client._socket.poll(10)  # pyright: ignore[reportPrivateUsage]
+            if self.client.n_good + self.client.n_late + self.client.n_refused > n:
+                return
+        raise AssertionError("no answer came")
+
+    def turn(self, there_ms: int = 1, back_ms: int = 1) -> None:
+        self.ask()
+        self.rig.advance_ns(there_ms * NS_PER_MS)
+        self.arrive()
+        self.rig.advance_ns(back_ms * NS_PER_MS)
+        self.take()
+
+    def error_ns(self) -> int:
+        estimate = self.client.fit.estimate
+        assert estimate is not None
+        return estimate.to_rig_ns(self.local.now_ns()) - self.rig.now_ns()
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    one = Link()
+    with one.stack:
+        yield one
