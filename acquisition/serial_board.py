@@ -3,8 +3,8 @@
 The SDK here is pyserial (extra ``serial``), imported when a board is opened.
 """
 
-import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..sync.board_clock import BoardClock
 from ..sync.board_protocol import (
@@ -18,7 +18,6 @@ from ..sync.board_protocol import (
     Nak,
     Ping,
     Pong,
-    Query,
     Reason,
     Status,
     Stop,
@@ -31,10 +30,6 @@ from .trigger_config import BoardConfig
 
 if TYPE_CHECKING:
     from serial import Serial
-
-log = logging.getLogger(__name__)
-
-MessageT = TypeVar("MessageT", bound=BoardMessage)
 
 _ANSWER_TIMEOUT_S = 1.0
 _HELLO_AGAIN_NS = 300 * NS_PER_MS
@@ -102,17 +97,17 @@ class SerialBoard:
         self._open_port()
         try:
             self.info = self._shake_hands()
-            # A board that a crashed run left behind may still be pulsing.
+            # A board that a crashed run left behind may still be pulsing. It may also have greeted on its own when it
+            # started, and again when asked: what came before it stopped is not news.
+            self._waiting.clear()
             self.command(Stop(), answer=Status)
             self._waiting.clear()
             for _ in range(_N_FIRST_PINGS):
                 self._ping()
-                self._wait_for(Pong, _ANSWER_TIMEOUT_S)
-        except TimeoutError as error:
-            self.close()
-            raise TriggerError(
-                f"board {self.name}: does not answer pings; unplug it, plug it in again and start anew"
-            ) from error
+                if self._wait_for(lambda one: isinstance(one, Pong), _ANSWER_TIMEOUT_S) is None:
+                    raise TriggerError(
+                        f"board {self.name}: does not answer pings; unplug it, plug it in again and start anew"
+                    )
         except TriggerError:
             self.close()
             raise
@@ -136,9 +131,9 @@ class SerialBoard:
         deadline = self._clock.now_ns() + round(self._config.open_timeout_s * NS_PER_S)
         while (now := self._clock.now_ns()) < deadline:
             self.send(Hello())
-            try:
-                answer = self._wait_for((HelloIs, Nak), min(_HELLO_AGAIN_NS, deadline - now) / NS_PER_S)
-            except TimeoutError:
+            patience_s = min(_HELLO_AGAIN_NS, deadline - now) / NS_PER_S
+            answer = self._wait_for(lambda one: isinstance(one, HelloIs | Nak), patience_s)
+            if answer is None:
                 continue
             if isinstance(answer, Nak):
                 raise TriggerError(f"board {self.name}: refused the greeting; {_cure(answer.reason)}")
@@ -148,8 +143,6 @@ class SerialBoard:
                     f"board {self.name}: speaks protocol {answer.version}, this release {PROTOCOL_VERSION}; flash the "
                     "firmware in deploy/firmware"
                 )
-            # It may have greeted on its own when it started, and again when asked: the rest is not news.
-            self._drain_greetings()
             return answer
         heard = (
             f"{self._decoder.n_damaged} stretches of other bytes came" if self._decoder.n_damaged else "it is silent"
@@ -158,10 +151,6 @@ class SerialBoard:
             f"board {self.name}: no answer on {self._config.port} within {self._config.open_timeout_s:g} s ({heard}); "
             "is it the right port, and is the firmware of deploy/firmware on it?"
         )
-
-    def _drain_greetings(self) -> None:
-        self.command(Query(), answer=Status)
-        self._waiting = [one for one in self._waiting if not isinstance(one, HelloIs)]
 
     def send(self, message: BoardMessage) -> int:
         """Send without waiting for an answer; returns the sequence number.
@@ -181,25 +170,21 @@ class SerialBoard:
             TriggerError: refused (the message says why), or not answered within a second.
         """
         seq = self.send(message)
-        deadline = self._clock.now_ns() + round(_ANSWER_TIMEOUT_S * NS_PER_S)
-        kept: list[BoardMessage] = []
-        what = type(message).__name__
-        try:
-            while (left := deadline - self._clock.now_ns()) > 0:
-                for place, one in enumerate(batch := self.read(left / NS_PER_S)):
-                    mine = not isinstance(one, Ack | Nak) or (one.command, one.command_seq) == (message.TYPE, seq)
-                    if isinstance(one, Nak) and mine:
-                        raise TriggerError(f"board {self.name}: refused {message}: {_cure(one.reason)}")
-                    if isinstance(one, answer) and mine:
-                        kept += batch[place + 1 :]
-                        return one
-                    kept.append(one)
-        finally:
-            self._waiting = kept + self._waiting
-        raise TriggerError(
-            f"board {self.name}: {what} was not answered within {_ANSWER_TIMEOUT_S:g} s; it hangs, or the line is bad: "
-            "check cable and power, then start anew"
-        )
+
+        def answers(one: BoardMessage) -> bool:
+            if isinstance(one, Ack | Nak) and (one.command, one.command_seq) != (message.TYPE, seq):
+                return False
+            return isinstance(one, (answer, Nak))
+
+        got = self._wait_for(answers, _ANSWER_TIMEOUT_S)
+        if got is None:
+            raise TriggerError(
+                f"board {self.name}: {type(message).__name__} was not answered within {_ANSWER_TIMEOUT_S:g} s; it "
+                "hangs, or the line is bad: check cable and power, then start anew"
+            )
+        if isinstance(got, Nak):
+            raise TriggerError(f"board {self.name}: refused {message}: {_cure(got.reason)}")
+        return got
 
     def read(self, timeout_s: float) -> list[BoardMessage]:
         """All messages that are there, as soon as there is one; keeps the clock followed meanwhile. Wraps are undone.
@@ -261,31 +246,33 @@ class SerialBoard:
         self.send(Ping(self._token))
 
     def _check_pongs(self, now: int) -> None:
-        oldest = min(self._asked.values(), default=now)
+        oldest = next(iter(self._asked.values()), now)
         if now - oldest > _PONG_TIMEOUT_NS:
             raise TriggerError(
                 f"board {self.name}: did not answer for {_PONG_TIMEOUT_NS / NS_PER_S:g} s; it hangs or its cable is "
                 "bad: unplug it, plug it in again and start anew"
             )
 
-    def _wait_for(self, kind: type[MessageT] | tuple[type[MessageT], ...], timeout_s: float) -> BoardMessage:
+    def _wait_for(self, wanted: Callable[[BoardMessage], bool], timeout_s: float) -> BoardMessage | None:
+        """The first message that is wanted, None where there is none in time; what else comes is kept for `read`."""
         deadline = self._clock.now_ns() + round(timeout_s * NS_PER_S)
         kept: list[BoardMessage] = []
         try:
             while (left := deadline - self._clock.now_ns()) > 0:
                 for place, one in enumerate(batch := self.read(left / NS_PER_S)):
-                    if isinstance(one, kind):
+                    if wanted(one):
                         kept += batch[place + 1 :]
                         return one
                     kept.append(one)
         finally:
             self._waiting = kept + self._waiting
-        raise TimeoutError
+        return None
 
     def _read_bytes(self, timeout_s: float) -> bytes:
         port: Any = self._open()
         try:
-            port.timeout = timeout_s
+            if port.timeout != timeout_s:  # pyserial sets up the whole port at each assignment
+                port.timeout = timeout_s
             first = port.read(1)
             return first + port.read(port.in_waiting) if first else b""
         except (OSError, TypeError) as error:  # pyserial's own error is an OSError; TypeError: closed under it

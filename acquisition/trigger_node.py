@@ -105,8 +105,7 @@ class PulseTally:
                 f"the trigger board reports pulse {count} after pulse {self.next - 1}; its firmware is broken or it "
                 "restarted: flash deploy/firmware anew"
             )
-        skipped = list(range(self.next, count))
-        self.missing += skipped
+        skipped = self._skip_to(count)
         self.next = count + 1
         self.n_seen += 1
         return skipped
@@ -122,9 +121,12 @@ class PulseTally:
                 f"the trigger board says that it made {n_made} pulses, and reported pulse {self.next - 1}; its "
                 "firmware is broken: flash deploy/firmware anew, and do not trust the pulse numbers of this recording"
             )
-        skipped = list(range(self.next, n_made))
+        return self._skip_to(n_made)
+
+    def _skip_to(self, count: int) -> list[int]:
+        skipped = list(range(self.next, count))
         self.missing += skipped
-        self.next = n_made
+        self.next = count
         return skipped
 
 
@@ -155,6 +157,7 @@ class TriggerLoop:
         self._heard_ns = 0
         self._next_clock_ns = self._next_query_ns = 0
         self._first_deadline_ns = 0
+        self._silent_ns = max(_SILENT_NS, round(_SILENT_PERIODS * NS_PER_S / config.rate_hz))
 
     def run(self) -> None:
         """Until stopped.
@@ -311,9 +314,8 @@ class TriggerLoop:
             )
 
     def _check_silence(self) -> None:
-        allowed = max(_SILENT_NS, round(_SILENT_PERIODS * NS_PER_S / self._config.rate_hz))
         silent_ns = self._context.clock.now_ns() - self._heard_ns
-        if silent_ns > allowed:
+        if silent_ns > self._silent_ns:
             raise TriggerError(
                 f"board {self._board.name}: answers, and reports no pulse for {silent_ns / NS_PER_S:.1f} s at "
                 f"{self._config.rate_hz:g} Hz; its timer has stopped: unplug it, plug it in again and start anew"
@@ -322,13 +324,12 @@ class TriggerLoop:
     def _publish_clock(self, now: int) -> None:
         self._next_clock_ns = now + _CLOCK_PERIOD_NS
         fit = self._board.clock_fit
-        board_us = round((now - fit.to_rig_ns(0)) / NS_PER_US / (1 - 1e-6 * fit.drift_ppm))
         p50, p99, most = fit.residual_us
         status = ClockStatus(
             f"board.{self._board.name}",
             self._context.spec.epoch,
             "locked" if fit.locked else "settling",
-            now - board_us * NS_PER_US,
+            now - fit.to_board_us(now) * NS_PER_US,
             fit.drift_ppm,
             p50,
             p99,

@@ -209,14 +209,14 @@ def watch(
                         published.append(one.message)
                     recording = recording or isinstance(one.message, RecordingStatus)
 
-        while not recording:
+        def recorded() -> bool:
             listen(0.05)
-            if supervisor.poll() is not None:
-                raise SystemExit(f"the rig ended before it ran: {(folder / 'log').read_text()}")
+            return recording
+
+        until(recorded, supervisor, folder, "began to record")
         for victim in victims:
             listen(rng.uniform(0.05, 1.5))
-            while (pid := find(supervisor, victim)) is None:
-                listen(0.05)
+            pid = until(lambda name=victim: find(supervisor, name) or listen(0.05), supervisor, folder, f"ran {victim}")
             os.kill(pid, signal.SIGKILL)
             now = clock.now_ns()
             listen(0.3)  # what was on its way
@@ -232,7 +232,11 @@ def find(supervisor: subprocess.Popen[bytes], victim: str) -> int | None:
     """The process of a node, None while it waits for its next start."""
     if victim == "supervisor":
         return supervisor.pid
-    for child in psutil.Process(supervisor.pid).children():
+    try:
+        children = psutil.Process(supervisor.pid).children()
+    except psutil.NoSuchProcess:
+        return None
+    for child in children:
         try:
             if Path(child.cmdline()[-1]).name == f"{victim}.json" and child.status() != psutil.STATUS_ZOMBIE:
                 return child.pid

@@ -88,9 +88,21 @@ class BoardClock:
         Raises:
             TriggerError: nothing is known yet.
         """
+        self._check_read()
+        return self._t0_ns + round((board_us - self._board0_us) * self._ns_per_us)
+
+    def to_board_us(self, t_ns: int) -> int:
+        """The board's clock at an instant of rig time.
+
+        Raises:
+            TriggerError: nothing is known yet.
+        """
+        self._check_read()
+        return self._board0_us + round((t_ns - self._t0_ns) / self._ns_per_us)
+
+    def _check_read(self) -> None:
         if not self._pings:
             raise TriggerError("the board's clock was never read; ping it first")
-        return self._t0_ns + round((board_us - self._board0_us) * self._ns_per_us)
 
     def _fit(self) -> None:
         pings = self._pings

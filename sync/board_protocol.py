@@ -1,34 +1,44 @@
 """The wire protocol between the rig and its microcontroller boards: trigger source and actuators. Pure, no clock.
 
-A frame on the wire is ``COBS(type, seq, body, crc) 0x00``: consistent overhead byte stuffing (Cheshire and Baker,
-IEEE/ACM ToN 7:159, 1999) removes every zero, so that a zero always ends a frame and a reader that lost its place is
-whole again at the next one. ``type`` and ``seq`` are one byte each, the body has the one length that its type allows,
-and ``crc`` is CRC-16/CCITT-FALSE of all before it; numbers are little-endian. ``seq`` counts up by one per frame and
-direction, so that a frame lost on the way is noticed.
+A frame on the wire is ``COBS(type, seq, body, crc) 0x00`` (`board_framing`): a zero always ends a frame, and a reader
+that lost its place is whole again at the next one. ``type`` and ``seq`` are one byte each; types from 0x80 on are what
+the board says. The body has the one length that its type allows, ``crc`` is of all before it, and numbers are
+little-endian. ``seq`` counts up by one per frame and direction, so that a frame lost on the way is noticed.
 
 A damaged frame that still has a known type and its length passes the checksum once in 65,536 times. What rests on a
 frame therefore checks more: pulses carry their own number, and the account at the end compares all of them.
 
+A message is one class below: its type, and its fields in the order in which they travel.
 ``deploy/firmware/ethostream_board/board_core.h`` is the other end.
 """
 
 import struct
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import IntEnum, IntFlag
 from fractions import Fraction
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, dataclass_transform, get_type_hints
 
+from .board_framing import cobs_decode, cobs_encode, crc16
 from .errors import TriggerError
+from .tick_unwrap import TickUnwrap
 
 PROTOCOL_VERSION = 1
 NAME_BYTES = 16
 MAX_FRAME_BYTES = 40
 """No frame is longer on the wire, its closing zero included; a longer run without a zero is garbage."""
-WRAP_US = 1 << 32
+CLOCK_BITS = 32
+WRAP_US = 1 << CLOCK_BITS
 """The board's microsecond clock goes round every 71.6 minutes."""
 MAX_PERIOD_DENOMINATOR = 1_000_000
-_CRC = struct.Struct("<H")
+_FROM_BOARD = 0x80
+_CRC_BYTES = 2
+
+U8 = Annotated[int, "B"]
+U16 = Annotated[int, "H"]
+U32 = Annotated[int, "I"]
+Name = Annotated[str, f"{NAME_BYTES}s"]
+
+_KINDS: "dict[int, tuple[type[BoardMessage], struct.Struct]]" = {}
 
 
 class Reason(IntEnum):
@@ -40,6 +50,7 @@ class Reason(IntEnum):
     BAD_VALUE = 4
     BUSY = 5
     NO_SUCH_LINE = 6
+    OVER_LIMIT = 7
 
 
 class Edges(IntFlag):
@@ -51,162 +62,135 @@ class Edges(IntFlag):
     BOTH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+@dataclass(frozen=True)
 class BoardMessage:
-    """Base of all: ``TYPE`` and ``FORMAT`` (of `struct`) say how its fields travel, in their order."""
+    """Base of all: a subclass with its ``code`` is a message, a frozen dataclass that `encode` and `Decoder` know.
 
-    TYPE: ClassVar[int] = 0
-    FORMAT: ClassVar[str] = "<"
+    Attributes:
+        TYPE: the byte that says which message it is.
+        FORMAT: of `struct`, how its fields travel.
+    """
+
+    TYPE: ClassVar[int]
+    FORMAT: ClassVar[str]
+
+    def __init_subclass__(cls, code: int) -> None:
+        dataclass(frozen=True)(cls)
+        hints = get_type_hints(cls, include_extras=True)
+        cls.TYPE = code
+        cls.FORMAT = "<" + "".join(hints[field.name].__metadata__[0] for field in fields(cls))
+        _KINDS[code] = cls, struct.Struct(cls.FORMAT)
 
 
-@dataclass(frozen=True, slots=True)
-class Hello(BoardMessage):
+class Hello(BoardMessage, code=0x01):
     """To the board: who are you? Answered by `HelloIs`, or by `Nak` from a board of another version."""
 
-    TYPE: ClassVar[int] = 0x01
-    FORMAT: ClassVar[str] = "<B"
-    version: int = PROTOCOL_VERSION
+    version: U8 = PROTOCOL_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Arm(BoardMessage):
+class Arm(BoardMessage, code=0x02):
     """To the board: count pulses and edges from 0; ``START`` is allowed from now on, once."""
 
-    TYPE: ClassVar[int] = 0x02
-    FORMAT: ClassVar[str] = "<B"
-    line: int
+    line: U8
 
 
-@dataclass(frozen=True, slots=True)
-class Start(BoardMessage):
+class Start(BoardMessage, code=0x03):
     """To the board: make pulses on the armed line, ``period_num / period_den`` µs apart on average, for ever exactly.
 
     ``width_us``: how long the line is high. ``n_pulses`` 0: until stopped.
     """
 
-    TYPE: ClassVar[int] = 0x03
-    FORMAT: ClassVar[str] = "<BIIII"
-    line: int
-    period_num: int
-    period_den: int
-    width_us: int
-    n_pulses: int = 0
+    line: U8
+    period_num: U32
+    period_den: U32
+    width_us: U32
+    n_pulses: U32 = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stop(BoardMessage):
+class Stop(BoardMessage, code=0x04):
     """To the board: no more trigger pulses, and disarm. Answered by `Ack`, then by the last `Status`."""
 
-    TYPE: ClassVar[int] = 0x04
-    FORMAT: ClassVar[str] = "<"
 
-
-@dataclass(frozen=True, slots=True)
-class PulseTrain(BoardMessage):
+class PulseTrain(BoardMessage, code=0x05):
     """To the board: ``n_pulses`` of ``width_us`` every ``period_us`` on an output line, from now on.
 
-    ``max_on_us`` is a hard limit on the time that the line is high without a break, whatever the other numbers say.
+    ``max_on_us`` is a hard limit on the time that the line is high without a break, whatever the other numbers say. It
+    is refused where the board's own limits of time on and duty forbid it, while a train runs on that line, and where no
+    `Watchdog` has armed the board. First rise and end of each train are reported as `Edge`, with the train's number.
     """
 
-    TYPE: ClassVar[int] = 0x05
-    FORMAT: ClassVar[str] = "<BIIII"
-    line: int
-    width_us: int
-    period_us: int
-    n_pulses: int
-    max_on_us: int
+    line: U8
+    width_us: U32
+    period_us: U32
+    n_pulses: U32
+    max_on_us: U32
 
 
-@dataclass(frozen=True, slots=True)
-class Watchdog(BoardMessage):
-    """To the board: when no frame came for ``timeout_ms``, drop every output line and disarm."""
+class Watchdog(BoardMessage, code=0x06):
+    """To the board: when no frame came for ``timeout_ms``, drop every output line and disarm.
 
-    TYPE: ClassVar[int] = 0x06
-    FORMAT: ClassVar[str] = "<I"
-    timeout_ms: int
+    It allows `PulseTrain` from now on, until a `Release`, a `Hello`, or the silence that it speaks of.
+    """
+
+    timeout_ms: U32
 
 
-@dataclass(frozen=True, slots=True)
-class Ping(BoardMessage):
+class Ping(BoardMessage, code=0x07):
     """To the board: what time is it? Answered by `Pong` with the same token."""
 
-    TYPE: ClassVar[int] = 0x07
-    FORMAT: ClassVar[str] = "<I"
-    token: int
+    token: U32
 
 
-@dataclass(frozen=True, slots=True)
-class Watch(BoardMessage):
+class Watch(BoardMessage, code=0x08):
     """To the board: report these edges of an input line."""
 
-    TYPE: ClassVar[int] = 0x08
-    FORMAT: ClassVar[str] = "<BB"
-    line: int
-    edges: int
+    line: U8
+    edges: U8
 
 
-@dataclass(frozen=True, slots=True)
-class Query(BoardMessage):
+class Query(BoardMessage, code=0x09):
     """To the board: send `Status`."""
 
-    TYPE: ClassVar[int] = 0x09
-    FORMAT: ClassVar[str] = "<"
+
+class Release(BoardMessage, code=0x0A):
+    """To the board: end each train of `PulseTrain`; its lines are low at once, and disarmed. The trigger goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release(BoardMessage):
-    """To the board: end every pulse train of `PulseTrain`; their lines are low at once. The trigger goes on."""
-
-    TYPE: ClassVar[int] = 0x0A
-    FORMAT: ClassVar[str] = "<"
-
-
-@dataclass(frozen=True, slots=True)
-class HelloIs(BoardMessage):
+class HelloIs(BoardMessage, code=0x81):
     """From the board: who it is. It says so unasked when it has begun anew, and its clock and counts with it."""
 
-    TYPE: ClassVar[int] = 0x81
-    FORMAT: ClassVar[str] = f"<BBBBBI{NAME_BYTES}s"
-    version: int
-    firmware_major: int
-    firmware_minor: int
-    n_outputs: int
-    n_inputs: int
-    board_us: int
-    name: str
+    version: U8
+    firmware_major: U8
+    firmware_minor: U8
+    n_outputs: U8
+    n_inputs: U8
+    board_us: U32
+    name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Ack(BoardMessage):
+class Ack(BoardMessage, code=0x82):
     """From the board: the command of this type and sequence number is in force."""
 
-    TYPE: ClassVar[int] = 0x82
-    FORMAT: ClassVar[str] = "<BB"
-    command: int
-    command_seq: int
+    command: U8
+    command_seq: U8
 
 
-@dataclass(frozen=True, slots=True)
-class Nak(BoardMessage):
+class Nak(BoardMessage, code=0x83):
     """From the board: that command was refused, and why (`Reason`)."""
 
-    TYPE: ClassVar[int] = 0x83
-    FORMAT: ClassVar[str] = "<BBB"
-    command: int
-    command_seq: int
-    reason: int
+    command: U8
+    command_seq: U8
+    reason: U8
 
 
-@dataclass(frozen=True, slots=True)
-class Edge(BoardMessage):
+class Edge(BoardMessage, code=0x84):
     """From the board: edge number ``count`` (from 0 since it was armed) of a line, at ``board_us`` (wraps)."""
 
-    TYPE: ClassVar[int] = 0x84
-    FORMAT: ClassVar[str] = "<BBII"
-    line: int
-    flags: int
-    count: int
-    board_us: int
+    line: U8
+    flags: U8
+    count: U32
+    board_us: U32
 
     RISING: ClassVar[int] = 1
     INPUT: ClassVar[int] = 2
@@ -220,26 +204,24 @@ class Edge(BoardMessage):
         return bool(self.flags & self.INPUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Status(BoardMessage):
+class Status(BoardMessage, code=0x85):
     """From the board: its account since it was armed.
 
     ``pulses`` it made on the trigger line, ``edges`` it saw on input lines, ``rx_errors`` damaged frames from the host,
     ``overflow`` edges that it could not report since its queue was full (they are in the counts all the same).
     """
 
-    TYPE: ClassVar[int] = 0x85
-    FORMAT: ClassVar[str] = "<IBIIHH"
-    board_us: int
-    flags: int
-    pulses: int
-    edges: int
-    rx_errors: int
-    overflow: int
+    board_us: U32
+    flags: U8
+    pulses: U32
+    edges: U32
+    rx_errors: U16
+    overflow: U16
 
     ARMED: ClassVar[int] = 1
     RUNNING: ClassVar[int] = 2
     WATCHDOG: ClassVar[int] = 4
+    STIMULI: ClassVar[int] = 8
 
     @property
     def armed(self) -> bool:
@@ -253,22 +235,21 @@ class Status(BoardMessage):
     def watchdog_fired(self) -> bool:
         return bool(self.flags & self.WATCHDOG)
 
+    @property
+    def stimuli_armed(self) -> bool:
+        """Whether it would obey a `PulseTrain`."""
+        return bool(self.flags & self.STIMULI)
 
-@dataclass(frozen=True, slots=True)
-class Pong(BoardMessage):
+
+class Pong(BoardMessage, code=0x86):
     """From the board: its clock when it read the `Ping` of this token."""
 
-    TYPE: ClassVar[int] = 0x86
-    FORMAT: ClassVar[str] = "<II"
-    token: int
-    board_us: int
+    token: U32
+    board_us: U32
 
 
-COMMANDS: tuple[type[BoardMessage], ...] = (
-    Hello, Arm, Start, Stop, PulseTrain, Watchdog, Ping, Watch, Query, Release,
-)  # fmt: skip
-REPORTS: tuple[type[BoardMessage], ...] = (HelloIs, Ack, Nak, Edge, Status, Pong)
-_STRUCTS = {one.TYPE: (one, struct.Struct(one.FORMAT)) for one in (*COMMANDS, *REPORTS)}
+COMMANDS = tuple(kind for kind, _ in _KINDS.values() if kind.TYPE < _FROM_BOARD)
+REPORTS = tuple(kind for kind, _ in _KINDS.values() if kind.TYPE >= _FROM_BOARD)
 
 
 class Frame(NamedTuple):
@@ -277,41 +258,6 @@ class Frame(NamedTuple):
     seq: int
     message: BoardMessage
     n_lost: int
-
-
-def crc16(data: bytes) -> int:
-    """CRC-16/CCITT-FALSE: polynomial 0x1021, initial 0xFFFF, not reflected; of ``b"123456789"`` it is 0x29B1."""
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x1021 if crc & 0x8000 else crc << 1
-        crc &= 0xFFFF
-    return crc
-
-
-def cobs_encode(data: bytes) -> bytes:
-    """At most 253 bytes without any zero; one byte longer than ``data``."""
-    out = bytearray()
-    for block in data.split(b"\0"):
-        out.append(len(block) + 1)
-        out += block
-    return bytes(out)
-
-
-def cobs_decode(data: bytes) -> bytes | None:
-    """What was encoded, or None where this cannot be the whole of an encoding."""
-    out = bytearray()
-    at = 0
-    while at < len(data):
-        end = at + data[at]
-        if data[at] == 0 or end > len(data):
-            return None
-        out += data[at + 1 : end]
-        if end < len(data):
-            out.append(0)
-        at = end
-    return bytes(out) if data else None
 
 
 def encode(message: BoardMessage, seq: int) -> bytes:
@@ -326,24 +272,24 @@ def encode(message: BoardMessage, seq: int) -> bytes:
     except struct.error as error:
         raise TriggerError(f"{message}: cannot be sent to a board ({error}); check the numbers") from error
     payload = bytes((message.TYPE, seq & 0xFF)) + body
-    return cobs_encode(payload + _CRC.pack(crc16(payload))) + b"\0"
+    return cobs_encode(payload + crc16(payload).to_bytes(_CRC_BYTES, "little")) + b"\0"
 
 
-def decode_frame(data: bytes) -> tuple[int, BoardMessage] | None:
+def decode_frame(run: bytes) -> tuple[int, BoardMessage] | None:
     """Sequence number and message of the bytes between two zeros; None where they are damaged or unknown."""
-    payload = cobs_decode(data)
-    if payload is None or len(payload) < 2 + _CRC.size:
+    data = cobs_decode(run) if len(run) < MAX_FRAME_BYTES else None
+    if not data or data[0] not in _KINDS:
         return None
-    kind, form = _STRUCTS.get(payload[0], (None, None))
-    if kind is None or form is None or len(payload) != 2 + form.size + _CRC.size:
+    kind, form = _KINDS[data[0]]
+    payload, crc = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
+    if len(payload) != 2 + form.size or int.from_bytes(crc, "little") != crc16(payload):
         return None
-    if _CRC.unpack_from(payload, len(payload) - 2)[0] != crc16(payload[:-2]):
-        return None
-    values: list[Any] = list(form.unpack_from(payload, 2))
-    for place, value in enumerate(values):
-        if isinstance(value, bytes):
-            values[place] = value.rstrip(b"\0").decode("ascii", "replace")
-    return payload[1], kind(*values)
+    values = form.unpack_from(payload, 2)
+    return payload[1], kind(*[_text(value) if isinstance(value, bytes) else value for value in values])
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("ascii", "replace")
 
 
 class Decoder:
@@ -359,32 +305,20 @@ class Decoder:
         self.n_frames = 0
         self.n_damaged = 0
         self.n_lost = 0
-        self._pending = bytearray()
-        self._overlong = False
+        self._rest = b""
         self._next_seq: int | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that ``data`` completes."""
-        frames: list[Frame] = []
-        self._pending += data
-        while (end := self._pending.find(0)) >= 0:
-            run = bytes(self._pending[:end])
-            del self._pending[: end + 1]
-            if self._overlong or len(run) >= MAX_FRAME_BYTES:
-                self._overlong = False
-                self.n_damaged += 1
-            elif run:
-                frames.extend(self._frame(run))
-        if len(self._pending) >= MAX_FRAME_BYTES:
-            self._pending.clear()
-            self._overlong = True
-        return frames
+        *runs, rest = (self._rest + data).split(b"\0")
+        self._rest = rest[:MAX_FRAME_BYTES]  # enough of it to be known as too long
+        return [frame for run in runs if run and (frame := self._frame(run))]
 
-    def _frame(self, run: bytes) -> Iterable[Frame]:
+    def _frame(self, run: bytes) -> Frame | None:
         decoded = decode_frame(run)
         if decoded is None:
             self.n_damaged += 1
-            return
+            return None
         seq, message = decoded
         # A board that has begun anew counts from 0; what it says first is its name.
         expected = seq if self._next_seq is None or isinstance(message, HelloIs) else self._next_seq
@@ -392,23 +326,21 @@ class Decoder:
         self._next_seq = (seq + 1) & 0xFF
         self.n_frames += 1
         self.n_lost += n_lost
-        yield Frame(seq, message, n_lost)
+        return Frame(seq, message, n_lost)
 
 
 class Unwrapper:
-    """Makes a 32-bit microsecond counter count on: each value lies within half a turn (35.8 min) of the newest one."""
+    """Makes the board's microseconds count on: each value lies within half a turn (35.8 min) of the newest one."""
 
     def __init__(self) -> None:
+        self._ticks = TickUnwrap(CLOCK_BITS)
         self._newest: int | None = None
 
     def unwrap(self, board_us: int) -> int:
         """The value without the wrap; the first one is taken as it is."""
-        if self._newest is None:
-            self._newest = board_us
-            return board_us
-        step = (board_us - self._newest + WRAP_US // 2) % WRAP_US - WRAP_US // 2
-        value = self._newest + step
-        self._newest = max(self._newest, value)
+        newest = board_us if self._newest is None else self._newest
+        value = self._ticks.nearest(board_us, newest)
+        self._newest = max(newest, value)
         return value
 
 

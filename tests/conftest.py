@@ -1,4 +1,4 @@
-"""What every test gets: the real data where it is there, and a check that nothing is left behind.
+"""What every test gets: real data, the firmware as a program, and a check that nothing is left behind.
 
 After each test, and once more at the end, these must be as they were: processes, sockets and their files, shared-memory
 rings, threads and ZeroMQ contexts. What is left fails the test and is named.
@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import zmq
+from board_processes import compile_firmware
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,15 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; ETHOSTREAM_TEST_DATA may name the folder")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core of the boards' firmware as a program; the test skips where there is no C++ compiler."""
+    program = compile_firmware(tmp_path_factory.mktemp("firmware"))
+    if program is None:
+        pytest.skip("no C++ compiler here: the firmware's core is not run")
+    return program
 
 
 @pytest.fixture(scope="session")

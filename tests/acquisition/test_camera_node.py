@@ -71,12 +71,15 @@ class Bench:
         self.said.append(decode(topic.key(camera), body).message)
 
     def run(self, frames: list[tuple[int, int]], end: Callable[[], None], n_lost: int = 0) -> None:
-        camera = ScriptedCamera(frames, end, n_lost)
-        sender = FrameSender(self.context.spec.session, "a", 0, FORMAT.shape, 8)
+        self.drive(ScriptedCamera(frames, end, n_lost))
+
+    def drive(self, camera: ScriptedCamera) -> None:
+        form = camera.open()
+        sender = FrameSender(self.context.spec.session, "a", 0, form.shape, 8)
         try:
             now = self.context.clock.now_ns()
             camera.start(now)
-            CameraLoop(self.context, self.config, camera, FORMAT, sender).run(now)
+            CameraLoop(self.context, self.config, camera, form, sender).run(now)
         finally:
             sender.close()
 
@@ -194,14 +197,7 @@ class TickingCamera(ScriptedCamera):
 def clock_bench(bench: Bench, n: int, jump_at: int, drift: float) -> None:
     clock = FakeClock(bench.context.clock.now_ns())
     bench.context.clock = clock
-    camera = TickingCamera(clock, n, jump_at, drift, raising(EndOfStream("end")))
-    sender = FrameSender(bench.context.spec.session, "a", 0, TICKING.shape, 8)
-    try:
-        now = bench.context.clock.now_ns()
-        camera.start(now)
-        CameraLoop(bench.context, bench.config, camera, TICKING, sender).run(now)
-    finally:
-        sender.close()
+    bench.drive(TickingCamera(clock, n, jump_at, drift, raising(EndOfStream("end"))))
 
 
 def test_a_jump_of_the_device_clock_is_published_at_once_and_alarmed(bench: Bench) -> None:

@@ -14,9 +14,9 @@ from ethostream.acquisition.genicam_camera import RECIPES, GenicamCamera, Genica
 from ethostream.acquisition.genicam_device import GenicamBuffer
 from ethostream.sync.clock import NS_PER_MS, ClockAnchor, RigClock
 from ethostream.sync.errors import CameraLostError, CameraOpenError, ConfigError
+from grabbing import PATIENCE, next_grab
 
 ROI = {"width_px": 160, "height_px": 120}
-PATIENCE = 400
 
 
 @pytest.fixture
@@ -31,14 +31,6 @@ def make():
     yield make
     for camera in made:
         camera.close()
-
-
-def next_grab(camera, form):
-    out = np.empty(form.shape, np.uint8)
-    for _ in range(PATIENCE):
-        if (grab := camera.read_into(out, 0.1)) is not None:
-            return grab, out
-    raise AssertionError("no frame")
 
 
 class TestSimulator:

@@ -16,9 +16,9 @@ from ethostream.acquisition.newest_frame import NewestFrame
 from ethostream.acquisition.opencv_camera import OpencvCamera, OpencvCameraConfig
 from ethostream.sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, FakeClock, RigClock
 from ethostream.sync.errors import CameraLostError, CameraOpenError
+from grabbing import PATIENCE, next_grab
 from pydantic import ValidationError
 
-PATIENCE = 300
 UVC = {"device": "/dev/video7", "fourcc": "YUYV", "width": 64, "height": 48, "rate_hz": 30}
 
 
@@ -61,14 +61,6 @@ def running(camera, clock):
     form = camera.open()
     camera.start(clock.now_ns())
     return form
-
-
-def next_grab(camera, form):
-    out = np.empty(form.shape, np.uint8)
-    for _ in range(PATIENCE):
-        if (grab := camera.read_into(out, 0.1)) is not None:
-            return grab, out
-    raise AssertionError("no frame")
 
 
 class TestStream:

@@ -1,34 +1,14 @@
 """A board on a pseudo-terminal: the firmware's own core when all is well, the emulator when it is not."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from board_processes import BoardProcess
 from ethostream.acquisition.serial_board import SerialBoard
 from ethostream.acquisition.trigger_config import BoardConfig
 from ethostream.sync import board_protocol as p
 from ethostream.sync.clock import NS_PER_S, NS_PER_US, ClockAnchor, RigClock
 from ethostream.sync.errors import TriggerError
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-boards = load("board_processes")
-
-
-@pytest.fixture(scope="session")
-def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = boards.compile_firmware(tmp_path_factory.mktemp("firmware"))
-    if program is None:
-        pytest.skip("no C++ compiler here: the firmware's core is not run")
-    return program
 
 
 @pytest.fixture
@@ -39,15 +19,14 @@ def clock() -> RigClock:
 class Opened:
     """An open board and its process."""
 
-    def __init__(self, process: object, clock: RigClock, open_timeout_s: float = 5.0) -> None:
+    def __init__(self, process: BoardProcess, clock: RigClock, open_timeout_s: float = 5.0) -> None:
         self._process = process
         self._clock = clock
         self._timeout_s = open_timeout_s
 
     def __enter__(self) -> SerialBoard:
-        self._process.__enter__()  # type: ignore[attr-defined]
-        port: str = self._process.port  # type: ignore[attr-defined]
-        self.board = SerialBoard("b", BoardConfig(port=port, open_timeout_s=self._timeout_s), self._clock)
+        self._process.__enter__()
+        self.board = SerialBoard("b", BoardConfig(port=self._process.port, open_timeout_s=self._timeout_s), self._clock)
         try:
             self.board.open()
         except BaseException:
@@ -57,7 +36,7 @@ class Opened:
 
     def __exit__(self, *_: object) -> None:
         self.board.close()
-        self._process.__exit__(None, None, None)  # type: ignore[attr-defined]
+        self._process.__exit__(None, None, None)
 
 
 def edges(board: SerialBoard, n: int) -> list[p.Edge]:
@@ -75,7 +54,7 @@ def start(board: SerialBoard, rate_hz: float = 500.0, n: int = 0, line: int = 0)
 
 
 def test_the_firmware_counts_its_pulses_and_stops(firmware: Path, clock: RigClock) -> None:
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         assert board.info is not None
         assert (board.info.name, board.info.version, board.info.n_outputs) == ("firmware", p.PROTOCOL_VERSION, 4)
         start(board, 600.0)
@@ -92,7 +71,7 @@ def test_the_firmware_counts_its_pulses_and_stops(firmware: Path, clock: RigCloc
 
 
 def test_a_train_of_n_pulses_ends_and_says_so(firmware: Path, clock: RigClock) -> None:
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         start(board, 400.0, n=7)
         messages: list[p.BoardMessage] = []
         while not any(isinstance(one, p.Status) for one in messages):
@@ -103,7 +82,7 @@ def test_a_train_of_n_pulses_ends_and_says_so(firmware: Path, clock: RigClock) -
 
 def test_edges_of_watched_inputs_are_reported(firmware: Path, clock: RigClock) -> None:
     """Output 1 is wired to input 1: a pulse train comes back as edges, as long as it was told to be."""
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         board.command(p.Watch(1, p.Edges.BOTH))
         board.command(p.PulseTrain(1, width_us=20_000, period_us=50_000, n_pulses=2, max_on_us=25_000))
         found = edges(board, 4)
@@ -119,7 +98,7 @@ def test_edges_of_watched_inputs_are_reported(firmware: Path, clock: RigClock) -
 
 def test_silence_of_the_host_drops_the_lines(firmware: Path, clock: RigClock) -> None:
     """The watchdog: nothing is sent for longer than it allows, and the pulses end by themselves."""
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         board.command(p.Watchdog(200))
         board.command(p.Watch(2, p.Edges.BOTH))
         board.command(p.PulseTrain(2, width_us=8_000_000, period_us=0, n_pulses=1, max_on_us=8_000_000))
@@ -149,7 +128,7 @@ def test_silence_of_the_host_drops_the_lines(firmware: Path, clock: RigClock) ->
 def test_what_cannot_be_is_refused_with_its_reason(
     firmware: Path, clock: RigClock, command: p.BoardMessage, reason: str
 ) -> None:
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         with pytest.raises(TriggerError, match=reason):
             board.command(command)
 
@@ -160,7 +139,7 @@ def test_what_cannot_be_is_refused_with_its_reason(
 def test_periods_that_no_timer_makes_are_refused(
     firmware: Path, clock: RigClock, num: int, den: int, width: int
 ) -> None:
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         board.command(p.Arm(0))
         with pytest.raises(TriggerError, match="beyond what this board can make"):
             board.command(p.Start(0, num, den, width))
@@ -169,7 +148,7 @@ def test_periods_that_no_timer_makes_are_refused(
 
 
 def test_the_firmware_survives_garbage(firmware: Path, clock: RigClock) -> None:
-    with Opened(boards.BoardProcess.firmware(firmware), clock) as board:
+    with Opened(BoardProcess.firmware(firmware), clock) as board:
         start(board, 100.0)
         for seed in range(40):
             board._write(bytes((seed * 37 + n * n) % 256 for n in range(90)))  # pyright: ignore[reportPrivateUsage]
@@ -181,7 +160,7 @@ def test_the_firmware_survives_garbage(firmware: Path, clock: RigClock) -> None:
 @pytest.mark.parametrize("ppm", [0.0, 150.0, -3000.0])
 def test_pulses_have_rig_time(firmware: Path, clock: RigClock, ppm: float) -> None:
     """Over the wrap of the board's 32-bit clock: each edge lies between the start and its arrival."""
-    process = boards.BoardProcess.firmware(firmware, ppm, 2**32 - 400_000)
+    process = BoardProcess.firmware(firmware, ppm, 2**32 - 400_000)
     with Opened(process, clock) as board:
         before_ns = clock.now_ns()
         start(board, 100.0)
@@ -196,7 +175,7 @@ def test_pulses_have_rig_time(firmware: Path, clock: RigClock, ppm: float) -> No
 
 
 def test_a_board_that_a_crashed_run_left_pulsing_is_taken_over(firmware: Path, clock: RigClock) -> None:
-    process = boards.BoardProcess.firmware(firmware)
+    process = BoardProcess.firmware(firmware)
     with process:
         first = SerialBoard("b", BoardConfig(port=process.port), clock)
         first.open()
@@ -221,7 +200,7 @@ def test_a_board_that_a_crashed_run_left_pulsing_is_taken_over(firmware: Path, c
 )
 def test_a_board_that_cannot_be_opened_says_why(clock: RigClock, fault: str, number: int, words: str) -> None:
     with pytest.raises(TriggerError, match=words):
-        with Opened(boards.BoardProcess.faulty(fault, number), clock, 1.0):
+        with Opened(BoardProcess.faulty(fault, number), clock, 1.0):
             pass
 
 
@@ -236,7 +215,7 @@ def test_a_board_that_cannot_be_opened_says_why(clock: RigClock, fault: str, num
     ],
 )
 def test_a_board_that_fails_while_it_runs_is_an_error(clock: RigClock, fault: str, words: str) -> None:
-    with Opened(boards.BoardProcess.faulty(fault, 20), clock) as board:
+    with Opened(BoardProcess.faulty(fault, 20), clock) as board:
         start(board, 100.0)
         with pytest.raises(TriggerError, match=words):
             while True:
@@ -244,7 +223,7 @@ def test_a_board_that_fails_while_it_runs_is_an_error(clock: RigClock, fault: st
 
 
 def test_garbage_between_frames_costs_nothing(clock: RigClock) -> None:
-    with Opened(boards.BoardProcess.faulty("garbage", 2), clock) as board:
+    with Opened(BoardProcess.faulty("garbage", 2), clock) as board:
         start(board, 300.0)
         found = edges(board, 100)
         assert [one.count for one in found] == list(range(len(found)))
@@ -257,7 +236,7 @@ def test_no_port_is_said_so(clock: RigClock) -> None:
 
 
 def test_two_programs_cannot_use_one_port(firmware: Path, clock: RigClock) -> None:
-    process = boards.BoardProcess.firmware(firmware)
+    process = BoardProcess.firmware(firmware)
     with Opened(process, clock):
         with pytest.raises(TriggerError, match="no other program hold it"):
             SerialBoard("c", BoardConfig(port=process.port), clock).open()

@@ -1,17 +1,15 @@
 """A whole rig with a camera that is unplugged and comes back, and one that knows only its own clock."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import yaml
 from ethostream.deploy.config import load_run
-from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import RunResult, run_rig
 from ethostream.streaming.messages import FrameHeader, FrameTruth, Gap
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import FRAME, GAP, TRUTH
-from ethostream.streaming.wire import Received
+from small_rig import Quiet
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -32,19 +30,6 @@ RIG = {
     "recording": {"codec": "h264_lossless", "reserve_mb": 10},
     "monitor": {"enabled": False},
 }  # fmt: skip
-
-
-class Quiet(AbstractContextManager["Quiet"]):
-    """A display that shows nothing."""
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
-        pass
-
-    def on_tick(self, phase: str, report: RunReport) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,18 @@
 
 import os
 from collections import Counter
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ethostream.deploy.config import load_run
-from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import RunResult, run_rig
 from ethostream.streaming.messages import FrameHeader, Gap
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import FRAME, GAP
-from ethostream.streaming.wire import Received
 from ethostream.sync.errors import ConfigError
+from small_rig import Quiet
 
 os.environ["PYLON_CAMEMU"] = "8"  # inherited by the camera processes
 pytest.importorskip("pypylon.pylon")
@@ -23,19 +21,6 @@ pytestmark = pytest.mark.timeout(120)
 
 LATE_US = 10_000
 TRACKING = {"calibration": "cage.toml", "cage_x_mm": [0, 400], "cage_y_mm": [0, 300]}
-
-
-class Quiet(AbstractContextManager["Quiet"]):
-    """A display that shows nothing."""
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
-        pass
-
-    def on_tick(self, phase: str, report: RunReport) -> None:
-        pass
 
 
 def run(

@@ -1,9 +1,6 @@
 """A session that goes on after its recorder was killed: repaired, a new part, linked both ways, each part whole."""
 
 import json
-import os
-import signal
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,62 +8,32 @@ import yaml
 from ethostream.acquisition.simulated_lens import simulated_view_model, view_names
 from ethostream.deploy.config import load_run
 from ethostream.deploy.kept_calibration import keep_calibrations
-from ethostream.deploy.report import RunReport
 from ethostream.deploy.resume import plan_resume, resume
 from ethostream.deploy.rig_run import run_replay, run_rig
-from ethostream.streaming.messages import Heartbeat
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat, read_info
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.recording_writer import RecordingWriter
 from ethostream.streaming.verify import verify
-from ethostream.streaming.wire import Received
 from ethostream.sync.calibration_file import read_calibration, write_calibration
 from ethostream.sync.errors import RecordingError
+from small_rig import Quiet, kill, write_rig
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class Shown(AbstractContextManager["Shown"]):
-    """Shows nothing; kills the recorder after so many of its heartbeats where it is told to."""
-
-    def __init__(self, kill_after: int = 0) -> None:
-        self._left = kill_after
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
-        message = received.message
-        if self._left and isinstance(message, Heartbeat) and message.node == "recorder" and message.state == "running":
-            self._left -= 1
-            if not self._left:
-                os.kill(message.pid, signal.SIGKILL)
-
-    def on_tick(self, phase: str, report: RunReport) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run whose recorder is killed, and the part that goes on."""
     folder = tmp_path_factory.mktemp("session")
-    camera = {"kind": "simulated", "width": 160, "height": 120, "rate_hz": 30}
-    rig = {
-        "name": "small",
-        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(2)},
-        "recording": {"codec": "ffv1", "reserve_mb": 10},
-        "monitor": {"enabled": False},
-    }
-    (folder / "rig.yaml").write_text(yaml.safe_dump(rig))
     (folder / "session.yaml").write_text("subject: m42\n")
-    run = load_run(folder / "rig.yaml", None, folder / "session.yaml")
-    first = run_rig(run, Shown(kill_after=5), None, folder / "out", None)
+    run = load_run(write_rig(folder), None, folder / "session.yaml")
+    first = run_rig(run, Quiet(kill("recorder", 5)), None, folder / "out", None)
     assert first.outcome.reason == "failed" and first.recording is not None
     assert first.verified is not None and not first.verified.ok
     plan = plan_resume(first.recording)
     assert plan.repaired
-    second = resume(first.recording, plan, Shown(), 1.0, None)
+    second = resume(first.recording, plan, Quiet(), 1.0, None)
     assert second.outcome.failures == [] and second.recording is not None
     return first.recording, second.recording
 
@@ -93,7 +60,7 @@ def test_each_part_verifies_and_says_of_the_other(parts: tuple[Path, Path]) -> N
 
 
 def test_a_repaired_part_replays(parts: tuple[Path, Path]) -> None:
-    result = run_replay(parts[0], Shown(), None, None, None, False, None)
+    result = run_replay(parts[0], Quiet(), None, None, None, False, None)
     assert result.outcome.failures == []
     assert sum(one["captured"] for one in result.report["cameras"].values()) > 0
     n = sum(1 for name in ("cam0", "cam1") for _ in Recording.open(parts[0]).frames(name))

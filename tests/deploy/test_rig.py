@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import psutil
 import pytest
 import yaml
 from ethostream.deploy.config import load_run
-from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
 from ethostream.inference.config import TaskConfig
 from ethostream.streaming.messages import Behavior, Decision, FrameHeader, FrameSet, FrameTruth, Heartbeat
@@ -20,6 +17,7 @@ from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import BEHAVIOR, FRAME, TRUTH
 from ethostream.streaming.verify import verify
 from ethostream.streaming.wire import Received
+from small_rig import HoldUp, Quiet, kill, write_rig
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -33,69 +31,28 @@ TASK = {
 }
 
 
-class Quiet(AbstractContextManager["Quiet"]):
-    """A display that shows nothing and may act on what it sees."""
-
-    def __init__(self, act: Callable[[Received], None] | None = None) -> None:
-        self._act = act
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
-        if self._act:
-            self._act(received)
-
-    def on_tick(self, phase: str, report: RunReport) -> None:
-        pass
-
-
-def write_rig(folder: Path, n_views: int = 2, task: dict[str, Any] | None = None, **options: Any) -> tuple[Path, Path]:
+def write_files(folder: Path, n_views: int = 2, task: dict[str, Any] | None = None, **parts: Any) -> tuple[Path, Path]:
     """A small simulated rig and its task."""
-    camera = {"kind": "simulated", "width": 320, "height": 240, "rate_hz": 30, "seed": 7, **options.pop("camera", {})}
-    rig = {
-        "name": "small",
-        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(n_views)},
-        "recording": {"codec": "h264_lossless", "reserve_mb": 10},
-        "monitor": {"enabled": False},
-        **options,
-    }
-    (folder / "rig.yaml").write_text(yaml.safe_dump(rig))
+    camera = {"width": 320, "height": 240, "seed": 7, **parts.pop("camera", {})}
+    parts = {"recording": {"codec": "h264_lossless", "reserve_mb": 10}, **parts}
     (folder / "task.yaml").write_text(yaml.safe_dump(TASK if task is None else task))
-    return folder / "rig.yaml", folder / "task.yaml"
+    return write_rig(folder, n_views, camera, **parts), folder / "task.yaml"
 
 
 def live(folder: Path, seconds: float, display: Quiet | None = None, **options: Any) -> RunResult:
-    rig, task = write_rig(folder, **options)
+    rig, task = write_files(folder, **options)
     return run_rig(load_run(rig, task), display or Quiet(), seconds, folder / "out", folder / "report.json")
 
 
 FAULTS = {"drop_p": 0.02, "duplicate_p": 0.01, "reorder_p": 0.01}
 
 
-def hold_up_inference() -> Callable[[Received], None]:
-    """Stop the inference process for ten frames in the middle of the run: sets pile up, and it has to skip."""
-    state = {"pid": 0, "truths": 0, "beats": 0}
-
-    def act(received: Received) -> None:
-        message = received.message
-        if isinstance(message, Heartbeat) and message.node == "inference" and message.counters.get("steps", 0) > 0:
-            state["beats"] += 1
-            if state["beats"] == 15:
-                state["pid"] = message.pid
-                os.kill(message.pid, signal.SIGSTOP)
-        elif isinstance(message, FrameTruth) and state["pid"]:
-            state["truths"] += 1
-            if state["truths"] == 20:
-                os.kill(state["pid"], signal.SIGCONT)
-
-    return act
-
-
 @pytest.fixture(scope="module")
 def lossless(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """One live run with injected faults and a model that falls behind, recorded without loss."""
-    return live(tmp_path_factory.mktemp("rig"), 8.0, Quiet(hold_up_inference()), camera={"faults": FAULTS})
+    # Inference stands still for ten frames in the middle of the run: sets pile up, and it has to skip.
+    hold_up = HoldUp("inference", 15, FrameTruth, 20)
+    return live(tmp_path_factory.mktemp("rig"), 8.0, Quiet(hold_up), camera={"faults": FAULTS})
 
 
 def test_the_live_run_is_whole(lossless: RunResult) -> None:
@@ -212,22 +169,9 @@ def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -
 
 def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None:
     """A recorder that stands still is lapped: that is declared, and replay is exact again from the next state on."""
-    stopped = {"pid": 0, "beats": 0, "sets": 0}
-
-    def hold_up(received: Received) -> None:
-        message = received.message
-        if isinstance(message, Heartbeat) and message.node == "recorder" and message.state == "running":
-            stopped["beats"] += 1
-            if stopped["beats"] == 6:
-                stopped["pid"] = message.pid
-                os.kill(message.pid, signal.SIGSTOP)
-        elif isinstance(message, FrameSet) and stopped["pid"]:
-            stopped["sets"] += 1
-            if stopped["sets"] == 30:
-                os.kill(stopped["pid"], signal.SIGCONT)
-
+    hold_up = HoldUp("recorder", 6, FrameSet, 30)
     result = live(tmp_path, 10.0, Quiet(hold_up), bus={"ring_slots": 4})
-    assert stopped["sets"] >= 30
+    assert hold_up.n >= 30
     assert result.recording is not None and result.verified is not None
     assert result.verified.ok, result.verified.errors
     assert sum(one["dropped_declared"] for one in result.report["cameras"].values()) > 20
@@ -259,21 +203,6 @@ def unused_tcp_ports() -> int:
             continue
         return first
     pytest.skip("no ten free ports in a row")
-
-
-def kill(node: str, number: signal.Signals = signal.SIGKILL) -> Callable[[Received], None]:
-    """Kill a node's process once it has run for a second."""
-    state = {"beats": 0, "done": 0}
-
-    def act(received: Received) -> None:
-        message = received.message
-        if isinstance(message, Heartbeat) and message.node == node and not state["done"]:
-            state["beats"] += message.state == "running" or message.counters.get("steps", 0) > 0
-            if state["beats"] == 6:
-                state["done"] = 1
-                os.kill(message.pid, number)
-
-    return act
 
 
 def test_a_camera_that_is_killed_comes_back_and_the_loss_is_declared(tmp_path: Path) -> None:

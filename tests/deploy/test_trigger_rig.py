@@ -1,13 +1,12 @@
 """The trigger in a rig: arm, start, check the first set, stop first; and the account of pulses and frames."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from board_processes import BoardProcess
 from ethostream.deploy.config import load_run
 from ethostream.deploy.process_table import ProcessRow, live_table
 from ethostream.deploy.rig_run import probe_formats, run_rig
@@ -20,29 +19,10 @@ from ethostream.streaming.verify import verify
 from ethostream.streaming.wire import Received
 from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ethostream.sync.errors import ConfigError
+from small_rig import Quiet, write_rig
 
 pytestmark = pytest.mark.timeout(120)
 NODES = Path(__file__).parent / "nodes"
-
-
-def load(name: str) -> ModuleType:
-    path = Path(__file__).parents[1] / "acquisition" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-boards = load("board_processes")
-
-
-@pytest.fixture(scope="session")
-def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = boards.compile_firmware(tmp_path_factory.mktemp("firmware"))
-    if program is None:
-        pytest.skip("no C++ compiler here: the firmware's core is not run")
-    return program
 
 
 class Watcher:
@@ -109,7 +89,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 
 
 def test_a_triggered_group_comes_up_in_order_and_is_accounted_for(run: Run, firmware: Path) -> None:
-    with boards.BoardProcess.firmware(firmware, 80.0) as board:
+    with BoardProcess.firmware(firmware, 80.0) as board:
         outcome, watcher, folder = run(board.port, {"a": {}, "b": {"base": 1, "drops": [9, 10, 30]}})
     assert outcome.failures == [] and watcher.alarms == []
     seen = watcher.seen
@@ -130,7 +110,7 @@ def test_a_triggered_group_comes_up_in_order_and_is_accounted_for(run: Run, firm
 
 
 def test_pulses_have_times_and_the_boards_clock_is_published(run: Run, firmware: Path) -> None:
-    with boards.BoardProcess.firmware(firmware, 300.0) as board:
+    with BoardProcess.firmware(firmware, 300.0) as board:
         _, _, folder = run(board.port, {"a": {}}, n_pulses=100, inputs=[0])
     recording = Recording.open(folder)
     pulses = [one.message for one in recording.messages([SYNC_PULSE]) if isinstance(one.message, SyncPulse)]
@@ -148,7 +128,7 @@ def test_pulses_have_times_and_the_boards_clock_is_published(run: Run, firmware:
 
 
 def test_a_camera_that_misses_triggers_does_not_verify(run: Run, firmware: Path) -> None:
-    with boards.BoardProcess.firmware(firmware) as board:
+    with BoardProcess.firmware(firmware) as board:
         outcome, _, folder = run(board.port, {"a": {"misses": [20, 21, 40], "drops": [25]}, "b": {}})
     assert outcome.failures == []
     result = verify(folder)
@@ -160,7 +140,7 @@ def test_a_camera_that_misses_triggers_does_not_verify(run: Run, firmware: Path)
 
 
 def test_a_camera_that_does_not_follow_is_named_with_the_cure(run: Run, firmware: Path) -> None:
-    with boards.BoardProcess.firmware(firmware) as board:
+    with BoardProcess.firmware(firmware) as board:
         outcome, _, _ = run(board.port, {"a": {}, "b": {"deaf": True}}, n_pulses=10_000)
     assert outcome.reason == "failed" and outcome.restarts == {}
     (words,) = outcome.failures
@@ -168,7 +148,7 @@ def test_a_camera_that_does_not_follow_is_named_with_the_cure(run: Run, firmware
 
 
 def test_a_camera_that_runs_freely_is_refused(run: Run, firmware: Path) -> None:
-    with boards.BoardProcess.firmware(firmware) as board:
+    with BoardProcess.firmware(firmware) as board:
         outcome, watcher, _ = run(board.port, {"a": {}, "b": {"free": True}}, n_pulses=10_000)
     assert outcome.reason == "failed"
     assert any("camera b: gives frames before the trigger was started" in one for one in outcome.failures)
@@ -188,7 +168,7 @@ def test_a_camera_that_runs_freely_is_refused(run: Run, firmware: Path) -> None:
 def test_a_board_that_fails_ends_the_run_and_is_not_started_again(
     run: Run, fault: str, number: int, words: str
 ) -> None:
-    with boards.BoardProcess.faulty(fault, number) as board:
+    with BoardProcess.faulty(fault, number) as board:
         n = 60 if fault == "undercount" else 10_000
         outcome, _, _ = run(board.port, {"a": {}}, n_pulses=n, open_timeout_s=1.0)
     assert outcome.reason == "failed" and outcome.restarts == {}
@@ -197,7 +177,7 @@ def test_a_board_that_fails_ends_the_run_and_is_not_started_again(
 
 @pytest.mark.parametrize(("fault", "number", "lost"), [("lose_edge", 30, "30"), ("overcount", 2, None)])
 def test_pulses_that_were_not_reported_are_declared(run: Run, fault: str, number: int, lost: str | None) -> None:
-    with boards.BoardProcess.faulty(fault, number) as board:
+    with BoardProcess.faulty(fault, number) as board:
         outcome, watcher, folder = run(board.port, {"a": {}})
     assert outcome.failures == []
     n = 1 if fault == "lose_edge" else number
@@ -211,17 +191,10 @@ def test_pulses_that_were_not_reported_are_declared(run: Run, fault: str, number
 
 def test_a_rig_file_with_a_trigger_runs_and_records_its_pulses(tmp_path: Path, firmware: Path) -> None:
     """The whole rig from its file: cameras that run by themselves beside a board whose pulses are recorded."""
-    camera = {"kind": "simulated", "width": 160, "height": 120, "rate_hz": 30, "view": 0}
-    with boards.BoardProcess.firmware(firmware) as board:
-        rig = {
-            "name": "triggered",
-            "cameras": {"cam0": camera},
-            "recording": {"video": False, "reserve_mb": 10},
-            "monitor": {"enabled": False},
-            "trigger": {"kind": "serial", "port": board.port, "cameras": []},
-        }
-        (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
-        config = load_run(tmp_path / "rig.yaml")
+    with BoardProcess.firmware(firmware) as board:
+        trigger = {"kind": "serial", "port": board.port, "cameras": []}
+        rig = write_rig(tmp_path, 1, recording={"video": False, "reserve_mb": 10}, trigger=trigger)
+        config = load_run(rig)
         rows = {row.node: row for row in live_table(config, *probe_formats(config), str(tmp_path))}
         assert (rows["trigger"].stop_order, rows["trigger"].restart) == (-1, "never")
         assert "trigger" in rows["recorder"].upstream
@@ -241,19 +214,3 @@ def test_a_trigger_for_a_camera_that_is_not_there_is_refused(tmp_path: Path) -> 
     (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
     with pytest.raises(ConfigError, match="the rig has no camera cam1"):
         load_run(tmp_path / "rig.yaml")
-
-
-class Quiet:
-    """A display that shows nothing."""
-
-    def __enter__(self) -> "Quiet":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
-        pass
-
-    def on_tick(self, phase: str, report: object) -> None:
-        pass

@@ -2,13 +2,10 @@
 
 import os
 import signal
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-import yaml
 from ethostream.deploy.config import load_run
-from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import run_rig
 from ethostream.streaming.frame_account import AWAY
 from ethostream.streaming.messages import FrameHeader, FrameSet, Gap, Heartbeat
@@ -16,23 +13,22 @@ from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import FRAME, GAP
 from ethostream.streaming.verify import verify
 from ethostream.streaming.wire import Received
+from small_rig import Quiet, write_rig
 
 pytestmark = pytest.mark.timeout(300)
 
 
-class Unplugger(AbstractContextManager["Unplugger"]):
+class Unplugger(Quiet):
     """Kills the process of camera ``cam1`` once, and ends the run when sets have been complete again for a while."""
 
     def __init__(self) -> None:
+        super().__init__(self._see)
         self._pid = 0
         self._sets = 0
         self.killed = False
         self.sets_after = 0
 
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def on_message(self, received: Received) -> None:
+    def _see(self, received: Received) -> None:
         message = received.message
         if isinstance(message, Heartbeat) and message.node == "camera.cam1" and message.epoch == 0:
             self._pid = message.pid
@@ -46,21 +42,10 @@ class Unplugger(AbstractContextManager["Unplugger"]):
             if self.sets_after == 20:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    def on_tick(self, phase: str, report: RunReport) -> None:
-        pass
-
 
 def test_a_camera_that_returns_goes_on_and_its_gap_has_a_size(tmp_path: Path) -> None:
-    camera = {"kind": "simulated", "width": 160, "height": 120, "rate_hz": 30}
-    rig = {
-        "name": "small",
-        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(2)},
-        "recording": {"codec": "ffv1", "reserve_mb": 10},
-        "monitor": {"enabled": False},
-    }
-    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(rig))
     shown = Unplugger()
-    result = run_rig(load_run(tmp_path / "rig.yaml"), shown, None, tmp_path / "out", None)
+    result = run_rig(load_run(write_rig(tmp_path)), shown, None, tmp_path / "out", None)
     assert shown.killed and shown.sets_after >= 20
     assert result.outcome.restarts == {"camera.cam1": 1}
     assert result.recording is not None
