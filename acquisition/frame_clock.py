@@ -6,7 +6,8 @@ from ..streaming.header_filter import REORDER_WINDOW
 from ..streaming.messages import ClockStatus
 from ..sync.clock import NS_PER_S, NS_PER_US
 from ..sync.errors import ClockError
-from ..sync.tick_fit import TickFit, window_frames
+from ..sync.tick_fit import TickFit
+from ..sync.tick_window import window_frames
 from .camera import CameraFormat, Grab
 
 TimeSource = Literal["simulated", "file", "device", "host"]

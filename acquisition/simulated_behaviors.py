@@ -1,12 +1,12 @@
 """What the simulated mouse can do beside the four basic behaviours: rear at a wall, turn on the spot, drink."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, hypot, pi, sin
 
 import numpy as np
 
-from .simulated_motion import BEHAVIORS, Bout, Posture, Stance, draw_bout, walk_along
+from .simulated_bouts import ease
+from .simulated_motion import BEHAVIORS, Bout, Motion, Posture, Stance, draw_bout, walk_along
 from .simulated_path import CAGE_MM, CURVE_MARGIN_MM, draw_path_to
 
 EXTENDED_BEHAVIORS = (*BEHAVIORS, "wall_rear", "turn", "drink")
@@ -85,18 +85,13 @@ def draw_extended_bout(
     return draw_bout(behavior, start, length_s, rng)
 
 
-def _ease(u: float) -> float:
-    u = min(max(u, 0.0), 1.0)
-    return u * u * (3.0 - 2.0 * u)
-
-
-def _turn(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _turn(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     angle = float(rng.choice([-1.0, 1.0]) * rng.uniform(*TURN_RAD))
     step_hz = float(rng.uniform(3.0, 4.5))
     side = 1.0 if angle > 0 else -1.0
 
     def motion(t_s: float) -> tuple[Stance, Posture]:
-        heading = start.heading_rad + angle * _ease(t_s / length_s)
+        heading = start.heading_rad + angle * ease(t_s / length_s)
         bend = side * sin(pi * min(max(t_s / length_s, 0.0), 1.0))
         step = sin(2 * pi * step_hz * t_s)
         posture = Posture(
@@ -128,7 +123,7 @@ def _turn(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[
     return motion
 
 
-def _drink(start: Stance, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _drink(start: Stance, rng: np.random.Generator) -> Motion:
     lick_hz = float(rng.uniform(*LICK_HZ))
     tail = float(rng.normal(0.0, 0.3))
     # The nose goes to the spout wherever exactly the walk has ended.
@@ -161,7 +156,7 @@ def _drink(start: Stance, rng: np.random.Generator) -> Callable[[float], tuple[S
     return motion
 
 
-def _wall_rear(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _wall_rear(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     pitch = float(rng.uniform(1.12, 1.3))
     sniff_hz = float(rng.uniform(7.0, 10.0))
     scan_hz, scan_phase = float(rng.uniform(0.4, 0.8)), float(rng.uniform(0, 2 * pi))
@@ -170,7 +165,7 @@ def _wall_rear(start: Stance, length_s: float, rng: np.random.Generator) -> Call
     rise_s = min(0.4, 0.4 * length_s)
 
     def motion(t_s: float) -> tuple[Stance, Posture]:
-        up = _ease(t_s / rise_s) * _ease((length_s - t_s) / rise_s)
+        up = ease(t_s / rise_s) * ease((length_s - t_s) / rise_s)
         ahead = STEP_UP_MM * up
         scan = sin(2 * pi * scan_hz * t_s + scan_phase)
         sniff = sin(2 * pi * sniff_hz * t_s)

@@ -12,6 +12,8 @@ from math import cos, exp, pi, sin
 import numpy as np
 from numpy.typing import NDArray
 
+from .simulated_bouts import ease, next_behavior
+
 FACE_BEHAVIORS = ("still", "whisk", "lick", "blink")
 
 FACE_KEYPOINTS = (
@@ -162,7 +164,7 @@ class FaceWorld:
         index = bisect_right(self._starts_s, t_s) - 1
         bout, t_in_s = self._bouts[index], t_s - self._starts_s[index]
         # How much of its behaviour the bout shows: it sets in and dies away.
-        whole = _ease(t_in_s / EASE_S) * _ease((bout.length_s - t_in_s) / EASE_S)
+        whole = ease(t_in_s / EASE_S) * ease((bout.length_s - t_in_s) / EASE_S)
         breath = sin(2 * pi * BREATH_HZ * t_s)
         whisk, tongue, jaw, closure, n_licks = 0.02 * sin(2 * pi * 1.3 * t_s), 0.0, 0.0, 0.0, self._licks[index]
         cycle = bout.rate_hz * t_in_s
@@ -207,7 +209,7 @@ class FaceWorld:
     def _gaze_mm(self, t_s: float) -> tuple[float, float]:
         slot = int(t_s / GAZE_S)
         jump_s = slot * GAZE_S + float(np.random.default_rng([self.seed, 22, slot]).uniform(0, 0.8 * GAZE_S))
-        u = _ease((t_s - jump_s) / 0.05)
+        u = ease((t_s - jump_s) / 0.05)
         (x0, y0), (x1, y1) = self._target(slot - 1), self._target(slot)
         return x0 + u * (x1 - x0), y0 + u * (y1 - y0)
 
@@ -221,8 +223,7 @@ class FaceWorld:
         if index < len(self._first):
             behavior = self._first[index]
         else:
-            following = TRANSITIONS[self._bouts[-1].behavior]
-            behavior = str(rng.choice(list(following), p=list(following.values())))
+            behavior = next_behavior(TRANSITIONS, self._bouts[-1].behavior, rng)
         shortest, longest = LENGTH_S[behavior]
         length_s = shortest + (longest - shortest) * float(rng.beta(1.8, 2.4))
         rate_hz = float(rng.uniform(*(LICK_HZ if behavior == "lick" else WHISK_HZ)))
@@ -232,8 +233,3 @@ class FaceWorld:
         self._bouts.append(_Bout(behavior, length_s, rate_hz, strength, float(rng.uniform(0, 2 * pi))))
         self._starts_s.append(self._starts_s[-1] + length_s)
         self._licks.append(self._licks[-1] + (round(length_s * rate_hz) if behavior == "lick" else 0))
-
-
-def _ease(u: float) -> float:
-    u = min(max(u, 0.0), 1.0)
-    return u * u * (3.0 - 2.0 * u)

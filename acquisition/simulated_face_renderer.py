@@ -19,8 +19,9 @@ from .simulated_face import (
     tongue_tip,
     weights,
 )
+from .simulated_figure import FIXED, SHIFT
+from .simulated_light import gain_at
 from .simulated_noise import SensorNoise
-from .simulated_renderer import DRIFT_PERIOD_S, FIXED, SHIFT
 
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -112,7 +113,7 @@ class FaceRenderer:
         self._draw_tongue(state)
         self._draw_eye(state)
         self._draw_moving_whiskers(state)
-        gain *= 1.0 + self._light_drift * float(np.sin(2 * np.pi * state.t_s / DRIFT_PERIOD_S))
+        gain = gain_at(state.t_s, gain, self._light_drift)
         if round(gain * 256) != 256:
             table = np.clip(np.rint(np.arange(256) * gain), 0, 255).astype(np.uint8)
             cv2.LUT(self.image, table, dst=self.image)

@@ -71,12 +71,16 @@ class Posture(NamedTuple):
         return Posture._make(a + u * (b - a) for a, b in zip(self, other, strict=True))
 
 
+Motion = Callable[[float], tuple[Stance, Posture]]
+"""The body at any time, in seconds, since a bout began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bout:
     """One bout: its length, and the body at any time since its beginning."""
 
     length_s: float
-    motion: Callable[[float], tuple[Stance, Posture]]
+    motion: Motion
 
 
 def draw_bout(behavior: str, start: Stance, length_s: float, rng: np.random.Generator) -> Bout:
@@ -85,11 +89,11 @@ def draw_bout(behavior: str, start: Stance, length_s: float, rng: np.random.Gene
     return Bout(length_s, draw(start, length_s, rng))
 
 
-def _locomote(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _locomote(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     return walk_along(draw_path(start.x_mm, start.y_mm, start.heading_rad, length_s, rng))
 
 
-def walk_along(path: Path) -> Callable[[float], tuple[Stance, Posture]]:
+def walk_along(path: Path) -> Motion:
     """The walking body at any time since its way began."""
 
     def paw(phase: float, x: float) -> tuple[float, float]:
@@ -136,7 +140,7 @@ def walk_along(path: Path) -> Callable[[float], tuple[Stance, Posture]]:
     return motion
 
 
-def _rear(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _rear(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     pitch = float(rng.uniform(1.05, 1.3))
     scan_hz, scan_phase = float(rng.uniform(0.5, 0.9)), float(rng.uniform(0, 2 * pi))
     sniff_hz = float(rng.uniform(7.0, 10.0))
@@ -173,7 +177,7 @@ def _rear(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[
     return motion
 
 
-def _groom(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _groom(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     stroke_hz = float(rng.uniform(5.2, 6.8))
     side = float(rng.uniform(-0.35, 0.35))
     tail = float(rng.normal(0.0, 0.5))
@@ -210,7 +214,7 @@ def _groom(start: Stance, length_s: float, rng: np.random.Generator) -> Callable
     return motion
 
 
-def _still(start: Stance, length_s: float, rng: np.random.Generator) -> Callable[[float], tuple[Stance, Posture]]:
+def _still(start: Stance, length_s: float, rng: np.random.Generator) -> Motion:
     look = float(rng.normal(0.0, 0.2))
     bend = float(rng.normal(0.0, 0.12))
     tail = float(rng.normal(0.0, 0.5))

@@ -22,9 +22,10 @@ from .simulated_behaviors import (
     draw_extended_bout,
     goal_of,
 )
-from .simulated_motion import BEHAVIORS, CAGE_MM, Bout, Stance, pose_of
+from .simulated_bouts import next_behavior
+from .simulated_motion import BEHAVIORS, CAGE_MM, Bout, Stance
 from .simulated_path import WAYPOINT_MARGIN_MM
-from .simulated_world import BLEND_S, TRANSITIONS, SimulatedWorld, WorldState
+from .simulated_world import TRANSITIONS, SimulatedWorld, WorldState, state_in
 
 BehaviorSet = Literal["basic", "extended"]
 
@@ -98,14 +99,7 @@ class Animal:
     def at(self, t_s: float) -> WorldState:
         """The mouse ``t_s`` seconds (>= 0) after its beginning."""
         index = self._index(t_s)
-        t_in_s = t_s - self._starts_s[index]
-        stance, posture = self._bout(index).motion(t_in_s)
-        if t_in_s < BLEND_S and index > 0:
-            before = self._bout(index - 1)
-            u = t_in_s / BLEND_S
-            posture = before.motion(before.length_s)[1].towards(posture, u * (2.0 - u))
-        behavior = self._plans[index].behavior
-        return WorldState(t_s, behavior, index, pose_of(stance, posture), stance.heading_rad, posture.breath)
+        return state_in(index, self._plans[index].behavior, t_s, self._starts_s[index], self._bout)
 
     def stance_at(self, t_s: float) -> Stance:
         index = self._index(t_s)
@@ -158,10 +152,14 @@ class Animal:
             rng = np.random.default_rng([self.seed, 12, index, attempt])
             behavior = self._next
             if attempt > 0 and (behavior in APPROACHED or attempt < N_FREE_TRIES):
-                behavior = self._following(self._plans[-1].behavior if index else "still", rng)
+                before = self._plans[-1].behavior if index else "still"
+                behavior = next_behavior(self._transitions, before, rng)
             if attempt >= N_FREE_TRIES or (behavior in APPROACHED and attempt > 0):
                 behavior = "locomote"
-            following = self._first[index + 1] if index + 1 < len(self._first) else self._following(behavior, rng)
+            if index + 1 < len(self._first):
+                following = self._first[index + 1]
+            else:
+                following = next_behavior(self._transitions, behavior, rng)
             goal = goal_of(following, rng) if behavior == "locomote" and attempt < N_FREE_TRIES else None
             if behavior == "locomote" and goal is None and following in APPROACHED:
                 following = "still"
@@ -182,10 +180,6 @@ class Animal:
                 break
         assert best is not None
         return best[1:]
-
-    def _following(self, behavior: str, rng: np.random.Generator) -> str:
-        following = self._transitions[behavior]
-        return str(rng.choice(list(following), p=list(following.values())))
 
     def _length_s(self, behavior: str, rng: np.random.Generator) -> float:
         shortest, longest = TURN_S if behavior == "turn" else BOUT_S

@@ -1,42 +1,31 @@
 """Draws one or two simulated mice into a calibrated view, lens and reflections included. Only what changed is drawn."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .simulated_bedding import EmptyCage, draw_wall_cage
-from .simulated_body import GROUP_ELLIPSES, GROUPS, N_OUTLINE, outlines_in_front
+from .simulated_body import outlines_in_front
 from .simulated_cage import CAGE_VIEWS, draw_cage
-from .simulated_extras import N_EYE, TAIL_GREYS, Extras, ExtraShapes
+from .simulated_extras import Extras, ExtraShapes
+from .simulated_figure import TRUNK, Box, Figure, Image, box_around, shapes_of, to_fixed
 from .simulated_lens import Lens, SceneName, simulated_view_model
+from .simulated_light import SceneLight
 from .simulated_noise import SensorNoise
 from .simulated_path import CAGE_MM
-from .simulated_renderer import DRIFT_PERIOD_S, EYE_GREYS, FIXED, MARGIN_PX, SHADOW, SHIFT
 from .simulated_scene import SceneState
 from .simulated_world import WorldState
 
-Image = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
-
 REFLECTION_REACH_MM = 75.0  # a body further from the wall than this is not mirrored visibly
 FAR_OFF = 40_000.0  # pixels; nothing so far outside is handed to the rasteriser
-_TRUNK, _HEAD = GROUPS.index("trunk"), GROUPS.index("head")
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
-    """One body in fixed-point pixels, and the rectangle that it fills."""
+class _Placed(Figure):
+    """One body, how far away it is, and the rectangle that it fills."""
 
-    outline: NDArray[np.int32]
-    seen: list[bool]
-    order: list[int]
-    tail: NDArray[np.int32]
-    tail_first: bool
-    eyes: NDArray[np.int32]
-    shadow: NDArray[np.int32]
     depth: float
     box: Box
 
@@ -79,19 +68,17 @@ class WideRenderer:
             if scene == "wall_cage"
             else EmptyCage(draw_cage(CAGE_VIEWS[view], width, height, seed), np.zeros((height, width), np.uint8))
         )
-        self._empty, self._walls = empty.image, empty.walls
+        self._light, self._walls = SceneLight(empty.image, light_drift), empty.walls
         self._seen_walls = [k for k in range(1, 5) if (empty.walls == k).any()] if reflection > 0 else []
         self._noise = SensorNoise(width, height, seed, view, noise, shot_noise)
         self._noise_everywhere = noise_everywhere and self._noise.enabled
-        self._light_drift = light_drift
         self._reflection = reflection
-        self._gain_step = -1
         self._boxes: list[Box] = []
         self._mask = np.zeros((height, width), np.uint8)
         self.image: Image = np.empty((height, width), np.uint8)
         self._mirror: Image = np.empty((height, width), np.uint8)
-        self._clean = self._background = self._dimmed = self.image
-        self._light(0.0, 1.0)
+        self._background = self.image
+        self._follow_light(0.0, 1.0)
 
     def render(self, state: SceneState, instant: int, gain: float = 1.0) -> Image:
         """Draw ``state``; ``instant`` picks the noise, ``gain`` is the brightness.
@@ -99,10 +86,10 @@ class WideRenderer:
         Returns:
             ``image`` (height, width) uint8, valid until the next call.
         """
-        self._light(state.t_s, gain)
+        self._follow_light(state.t_s, gain)
         image = self.image
         if self._noise_everywhere:
-            np.copyto(image, self._clean)
+            np.copyto(image, self._light.scene)
         else:
             for x0, y0, x1, y1 in self._boxes:
                 image[y0:y1, x0:x1] = self._background[y0:y1, x0:x1]
@@ -111,13 +98,14 @@ class WideRenderer:
         self._boxes = _merged([figure.box for figure in figures] + [figure.box for _, _, figure in mirrored])
         if not self._noise_everywhere:
             for x0, y0, x1, y1 in self._boxes:
-                image[y0:y1, x0:x1] = self._clean[y0:y1, x0:x1]  # without the frozen noise, since fresh noise follows
+                # Without the frozen noise, since fresh noise follows.
+                image[y0:y1, x0:x1] = self._light.scene[y0:y1, x0:x1]
         for wall, share, figure in mirrored:
             self._draw_mirrored(wall, share, figure)
         for figure in figures:
             self._draw_shadow(figure)
         for figure in sorted(figures, key=lambda one: -one.depth):
-            self._draw_body(image, figure, eyes=True)
+            figure.draw(image, self._light.greys)
         if self._noise_everywhere:
             self._noise.add(image, 0, 0, instant)
         else:
@@ -125,23 +113,16 @@ class WideRenderer:
                 self._noise.add(image[y0:y1, x0:x1], x0, y0, instant)
         return image
 
-    def _light(self, t_s: float, brightness: float) -> None:
-        gain = brightness * (1.0 + self._light_drift * np.sin(2 * np.pi * t_s / DRIFT_PERIOD_S))
-        step = round(gain * 256)
-        if step == self._gain_step:
+    def _follow_light(self, t_s: float, brightness: float) -> None:
+        if not self._light.follow(t_s, brightness):
             return
-        self._gain_step = step
-        table = np.clip(np.rint(np.arange(256) * (step / 256)), 0, 255).astype(np.uint8)
-        self._grey = [(value,) for value in table.tolist()]
-        self._clean = np.asarray(cv2.LUT(self._empty, table), np.uint8)
-        self._dimmed = cv2.convertScaleAbs(self._clean, alpha=SHADOW)
-        self._background = self._clean
+        self._background = self._light.scene
         if self._noise.enabled and not self._noise_everywhere:
-            self._background = self._clean.copy()
+            self._background = self._light.scene.copy()
             self._noise.add(self._background, 0, 0, 0)
         np.copyto(self.image, self._background)
 
-    def _figure(self, pose: NDArray[np.float64], breath: float) -> _Figure | None:
+    def _figure(self, pose: NDArray[np.float64], breath: float) -> _Placed | None:
         """None where no part of the body lies in the image."""
         outline, depth, seen = outlines_in_front(self.model.projection, pose, breath)
         if not seen.any():
@@ -150,25 +131,21 @@ class WideRenderer:
         parts = (outline, extras.tail, extras.eyes, extras.shadow)
         pixels = self._lens.to_pixels(np.concatenate([part.reshape(-1, 2) for part in parts]))
         np.clip(pixels, -FAR_OFF, FAR_OFF, out=pixels)
-        fixed = np.rint(pixels * FIXED).astype(np.int32)
-        ends = np.cumsum([part.size // 2 for part in parts]).tolist()
-        body = fixed[: ends[0]].reshape(-1, N_OUTLINE, 2)
-        tail = fixed[ends[0] : ends[1]].reshape(extras.tail.shape)
-        shadow = fixed[ends[2] :].reshape(extras.shadow.shape)
+        body, tail, eyes, shadow = shapes_of(to_fixed(pixels), parts)
         tail, shadow = self._before(pose, extras, tail, shadow)
         drawn = np.concatenate([body[seen].reshape(-1, 2), tail.reshape(-1, 2), shadow.reshape(-1, 2)])
-        box = self._box(drawn)
-        if box is None:
+        box = box_around(drawn, self.width, self.height)
+        if box[0] == box[2] or box[1] == box[3]:
             return None
-        return _Figure(
+        return _Placed(
             body,
             seen.tolist(),
             np.argsort(-depth, kind="stable").tolist(),
             tail,
-            extras.tail_depth > depth[_TRUNK],
-            fixed[ends[1] : ends[2]].reshape(-1, N_EYE, 2),
+            bool(extras.tail_depth > depth[TRUNK]),
+            eyes,
             shadow,
-            float(depth[_TRUNK]),
+            float(depth[TRUNK]),
             box,
         )
 
@@ -181,16 +158,9 @@ class WideRenderer:
             return tail, shadow
         return (tail if extras.tail_depth > 60.0 else tail[:, :0]), shadow[:0]
 
-    def _box(self, fixed: NDArray[np.int32]) -> Box | None:
-        left, top, wide, high = cv2.boundingRect(fixed)
-        x0, y0 = max(left // FIXED - MARGIN_PX, 0), max(top // FIXED - MARGIN_PX, 0)
-        x1 = min((left + wide) // FIXED + MARGIN_PX + 1, self.width)
-        y1 = min((top + high) // FIXED + MARGIN_PX + 1, self.height)
-        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
-
-    def _mirrored(self, one: WorldState) -> list[tuple[int, float, _Figure]]:
+    def _mirrored(self, one: WorldState) -> list[tuple[int, float, _Placed]]:
         """(wall, strength, figure) of every wall that mirrors this animal visibly."""
-        found: list[tuple[int, float, _Figure]] = []
+        found: list[tuple[int, float, _Placed]] = []
         for wall in self._seen_walls:
             axis, far = divmod(wall - 1, 2)
             level = CAGE_MM[axis] if far else 0.0
@@ -204,43 +174,21 @@ class WideRenderer:
                 found.append((wall, share, figure))
         return found
 
-    def _draw_mirrored(self, wall: int, share: float, figure: _Figure) -> None:
+    def _draw_mirrored(self, wall: int, share: float, figure: _Placed) -> None:
         x0, y0, x1, y1 = figure.box
         mirror, patch = self._mirror[y0:y1, x0:x1], self.image[y0:y1, x0:x1]
         mirror[...] = patch
-        self._draw_body(self._mirror, figure, eyes=False)
+        figure.draw(self._mirror, self._light.greys, eyes=False)
         cv2.addWeighted(mirror, share, patch, 1.0 - share, 0.0, dst=mirror)
         cv2.copyTo(mirror, (self._walls[y0:y1, x0:x1] == wall).astype(np.uint8), patch)
 
-    def _draw_shadow(self, figure: _Figure) -> None:
+    def _draw_shadow(self, figure: _Placed) -> None:
         x0, y0, x1, y1 = figure.box
         mask = self._mask[y0:y1, x0:x1]
-        mask[...] = 0
-        shadow = figure.shadow - (x0 * FIXED, y0 * FIXED)
-        for before, after in pairwise(shadow):
-            hull = cv2.convexHull(np.concatenate([before, after]))
-            cv2.fillConvexPoly(mask, hull, (255,), cv2.LINE_8, SHIFT)
+        figure.fill_shadow(mask, x0, y0)
         # A shadow lies on the floor: what is wall there keeps its light.
         mask[self._walls[y0:y1, x0:x1] > 0] = 0
-        cv2.copyTo(self._dimmed[y0:y1, x0:x1], mask, self.image[y0:y1, x0:x1])
-
-    def _draw_body(self, image: Image, figure: _Figure, *, eyes: bool) -> None:
-        if figure.tail_first:
-            self._fill_tail(image, figure.tail)
-        for g in figure.order:
-            for i, grey in GROUP_ELLIPSES[GROUPS[g]]:
-                if figure.seen[i]:
-                    cv2.fillConvexPoly(image, figure.outline[i], self._grey[grey], cv2.LINE_AA, SHIFT)
-            if g == _HEAD and eyes:
-                for i, eye in enumerate(figure.eyes):
-                    cv2.fillConvexPoly(image, eye, self._grey[EYE_GREYS[i % 2]], cv2.LINE_AA, SHIFT)
-        if not figure.tail_first:
-            self._fill_tail(image, figure.tail)
-
-    def _fill_tail(self, image: Image, tail: NDArray[np.int32]) -> None:
-        for layer, grey in zip(tail, TAIL_GREYS, strict=True):
-            for piece in layer:
-                cv2.fillConvexPoly(image, piece, self._grey[grey], cv2.LINE_AA, SHIFT)
+        cv2.copyTo(self._light.shadow[y0:y1, x0:x1], mask, self.image[y0:y1, x0:x1])
 
 
 def _merged(boxes: list[Box]) -> list[Box]:

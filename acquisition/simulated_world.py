@@ -7,11 +7,13 @@ world at time t does not depend on who asked for what before. Lengths are in mm,
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .simulated_bouts import next_behavior
 from .simulated_motion import BEHAVIORS, CAGE_MM, KEYPOINTS, Bout, Stance, draw_bout, pose_of
 from .simulated_path import WAYPOINT_MARGIN_MM
 
@@ -58,6 +60,18 @@ class WorldState:
     breath: float
 
 
+def state_in(index: int, behavior: str, t_s: float, start_s: float, bouts: Callable[[int], Bout]) -> WorldState:
+    """The mouse in bout ``index``, which began at ``start_s``; at first the body still leaves the bout before."""
+    t_in_s = t_s - start_s
+    stance, posture = bouts(index).motion(t_in_s)
+    if t_in_s < BLEND_S and index > 0:
+        before = bouts(index - 1)
+        u = t_in_s / BLEND_S
+        u = u * (2.0 - u)  # fast at first: a change of behaviour is seen where its label changes
+        posture = before.motion(before.length_s)[1].towards(posture, u)
+    return WorldState(t_s, behavior, index, pose_of(stance, posture), stance.heading_rad, posture.breath)
+
+
 class SimulatedWorld:
     """The mouse. ``at`` may be called for any time in any order; it is cheap where time advances.
 
@@ -83,27 +97,18 @@ class SimulatedWorld:
 
     def at(self, t_s: float) -> WorldState:
         """The world ``t_s`` seconds (>= 0) after its beginning."""
-        while t_s >= self._starts_s[-1]:
-            self._append_bout()
-        index = bisect_right(self._starts_s, t_s) - 1
-        t_in_s = t_s - self._starts_s[index]
-        bout = self._bout(index)
-        stance, posture = bout.motion(t_in_s)
-        if t_in_s < BLEND_S and index > 0:
-            before = self._bout(index - 1)
-            u = t_in_s / BLEND_S
-            u = u * (2.0 - u)  # fast at first: a change of behaviour is seen where its label changes
-            posture = before.motion(before.length_s)[1].towards(posture, u)
-        return WorldState(
-            t_s, self._behaviors[index], index, pose_of(stance, posture), stance.heading_rad, posture.breath
-        )
+        index = self._index(t_s)
+        return state_in(index, self._behaviors[index], t_s, self._starts_s[index], self._bout)
 
     def stance_at(self, t_s: float) -> Stance:
         """Where the mouse stands and looks at that time."""
+        index = self._index(t_s)
+        return self._bout(index).motion(t_s - self._starts_s[index])[0]
+
+    def _index(self, t_s: float) -> int:
         while t_s >= self._starts_s[-1]:
             self._append_bout()
-        index = bisect_right(self._starts_s, t_s) - 1
-        return self._bout(index).motion(t_s - self._starts_s[index])[0]
+        return bisect_right(self._starts_s, t_s) - 1
 
     def _bout(self, index: int) -> Bout:
         bout = self._bouts.get(index)
@@ -127,9 +132,7 @@ class SimulatedWorld:
         if index < len(self._first_behaviors):
             behavior = self._first_behaviors[index]
         else:
-            following = TRANSITIONS[self._behaviors[-1]]
-            rng = np.random.default_rng([self.seed, 2, index])
-            behavior = str(rng.choice(list(following), p=list(following.values())))
+            behavior = next_behavior(TRANSITIONS, self._behaviors[-1], np.random.default_rng([self.seed, 2, index]))
         self._behaviors.append(behavior)
         self._append_end()
 

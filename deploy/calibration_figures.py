@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from ..acquisition.calibration.bundle_adjustment import Pose
+from ..acquisition.calibration.pose import Pose
 from ..sync.camera_model import Array, CameraModel
 from .palette import class_color
 

@@ -13,14 +13,15 @@ what the device says, and it is not smoothed away in the header); that is the pe
 100 µs, or the window is full. ``stepped``: the device's clock jumped or began anew, the fit has begun again and has not
 locked since.
 
-**Corrections** are slewed: a new line is approached over some seconds, at 500 ppm at most, so that the output rises
-with the ticks and never jumps while ``locked``. A correction that could not be one (the line would have to drop by more
-than the least step, so a frame would have come before it was taken) is a step, and declared.
+**Corrections** are slewed (`tick_slew`): a new line is approached over some seconds, at 500 ppm at most, so that the
+output rises with the ticks and never jumps while ``locked``. A correction that could not be one (the line would have to
+drop by more than the least step, so a frame would have come before it was taken, see `tick_gate`) is a step, and
+declared.
 
-**Steps.** Frame numbers say where the next stamp ought to lie. Where it does not, up to eight frames are put aside: a
-stamp that was wrong alone is an outlier; a pause of the trigger is one that the arrivals show as well; all else is a
-step of the clock or a reset. A host that stalls and delivers a burst late changes arrivals and no stamp, and is not
-taken for a step.
+**Steps.** Frame numbers say where the next stamp ought to lie. Where it does not, up to eight frames are put aside
+(`tick_jump`): a stamp that was wrong alone is an outlier; a pause of the trigger is one that the arrivals show as well;
+all else is a step of the clock or a reset. A host that stalls and delivers a burst late changes arrivals and no stamp,
+and is not taken for a step.
 """
 
 from dataclasses import dataclass
@@ -28,43 +29,29 @@ from typing import Literal
 
 import numpy as np
 
-from .clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from .clock import NS_PER_S, NS_PER_US
 from .errors import ClockError
 from .tick_envelope import Envelope, fit_envelope
+from .tick_gate import ArrivalGate
+from .tick_jump import MIN_STEP_NS, Aside, TickStamp, is_pause
+from .tick_slew import Slew
 from .tick_unwrap import FULL_BITS, TickUnwrap
+from .tick_window import WINDOW_FRAMES, TickWindow
 
 FitState = Literal["settling", "locked", "stepped"]
 
-WINDOW_FRAMES = 2048
-"""Frames that a line is laid under: 34 s at 60 Hz; the drift of a crystal is constant over that."""
-WINDOW_S = 5.0
-"""And no less than this, for fast cameras."""
-SLOW_HZ, SLOW_WINDOW_FRAMES = 50.0, 4096
-"""Below this rate frames may queue for so long that twice the number is needed."""
 MIN_LOCK_FRAMES, MIN_LOCK_NS = 128, 3.0 * NS_PER_S
 """No fit locks on less: a drift read from less is no use over a stall."""
 PROMISED_NS = 100.0 * NS_PER_US
 """Estimated error below which a fit is locked."""
-HELD_FRAMES = 8
-"""Frames put aside at most before a jump is judged."""
-MIN_STEP_NS = 2.0 * NS_PER_MS
-"""A jump of the stamps below this is followed as a correction."""
 _STEP_JITTERS = 10.0
 """A jump must also exceed this many standard deviations of the stamps."""
 _MAX_DRIFT = 500e-6
 """A device clock further off its nominal rate than this is none."""
 _KEPT_DRIFT = 20e-6
 """After a step the drift is looked for this near to the one before."""
-_SLEW_RATE = 500e-6
-_SLEW_NS = 2.0 * NS_PER_S
 _REFIT_EARLY, _EARLY_FRAMES = 16, 256
 _REFIT_LATE = 128
-_N_BELOW = 4
-"""Frames since the last fit that came before they can have been taken: the clock has stepped unseen."""
-_LATE_SPREADS, _LATE_NS = 6.0, 1.0 * NS_PER_MS
-"""A frame that is later than a quarter of the others by so many spreads and this was held up: it says nothing."""
-_MAX_LATE = 1024
-"""After so many in a row the way itself has become longer, and they are used."""
 _LEARN_FRAMES = 32
 """Until so many frames are there, only a jump of a whole period is one."""
 _PHASE_GAIN = 0.125
@@ -75,11 +62,6 @@ _RESIDUAL_NS = 10.0 * NS_PER_S
 _SPACINGS, _JITTERS = 16.0, 7.0
 """Estimated error of the line (its 99th percentile): so many spacings, so many jitters over sqrt(n). Calibrated on the
 generated worlds of the tests."""
-
-
-def window_frames(rate_hz: float) -> int:
-    """Frames that a line is laid under, for a camera of this rate."""
-    return max(WINDOW_FRAMES, round(rate_hz * WINDOW_S)) if rate_hz >= SLOW_HZ else SLOW_WINDOW_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +77,6 @@ class FitStatus:
     n_used: int
     n_outliers: int
     n_steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    seq: int
-    ticks: int
-    t_ns: int
 
 
 class TickFit:
@@ -125,10 +100,8 @@ class TickFit:
         self._ns_per_tick = NS_PER_S / tick_hz
         self._transport_ns = transport_ns
         self._unwrap = TickUnwrap(tick_bits)
-        self._window = window_frames
-        self._seq = np.empty(2 * window_frames)
-        self._x = np.empty(2 * window_frames)
-        self._z = np.empty(2 * window_frames)
+        self._window = TickWindow(window_frames)
+        self._aside = Aside(self._ns_per_tick, self._unwrap)
         self.state: FitState = "settling"
         self.n_outliers = 0
         self.n_steps = 0
@@ -137,36 +110,27 @@ class TickFit:
         self.ns_to_lock = 0.0
         """Device time that it took."""
         self._slope_low, self._slope_high = -_MAX_DRIFT, _MAX_DRIFT
-        self._held: list[_Held] = []
-        self._n_suspects = 0
         self._known_period = 0.0
-        self._worst_late_ns = 0.0
+        self._gate = ArrivalGate()
         self._begin(0.0)
 
     def _begin(self, slope: float) -> None:
-        self._start = self._stop = 0
-        self._n_total = 0
-        self._breaks: list[int] = []
+        self._window.clear()
         self._due = 4
         self._tick0 = self._t0 = self._seq0 = 0
         self._last_seq = self._last_ticks = 0
         self._last_x = self._phase_x = 0.0
         self._period = 0.0
         self._limit_ns = 0.0
-        self._floor_ns = -float("inf")
-        self._n_below = 0
-        self._late_ns = float("inf")
-        self._n_late = 0
+        self._gate.reset()
         self._doubt = _PERIOD_DOUBT
         self._line = Envelope(0.0, slope, 0.0, 0.0, False, 0.0)
-        self._behind_ns = 0.0
-        self._slewed_from = 0.0
-        self._slew_ns = _SLEW_NS
+        self._slew = Slew()
 
     @property
     def suspicious(self) -> bool:
         """A jump is being judged: what `at` says of the newest frames may be wrong."""
-        return bool(self._held)
+        return bool(self._aside.stamps)
 
     @property
     def drift_ppm(self) -> float:
@@ -176,7 +140,11 @@ class TickFit:
     @property
     def n_used(self) -> int:
         """Frames in the window."""
-        return self._stop - self._start
+        return len(self._window)
+
+    def _x_of(self, ticks: int) -> float:
+        """Device time since the fit began, nominal nanoseconds."""
+        return (ticks - self._tick0) * self._ns_per_tick
 
     def add(self, seq: int, ticks: int, exposure_ns: int, t_arrival_ns: int) -> bool:
         """Give one frame; frames in the order of their numbers, each once.
@@ -191,23 +159,23 @@ class TickFit:
             Whether this frame proved a step: the fit has begun again.
         """
         t_ns = t_arrival_ns - exposure_ns - self._transport_ns
-        if not self._n_total:
-            self._first(_Held(seq, ticks, t_ns))
+        if not self._window.n_total:
+            self._first(TickStamp(seq, ticks, t_ns))
             return False
         expected_ns = (seq - self._last_seq) * self._period
         if self._unwrap.bits < FULL_BITS:
             ticks = self._unwrap.nearest(ticks, self._last_ticks + round(expected_ns / self._ns_per_tick))
-        x = (ticks - self._tick0) * self._ns_per_tick
+        x = self._x_of(ticks)
         jump = x - self._phase_x - expected_ns
         if (
-            self._held
+            self._aside.stamps
             or x <= self._last_x
             or (self._limit_ns and abs(jump) > self._limit_ns + self._doubt * expected_ns)
         ):
-            return self._suspect(_Held(seq, ticks, t_ns), jump)
+            return self._suspect(TickStamp(seq, ticks, t_ns), jump)
         return self._take(seq, ticks, x, t_ns)
 
-    def _first(self, one: _Held) -> None:
+    def _first(self, one: TickStamp) -> None:
         self._tick0, self._t0, self._seq0 = one.ticks, one.t_ns, one.seq
         self._last_seq = one.seq
         self._take(one.seq, one.ticks, 0.0, one.t_ns)
@@ -219,46 +187,26 @@ class TickFit:
         phase = self._phase_x + (seq - self._last_seq) * self._period
         self._phase_x = x if self._doubt else phase + (x - phase) * _PHASE_GAIN
         self._last_seq, self._last_ticks, self._last_x = seq, ticks, x
-        if above > self._late_ns:
-            self._n_late += 1
-            self._worst_late_ns = max(self._worst_late_ns, above)
-            if self._n_late < _MAX_LATE:
-                self.n_outliers += 1
-                return False
-        else:
-            self._n_late = 0
-        if above < self._floor_ns:
-            self._n_below += 1
-            if self._n_below >= _N_BELOW:
-                self._step([_Held(seq, ticks, t_ns)])
-                return True
-        stop = self._stop
-        if stop == len(self._x):
-            keep = self._window - 1
-            for one in (self._seq, self._x, self._z):
-                one[:keep] = one[-keep:]
-            self._start, stop = 0, keep
-        elif stop - self._start == self._window:
-            self._start += 1
-        self._seq[stop] = seq - self._seq0
-        self._x[stop] = x
-        self._z[stop] = z
-        self._stop = stop + 1
-        self._n_total += 1
+        verdict = self._gate.judge(above)
+        if verdict == "late":
+            self.n_outliers += 1
+            return False
+        if verdict == "too early":
+            self._step([TickStamp(seq, ticks, t_ns)])
+            return True
+        self._window.add(seq - self._seq0, x, z)
         self._due -= 1
         if self._due <= 0:
             self._refit()
         return False
 
     def _refit(self) -> None:
-        start, stop, n = self._start, self._stop, self._stop - self._start
+        window, before = self._window, self._line
+        n = len(window)
         self._due = _REFIT_EARLY if n < _EARLY_FRAMES else min(n // 4, _REFIT_LATE)
-        x, z = self._x[start:stop], self._z[start:stop]
-        first = self._n_total - n
-        self._breaks = [at for at in self._breaks if at > first]
-        breaks = [at - first for at in self._breaks]
-        before = self._line
-        line = fit_envelope(self._seq[start:stop], x, z, breaks, before.slope, self._slope_low, self._slope_high)
+        line = fit_envelope(
+            window.seq, window.x_ns, window.z_ns, window.breaks(), before.slope, self._slope_low, self._slope_high
+        )
         if self.state == "locked" and not self._slope_low < line.slope < self._slope_high:
             return  # half the window is one stall: the line before is the better one
         self._line = line
@@ -269,29 +217,26 @@ class TickFit:
             self._limit_ns = max(self._limit_ns, line.period_ns)
         else:
             self._doubt = 0.0
-            self._late_ns = line.quarter_ns + _LATE_SPREADS * line.spread_ns + _LATE_NS
-        if self.state == "locked":
-            self._floor_ns = -self._limit_ns
-        self._n_below = 0
+        floor = -self._limit_ns if self.state == "locked" else None
+        self._gate.refitted(line, learnt=n >= _LEARN_FRAMES, floor_ns=floor)
         now = self._last_x
         if self.state == "locked":
-            behind = line.at(now) - (before.at(now) - self._left_ns(now))
-            self._behind_ns = behind
-            self._slewed_from = now
-            self._slew_ns = max(_SLEW_NS, 2.0 * _REFIT_LATE * self._period, abs(behind) / _SLEW_RATE)
-        elif self._may_lock(n, float(now - x[0])):
+            behind = line.at(now) - (before.at(now) - self._slew.left_ns(now))
+            self._slew.begin(behind, now, 2.0 * _REFIT_LATE * self._period)
+        elif self._may_lock(n, float(now - window.x_ns[0])):
             self.state = "locked"
-            self.n_frames_to_lock = self._n_total
+            self.n_frames_to_lock = window.n_total
             self.ns_to_lock = now
 
     def _may_lock(self, n: int, span_ns: float) -> bool:
-        if n < self._window and (n < MIN_LOCK_FRAMES or span_ns < MIN_LOCK_NS):
+        full = n == self._window.n_frames
+        if not full and (n < MIN_LOCK_FRAMES or span_ns < MIN_LOCK_NS):
             return False
         if not self._slope_low < self._line.slope < self._slope_high:
             # At its bound it is no result: a stall is in the window, or the drift is not what it was.
             self._slope_low, self._slope_high = -_MAX_DRIFT, _MAX_DRIFT
             return False
-        return self.error_ns < PROMISED_NS or n == self._window
+        return self.error_ns < PROMISED_NS or full
 
     @property
     def error_ns(self) -> float:
@@ -300,74 +245,49 @@ class TickFit:
         jitter = line.jitter_ns if line.smoothed else 0.0
         return _SPACINGS * line.spacing_ns + _JITTERS * jitter / max(self.n_used, 1) ** 0.5
 
-    def _left_ns(self, x: float) -> float:
-        """What is still to be slewed at ``x``."""
-        if not self._behind_ns:
-            return 0.0
-        share = 1.0 - (x - self._slewed_from) / self._slew_ns
-        return self._behind_ns * share if share > 0.0 else 0.0
-
     def at(self, ticks: int) -> int:
         """Rig time of a tick value near the newest ones. While the state is not ``locked``: without a promise."""
         ticks = self._unwrap.nearest(ticks, self._last_ticks) if self._unwrap.bits < FULL_BITS else ticks
-        x = (ticks - self._tick0) * self._ns_per_tick
+        x = self._x_of(ticks)
         line = self._line
-        return self._t0 + round(x + line.offset_ns + line.slope * x - self._left_ns(x))
+        return self._t0 + round(x + line.offset_ns + line.slope * x - self._slew.left_ns(x))
 
-    def _suspect(self, one: _Held, jump: float) -> bool:
+    def _suspect(self, one: TickStamp, jump: float) -> bool:
         """A stamp is not where its number says; judge once enough is known. True: it was a step."""
-        if abs(jump) <= self._limit_ns and (one.ticks - self._tick0) * self._ns_per_tick > self._last_x:
+        if abs(jump) <= self._limit_ns and self._x_of(one.ticks) > self._last_x:
             # Back where it ought to be: what was put aside was wrong alone.
-            self.n_outliers += len(self._held)
-            self._held.clear()
-            self._n_suspects = 0
-            return self._take(one.seq, one.ticks, (one.ticks - self._tick0) * self._ns_per_tick, one.t_ns)
-        self._n_suspects += 1
-        if self._held:
-            before = self._held[-1]
-            expected = (one.seq - before.seq) * self._period
-            one = _Held(
-                one.seq, self._unwrap.nearest(one.ticks, before.ticks + round(expected / self._ns_per_tick)), one.t_ns
-            )
-            apart = (one.ticks - before.ticks) * self._ns_per_tick
-            if apart <= 0.0 or (self._limit_ns and abs(apart - expected) > self._limit_ns):
-                self.n_outliers += len(self._held)
-                self._held.clear()
-        self._held.append(one)
-        if len(self._held) < HELD_FRAMES and self._n_suspects < HELD_FRAMES + 1:
+            self.n_outliers += len(self._aside.taken())
+            return self._take(one.seq, one.ticks, self._x_of(one.ticks), one.t_ns)
+        self.n_outliers += self._aside.put(one, self._period, self._limit_ns)
+        if not self._aside.full:
             return False
-        held, self._held = self._held, []
-        self._n_suspects = 0
-        if self._paused(held):
-            self._breaks.append(self._n_total)
-            self._phase_x = (held[0].ticks - self._tick0) * self._ns_per_tick
-            self._last_seq = held[0].seq
-            for each in held:
-                self._take(each.seq, each.ticks, (each.ticks - self._tick0) * self._ns_per_tick, each.t_ns)
-            return False
-        self._step(held)
-        return True
+        held = self._aside.taken()
+        if not self._paused(held):
+            self._step(held)
+            return True
+        self._window.break_here()
+        self._phase_x = self._x_of(held[0].ticks)
+        self._last_seq = held[0].seq
+        self._take_all(held)
+        return False
 
-    def _paused(self, held: list[_Held]) -> bool:
-        """Whether the arrivals confirm what the stamps say: the trigger was late, and the clock is right."""
-        first = held[0]
-        x = (first.ticks - self._tick0) * self._ns_per_tick
-        if x <= self._last_x or self._n_total < _LEARN_FRAMES:
-            return False
-        line = self._line
-        jump = abs(x - self._phase_x - (first.seq - self._last_seq) * self._period)
-        if jump < 2.0 * line.spread_ns:
-            return False  # the arrivals of a few frames cannot tell
-        delays = sorted(each.t_ns - self.at(each.ticks) for each in held)
-        # Held up as well, or not at all: what is not plainly a pause is declared as a step.
-        apart = abs(delays[len(delays) // 4] - line.quarter_ns)
-        return delays[0] > -self._limit_ns and apart < min(jump / 2.0, 2.0 * line.spread_ns + MIN_STEP_NS)
+    def _take_all(self, stamps: list[TickStamp]) -> None:
+        for one in stamps:
+            self._take(one.seq, one.ticks, self._x_of(one.ticks), one.t_ns)
 
-    def _step(self, held: list[_Held]) -> None:
+    def _paused(self, held: list[TickStamp]) -> bool:
+        x = self._x_of(held[0].ticks)
+        if x <= self._last_x or self._window.n_total < _LEARN_FRAMES:
+            return False
+        jump = abs(x - self._phase_x - (held[0].seq - self._last_seq) * self._period)
+        return is_pause(jump, [one.t_ns - self.at(one.ticks) for one in held], self._line, self._limit_ns)
+
+    def _step(self, held: list[TickStamp]) -> None:
         self.n_steps += 1
         known = self.state == "locked"
         slope = self._line.slope if known else 0.0
-        self._known_period = self._period if self._n_total >= _LEARN_FRAMES else self._known_period
+        if self._window.n_total >= _LEARN_FRAMES:
+            self._known_period = self._period
         if known:
             self._slope_low = max(slope - _KEPT_DRIFT, -_MAX_DRIFT)
             self._slope_high = min(slope + _KEPT_DRIFT, _MAX_DRIFT)
@@ -376,22 +296,20 @@ class TickFit:
         self._begin(slope)
         self._period = self._known_period
         self._first(held[0])
-        for each in held[1:]:
-            self._take(each.seq, each.ticks, (each.ticks - self._tick0) * self._ns_per_tick, each.t_ns)
+        self._take_all(held[1:])
 
     def status(self) -> FitStatus:
         """How the fit stands; costs some hundred microseconds, so ask once a second."""
-        start, stop = self._start, self._stop
         p50 = p99 = worst = 0.0
-        if stop > start:
-            start = max(start, start + int(np.searchsorted(self._x[start:stop], self._last_x - _RESIDUAL_NS)))
-            x, z = self._x[start:stop], self._z[start:stop]
+        if len(self._window):
+            recent = slice(int(np.searchsorted(self._window.x_ns, self._last_x - _RESIDUAL_NS)), None)
+            x, z = self._window.x_ns[recent], self._window.z_ns[recent]
             residual = np.abs(z - self._line.slope * x - self._line.offset_ns)
             p50, p99 = (float(one) for one in np.percentile(residual, (50, 99)))
-            worst = max(float(residual.max()), self._worst_late_ns)
-        self._worst_late_ns = 0.0
+            worst = max(float(residual.max()), self._gate.worst_late_ns)
+        self._gate.worst_late_ns = 0.0
         last = self._last_ticks
-        offset_ns = self.at(last) - round(last * self._ns_per_tick) if self._n_total else 0
+        offset_ns = self.at(last) - round(last * self._ns_per_tick) if self._window.n_total else 0
         return FitStatus(
             self.state,
             offset_ns,

@@ -5,7 +5,9 @@ import numpy as np
 
 from ...sync.camera_model import Array, CameraModel
 from .board import MIN_CORNERS, Corners
-from .bundle_adjustment import IDENTITY, Observations, Pose, adjust, rms
+from .bundle_adjustment import adjust
+from .pose import Pose, in_camera
+from .reprojection import Observations, rms
 
 _WIDEST = 20.0
 """Slope of a ray beyond which undistortion tells nothing: 87 degrees off the axis."""
@@ -56,22 +58,3 @@ def pose_rms(model: CameraModel, pose: Pose, corners: Corners, points_mm: Array)
     """Root mean square reprojection error of a board (board to world), pixels; inf where a corner lies behind."""
     pixels = model.project(pose.apply(points_mm[corners.ids]))
     return rms(corners.pixels - pixels) if np.isfinite(pixels).all() else float("inf")
-
-
-def in_camera(model: CameraModel) -> CameraModel:
-    """The same lens at the origin of the world."""
-    return placed(model, IDENTITY)
-
-
-def placed(model: CameraModel, pose: Pose) -> CameraModel:
-    """The same lens at another place: ``pose`` is world to camera."""
-    return CameraModel(
-        model.name,
-        model.width,
-        model.height,
-        model.matrix,
-        model.distortion,
-        pose.rotation,
-        pose.translation_mm,
-        model.fisheye,
-    )

@@ -4,7 +4,6 @@ The floor is given by a board that lies on it, or by three or more points of it 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,10 @@ from ...sync.errors import CalibrationError
 from ...sync.triangulation import reprojection_errors, triangulate
 from .board import Board
 from .board_pose import board_pose, pose_rms
-from .bundle_adjustment import Pose, adjust, gather, rms
+from .bundle_adjustment import adjust
 from .detection import CameraDetections
+from .pose import Pose, placed, pose_of
+from .reprojection import gather, rms
 
 MAX_ERROR_PX = 3.0
 """A floor that the cameras see worse than this is not where they think: they were moved, or the points are mixed up."""
@@ -56,7 +57,7 @@ def floor_from_board(
         for corners in one.images.values():
             local = board_pose(model, corners, board.points_mm)
             if local is not None:
-                world = Pose(model.rotation, model.translation_mm).inverse().after(local)
+                world = pose_of(model).inverse().after(local)
                 errors = [
                     pose_rms(known[other.camera], world, seen, board.points_mm)
                     for other in used
@@ -73,14 +74,14 @@ def floor_from_board(
     ordered = [known[one.camera] for one in used]
     seen = [gather(one.images, index, board.points_mm) for one in used]
     n = len(ordered)
-    placed = adjust(ordered, [start], seen, free_poses=[False] * n, freedom=[None] * n)
-    for one, part in zip(used, placed.residuals, strict=True):
+    found = adjust(ordered, [start], seen, free_poses=[False] * n, freedom=[None] * n)
+    for one, part in zip(used, found.residuals, strict=True):
         if rms(part) > MAX_ERROR_PX:
             raise CalibrationError(
                 f"floor: camera {one.camera} sees the board {rms(part):.1f} px from where the others do (allowed "
                 f"{MAX_ERROR_PX:g}); has a camera or the board moved since the calibration?"
             )
-    pose = placed.boards[0]
+    pose = found.boards[0]
     return _upright(pose.rotation, pose.translation_mm, models, thickness_mm, seen_from_below)
 
 
@@ -149,11 +150,7 @@ def _upright(
 def in_frame(models: Sequence[CameraModel], to_frame: Pose) -> tuple[CameraModel, ...]:
     """The same cameras in another world: ``to_frame`` takes points of the old world to the new."""
     back = to_frame.inverse()
-    moved: list[CameraModel] = []
-    for model in models:
-        pose = Pose(model.rotation, model.translation_mm).after(back)
-        moved.append(replace(model, rotation=pose.rotation, translation_mm=pose.translation_mm))
-    return tuple(moved)
+    return tuple(placed(model, pose_of(model).after(back)) for model in models)
 
 
 def read_floor_points(path: Path, models: Sequence[CameraModel]) -> Array:

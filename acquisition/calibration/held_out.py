@@ -9,9 +9,11 @@ from ...sync.camera_model import CameraModel
 from ...sync.errors import CalibrationError
 from ...sync.triangulation import reprojection_errors, triangulate
 from .board import Board
-from .board_pose import board_pose, in_camera, pose_rms, refined_pose
-from .bundle_adjustment import Pose, adjust, gather, rms
+from .board_pose import board_pose, pose_rms, refined_pose
+from .bundle_adjustment import adjust
 from .detection import CameraDetections
+from .pose import Pose, in_camera, pose_of
+from .reprojection import gather, rms
 
 _MIN_INSTANTS = 8
 """With fewer instants none can be spared."""
@@ -97,7 +99,7 @@ def judge_held_out(models: Sequence[CameraModel], held: Sequence[CameraDetection
             model = by_name[one.camera]
             local = board_pose(model, one.images[instant], points)
             if local is not None:
-                world = Pose(model.rotation, model.translation_mm).inverse().after(local)
+                world = pose_of(model).inverse().after(local)
                 worst = max(pose_rms(by_name[v.camera], world, v.images[instant], points) for v in viewers)
                 choices.append((worst, world))
         if not choices:

@@ -15,8 +15,11 @@ from ...sync.camera_model import Array, CameraModel
 from ...sync.errors import CalibrationError
 from .board import Board, Corners
 from .board_pose import board_pose
-from .bundle_adjustment import Adjusted, LensFreedom, Pose, adjust, gather, rms
+from .bundle_adjustment import Adjusted, adjust
 from .detection import CameraDetections
+from .lens_freedom import LensFreedom
+from .pose import Pose
+from .reprojection import gather, rms, rms_by_image
 
 MIN_IMAGES = 5
 """Fewer pictures leave focal length and distance of the board tied together."""
@@ -91,7 +94,7 @@ def calibrate_intrinsics(detections: CameraDetections, board: Board, freedom: Le
         if len(images) < MIN_IMAGES:
             continue
         fitted = _fit(model, images, poses, board, freedom)
-        errors = _per_image(fitted, images)
+        errors = rms_by_image(images, fitted.residuals[0])
         worst = max(errors, key=lambda instant: errors[instant])
         median = float(np.median(list(errors.values())))
         if errors[worst] <= max(_BAD_FACTOR * median, _BAD_PX):
@@ -162,12 +165,6 @@ def _fit(
     for stage in stages:
         adjusted = adjust(adjusted.models, adjusted.boards, [seen], free_poses=[False], freedom=[stage])
     return adjusted
-
-
-def _per_image(fitted: Adjusted, images: Mapping[str, Corners]) -> dict[str, float]:
-    ends = np.cumsum([len(corners.ids) for corners in images.values()])[:-1]
-    parts = np.split(fitted.residuals[0], ends)
-    return {instant: rms(part) for instant, part in zip(images, parts, strict=True)}
 
 
 def _result(

@@ -5,7 +5,7 @@ places every camera; then one bundle adjustment over all. Views that the whole d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -13,11 +13,14 @@ import numpy as np
 from ...sync.camera_model import Array, CameraModel
 from ...sync.errors import CalibrationError
 from .board import Board, Corners
-from .board_pose import board_pose, placed, pose_rms
-from .bundle_adjustment import IDENTITY, Adjusted, LensFreedom, Pose, adjust, gather, rms
+from .board_pose import board_pose, pose_rms
+from .bundle_adjustment import adjust
 from .detection import CameraDetections, Progress, no_progress, require_boards
 from .held_out import HeldOut, choose_held_out, judge_held_out
 from .intrinsics import MIN_IMAGES, Intrinsics, calibrate_intrinsics
+from .lens_freedom import LensFreedom
+from .pose import IDENTITY, Pose, placed, pose_of
+from .reprojection import gather, rms, rms_by_image
 from .stereo import MIN_SHARED, StereoPair, calibrate_pair
 
 _BAD_FACTOR = 4.0
@@ -107,28 +110,12 @@ def calibrate_rig(
         )
     whole = _solve(detections, board, options, progress, "")
     held = choose_held_out(detections, options.hold_out, MIN_IMAGES)
-    judged: HeldOut | None = None
-    if held:
-        used = [one.subset(set(one.images) - held) for one in detections]
-        trained = _solve(used, board, options, progress, " without the held-out pictures")
-        judged = judge_held_out(trained.models, [one.subset(held) for one in detections], board)
-    return RigCalibration(
-        whole.models,
-        whole.intrinsics,
-        whole.pairs,
-        whole.tree,
-        whole.boards,
-        whole.rms_before_px,
-        whole.rms_px,
-        whole.camera_rms_px,
-        whole.image_rms_px,
-        whole.rejected,
-        whole.residuals,
-        whole.pixels,
-        judged,
-        whole.n_steps,
-        whole.lens_std,
-    )
+    if not held:
+        return whole
+    used = [one.subset(set(one.images) - held) for one in detections]
+    trained = _solve(used, board, options, progress, " without the held-out pictures")
+    judged = judge_held_out(trained.models, [one.subset(held) for one in detections], board)
+    return replace(whole, held_out=judged)
 
 
 def _solve(
@@ -154,23 +141,19 @@ def _solve(
         boards = _board_poses(models, images, intrinsics, board)
         index = {instant: number for number, instant in enumerate(boards)}
         seen = [gather(images[name], index, board.points_mm) for name in names]
-        held = [name == names[0] for name in names]
+        free = [name != names[0] for name in names]
         if before is None:
             start = adjust(
                 models, list(boards.values()), seen, free_poses=[False] * len(names), freedom=[None] * len(names)
             )
             before = rms(np.concatenate(start.residuals))
         progress(f"bundle adjustment{note}", 0, 1)
-        adjusted = adjust(
-            models, list(boards.values()), seen, free_poses=[not one for one in held], freedom=[None] * len(names)
-        )
+        adjusted = adjust(models, list(boards.values()), seen, free_poses=free, freedom=[None] * len(names))
         if options.refine_lenses and len(names) > 1:
             freedom = [options.of(name) for name in names]
-            adjusted = adjust(
-                adjusted.models, adjusted.boards, seen, free_poses=[not one for one in held], freedom=freedom
-            )
+            adjusted = adjust(adjusted.models, adjusted.boards, seen, free_poses=free, freedom=freedom)
         progress(f"bundle adjustment{note}", 1, 1)
-        errors = _by_image(names, images, adjusted)
+        errors = {name: rms_by_image(images[name], part) for name, part in zip(names, adjusted.residuals, strict=True)}
         bad = _worst(errors)
         if bad is None:
             break
@@ -268,28 +251,15 @@ def _board_poses(
         viewers = [name for name in by_name if instant in images[name]]
         choices: list[tuple[float, Pose]] = []
         for name in viewers:
-            local = intrinsics[name].poses.get(instant) or board_pose(
-                by_name[name], images[name][instant], board.points_mm
-            )
+            model = by_name[name]
+            local = intrinsics[name].poses.get(instant) or board_pose(model, images[name][instant], board.points_mm)
             if local is None:
                 continue
-            model = by_name[name]
-            world = Pose(model.rotation, model.translation_mm).inverse().after(local)
+            world = pose_of(model).inverse().after(local)
             errors = [pose_rms(by_name[other], world, images[other][instant], board.points_mm) for other in viewers]
             choices.append((float(np.median(errors)), world))
         found[instant] = min(choices, key=lambda one: one[0])[1]
     return found
-
-
-def _by_image(
-    names: Sequence[str], images: Mapping[str, Mapping[str, Corners]], adjusted: Adjusted
-) -> dict[str, dict[str, float]]:
-    errors: dict[str, dict[str, float]] = {}
-    for name, residuals in zip(names, adjusted.residuals, strict=True):
-        ends = np.cumsum([len(corners.ids) for corners in images[name].values()])[:-1]
-        parts = np.split(residuals, ends)
-        errors[name] = {instant: rms(part) for instant, part in zip(images[name], parts, strict=True)}
-    return errors
 
 
 def _worst(errors: Mapping[str, Mapping[str, float]]) -> tuple[str, str, str] | None:

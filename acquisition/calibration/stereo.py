@@ -7,8 +7,9 @@ import numpy as np
 
 from ...sync.camera_model import Array, CameraModel
 from .board import Corners
-from .board_pose import in_camera, placed
-from .bundle_adjustment import Pose, adjust, gather, rms
+from .bundle_adjustment import adjust
+from .pose import Pose, in_camera, placed, pose_of
+from .reprojection import gather, rms
 
 MIN_SHARED = 3
 """A single picture of a board would do in theory; its error would then be the pair's."""
@@ -75,12 +76,11 @@ def calibrate_pair(
     models = [in_camera(first), placed(second, start)]
     boards = [poses[0][instant] for instant in shared]
     adjusted = adjust(models, boards, seen, free_poses=[False, True], freedom=[None, None])
-    moved = adjusted.models[1]
     residuals = np.concatenate(adjusted.residuals)
     return StereoPair(
         first.name,
         second.name,
-        Pose(moved.rotation, moved.translation_mm),
+        pose_of(adjusted.models[1]),
         rms(residuals),
         tuple(shared),
         len(residuals),

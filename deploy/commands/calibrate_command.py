@@ -12,8 +12,8 @@ from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...acquisition.calibration.board import Board
-    from ...acquisition.calibration.bundle_adjustment import Pose
     from ...acquisition.calibration.detection import CameraDetections, Progress
+    from ...acquisition.calibration.pose import Pose
     from ...acquisition.calibration.rig_calibration import RigCalibration
     from ...sync.camera_model import CameraModel
 
@@ -85,9 +85,9 @@ def calibrate(
     Example: `ethostream calibrate pictures --board charuco:8x11:24:18.75:DICT_4X4_1000 --report calibration.html`
     """
     from ...acquisition.calibration.board import parse_board
-    from ...acquisition.calibration.bundle_adjustment import LensFreedom
     from ...acquisition.calibration.coverage import coverage_of
     from ...acquisition.calibration.detection import require_boards
+    from ...acquisition.calibration.lens_freedom import LensFreedom
     from ...acquisition.calibration.rig_calibration import RigOptions, calibrate_rig
     from ...sync.calibration_file import utc_text, write_calibration
     from ...sync.clock import ClockAnchor
@@ -187,8 +187,8 @@ def _floor(
     progress: "Progress",
 ) -> "tuple[tuple[CameraModel, ...], Pose, dict[str, Any] | None]":
     """Cameras in the world of the file, how to get there, and what is known of the floor."""
-    from ...acquisition.calibration.bundle_adjustment import IDENTITY
     from ...acquisition.calibration.floor import floor_from_board, floor_from_points, in_frame, read_floor_points
+    from ...acquisition.calibration.pose import IDENTITY
 
     if floor is not None:
         seen = _detect(floor, board, True, progress)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 from ethostream.acquisition.calibration.board import CharucoBoard, ChessBoard
-from ethostream.acquisition.calibration.bundle_adjustment import Pose
+from ethostream.acquisition.calibration.pose import Pose
 from ethostream.sync.camera_model import CameraModel
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation

@@ -1,19 +1,19 @@
 """From pictures to corners: boards, folders, videos, coverage, and pictures taken live."""
 
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
+import board_pictures
 import cv2
 import numpy as np
 import pytest
 from ethostream.acquisition.calibration.board import ChessBoard, Corners, parse_board
-from ethostream.acquisition.calibration.bundle_adjustment import LensFreedom, Pose
 from ethostream.acquisition.calibration.coverage import TARGET_IMAGES, TARGET_SHARED, CoverageTracker
 from ethostream.acquisition.calibration.detection import detect_images, find_sources
+from ethostream.acquisition.calibration.lens_freedom import LensFreedom
 from ethostream.acquisition.calibration.live_capture import BoardWatcher, LiveCapture
+from ethostream.acquisition.calibration.pose import Pose
 from ethostream.acquisition.calibration.rig_calibration import RigOptions, calibrate_rig
 from ethostream.acquisition.calibration.video_frames import detect_videos
 from ethostream.acquisition.file_camera import FileCamera, FileCameraConfig
@@ -28,27 +28,16 @@ BOARD = parse_board("charuco:7x5:20:15:DICT_4X4_50")
 CHESS = ChessBoard(7, 4, 16.0)
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("board_pictures", Path(__file__).with_name("board_pictures.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pictures = _load()
-
-
 def paint(models: list[CameraModel], poses: list[Pose], board: object = BOARD) -> dict[str, list[Image]]:
     rng = np.random.default_rng(0)
-    painters = {model.name: pictures.BoardPainter(model, board, 4.0) for model in models}
+    painters = {model.name: board_pictures.BoardPainter(model, board, 4.0) for model in models}
     return {name: [painter.paint(pose, rng) for pose in poses] for name, painter in painters.items()}
 
 
 @pytest.fixture(scope="module")
 def shown() -> tuple[list[CameraModel], list[Pose], dict[str, list[Image]]]:
-    models = pictures.two_cameras()
-    poses = pictures.shown_poses(18, BOARD.points_mm.mean(axis=0))
+    models = board_pictures.two_cameras()
+    poses = board_pictures.shown_poses(18, BOARD.points_mm.mean(axis=0))
     return models, poses, paint(models, poses)
 
 
@@ -78,10 +67,10 @@ def test_from_pictures_to_a_rig(
 @pytest.mark.parametrize("fisheye", [False, True])
 @pytest.mark.parametrize("board", [BOARD, CHESS], ids=lambda board: board.spec)
 def test_corners_are_where_they_were_drawn(board: object, fisheye: bool) -> None:
-    model = pictures.two_cameras(fisheye)[0]
+    model = board_pictures.two_cameras(fisheye)[0]
     assert isinstance(board, ChessBoard) or board is BOARD
     points = board.points_mm  # pyright: ignore[reportAttributeAccessIssue]
-    poses = pictures.shown_poses(6, points.mean(axis=0), 120.0 if fisheye else 200.0)
+    poses = board_pictures.shown_poses(6, points.mean(axis=0), 120.0 if fisheye else 200.0)
     # A board is found turned by half a circle, too, and its corners keep their names.
     poses += [
         Pose(pose.rotation @ np.diag([-1.0, -1, 1]), pose.apply(2 * points.mean(axis=0)[None])[0]) for pose in poses[:3]
@@ -99,8 +88,8 @@ def test_corners_are_where_they_were_drawn(board: object, fisheye: bool) -> None
 
 
 def test_a_chessboard_is_turned_by_its_first_square() -> None:
-    model = pictures.two_cameras()[0]
-    pose = pictures.shown_poses(1, CHESS.points_mm.mean(axis=0), 200.0)[0]
+    model = board_pictures.two_cameras()[0]
+    pose = board_pictures.shown_poses(1, CHESS.points_mm.mean(axis=0), 200.0)[0]
     image = paint([model], [pose], CHESS)["cam0"][0]
     pixels = model.project(pose.apply(CHESS.points_mm))
     assert not CHESS._upside_down(image, pixels)  # pyright: ignore[reportPrivateUsage]

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ethostream.acquisition.calibration import bundle_adjustment as ba
 from ethostream.acquisition.calibration.board import ChessBoard, Corners, parse_board
 from ethostream.acquisition.calibration.board_pose import board_pose, refined_pose
-from ethostream.acquisition.calibration.bundle_adjustment import IDENTITY, LensFreedom, Pose
+from ethostream.acquisition.calibration.bundle_adjustment import adjust
 from ethostream.acquisition.calibration.detection import CameraDetections
 from ethostream.acquisition.calibration.floor import floor_from_board, floor_from_points, in_frame
 from ethostream.acquisition.calibration.intrinsics import calibrate_intrinsics
+from ethostream.acquisition.calibration.lens_freedom import LensFreedom
+from ethostream.acquisition.calibration.pose import IDENTITY, Pose, pose_of
+from ethostream.acquisition.calibration.reprojection import Reprojection, gather
 from ethostream.acquisition.calibration.rig_calibration import RigOptions, calibrate_rig
 from ethostream.sync.camera_model import Array, CameraModel
 from ethostream.sync.errors import CalibrationError
@@ -100,8 +102,7 @@ def observe(models: list[CameraModel], boards: list[Pose], noise_px: float, seed
 
 def relative(models: list[CameraModel] | tuple[CameraModel, ...]) -> list[CameraModel]:
     """The same rig in the frame of its first camera."""
-    first = Pose(models[0].rotation, models[0].translation_mm)
-    return list(in_frame(models, first))
+    return list(in_frame(models, pose_of(models[0])))
 
 
 def distance_after_fit(points: Array, truth: Array) -> Array:
@@ -162,15 +163,12 @@ def test_the_jacobian_is_that_of_the_residuals(freedom: LensFreedom) -> None:
     boards = board_poses(5, 3)
     detections = observe(models, boards, 0.3, 5)
     index = {str(i): i for i in range(3)}
-    seen = [ba.gather(one.images, index, BOARD.points_mm) for one in detections]
-    free = [False, True]
-    both = [freedom, freedom]
-    layout = ba._layout(models, boards, free, both)  # pyright: ignore[reportPrivateUsage]
-    problem = ba._Problem(models, boards, seen, layout, both)  # pyright: ignore[reportPrivateUsage]
-    x = rng.normal(0, 1e-2, layout.n)
+    seen = [gather(one.images, index, BOARD.points_mm) for one in detections]
+    problem = Reprojection(models, boards, seen, [False, True], [freedom, freedom])
+    x = rng.normal(0, 1e-2, problem.n)
     exact = problem.jacobian(x).toarray()
-    for i in range(layout.n):
-        step = np.zeros(layout.n)
+    for i in range(problem.n):
+        step = np.zeros(problem.n)
         step[i] = 1e-6
         numeric = (problem.residuals(x + step) - problem.residuals(x - step)) / 2e-6
         scale = max(float(np.abs(numeric).max()), 1.0)
@@ -251,7 +249,7 @@ def test_a_board_is_placed_by_one_camera(seed: int, fisheye: bool) -> None:
     model = make_rig(seed, 1, fisheye)[0]
     boards = board_poses(seed, 3)
     for instant, corners in observe([model], boards, 0.0, seed)[0].images.items():
-        true = Pose(model.rotation, model.translation_mm).after(boards[int(instant)])
+        true = pose_of(model).after(boards[int(instant)])
         for pose in (board_pose(model, corners, BOARD.points_mm), refined_pose(model, corners, BOARD.points_mm)):
             assert pose is not None
             assert np.linalg.norm(pose.apply(BOARD.points_mm) - true.apply(BOARD.points_mm), axis=1).max() < 0.05
@@ -315,4 +313,4 @@ def test_a_floor_that_cannot_be() -> None:
 
 def test_nothing_holds_the_world() -> None:
     with pytest.raises(CalibrationError, match="hold one"):
-        ba.adjust(make_rig(1, 2, False), [IDENTITY], [], free_poses=[True, True], freedom=[None, None])
+        adjust(make_rig(1, 2, False), [IDENTITY], [], free_poses=[True, True], freedom=[None, None])

@@ -1,18 +1,17 @@
 """``ethostream calibrate``, from pictures to file, page and exit status."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import board_pictures
 import cv2
 import numpy as np
 import pytest
 from click.testing import Result
 from ethostream.acquisition.calibration.board import parse_board
-from ethostream.acquisition.calibration.bundle_adjustment import Pose
+from ethostream.acquisition.calibration.pose import Pose
 from ethostream.deploy import cli
 from ethostream.sync.calibration_file import read_calibration
 from ethostream.sync.errors import CalibrationError, ConfigError
@@ -27,28 +26,18 @@ cameras:
 """
 
 
-def _load() -> ModuleType:
-    path = Path(__file__).parents[1] / "acquisition" / "board_pictures.py"
-    spec = importlib.util.spec_from_file_location("board_pictures", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder ``boards`` of two cameras, and ``floor`` with one picture of the board lying flat."""
-    drawn = _load()
     board = parse_board(SPEC)
-    models = drawn.two_cameras()
+    models = board_pictures.two_cameras()
     middle = board.points_mm.mean(axis=0)
     rng = np.random.default_rng(0)
     flat = Pose(np.eye(3), np.array([0.0, 0, 300]) - middle)
     folder = tmp_path_factory.mktemp("pictures")
     for model in models:
-        painter = drawn.BoardPainter(model, board, 4.0)
-        for name, poses in (("boards", drawn.shown_poses(10, middle)), ("floor", [flat])):
+        painter = board_pictures.BoardPainter(model, board, 4.0)
+        for name, poses in (("boards", board_pictures.shown_poses(10, middle)), ("floor", [flat])):
             (folder / name / model.name).mkdir(parents=True)
             for i, pose in enumerate(poses):
                 cv2.imwrite(str(folder / name / model.name / f"{i}.png"), painter.paint(pose, rng))

@@ -1,11 +1,12 @@
 """Worlds of two to eight cameras, generated from a seed: frames as they arrive, and the truth of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from ethostream.sync.frameset import ClosedSet, FrameSetAssembler
+from world_score import WorldScore
 
 PERIOD = 1_000_000
 TOLERANCE = PERIOD // 4
@@ -47,11 +48,9 @@ class SetWorld:
 
 
 @dataclass
-class Score:
+class SetScore(WorldScore):
     """What became of one world or many."""
 
-    worlds: int = 0
-    frames: int = 0
     sets: int = 0
     complete: int = 0
     mispaired: int = 0
@@ -59,11 +58,6 @@ class Score:
     in_time: int = 0
     in_time_incomplete: int = 0
     waiting: int = 0
-    failed_seeds: list[int] = field(default_factory=list)
-
-    def add(self, other: "Score") -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def clean(self) -> bool:
@@ -191,12 +185,12 @@ def _camera(rng: np.random.Generator, camera: int, n: int, mode: _Mode) -> list[
     return frames + words
 
 
-def play(world: SetWorld, check: Callable[[ClosedSet[Frame]], None] | None = None) -> Score:
+def play(world: SetWorld, check: Callable[[ClosedSet[Frame]], None] | None = None) -> SetScore:
     """Give a world to an assembler and score what comes out."""
     names = [f"cam{place}" for place in range(world.n_cameras)]
     assembler: FrameSetAssembler[Frame] = FrameSetAssembler(names, PERIOD, deadline_ns=world.deadline_ns)
     closed: list[ClosedSet[Frame]] = []
-    score = Score(worlds=1)
+    score = SetScore(worlds=1)
     first: dict[int, dict[int, int]] = {}
     rough: set[int] = set()
     lost_from: dict[int, int] = {}

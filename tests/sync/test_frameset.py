@@ -1,34 +1,17 @@
 """The assembler's promises over generated worlds: drops, duplicates, reordering, jitter, late frames, counter wrap."""
 
-import importlib.util
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+import set_worlds
 from ethostream.sync.errors import ClockError
 from ethostream.sync.frameset import ClosedSet, FrameSetAssembler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from set_worlds import PERIOD, TOLERANCE
 
 N_GENERATED, N_PARTS = 10_000, 5
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-generated = load("set_worlds")
-
-PERIOD = 1_000_000
-TOLERANCE = PERIOD // 4
 
 
 class Frame(NamedTuple):
@@ -193,10 +176,10 @@ def test_a_tolerance_that_could_pair_wrongly_is_refused(tolerance: int) -> None:
 @pytest.mark.parametrize("part", range(N_PARTS))
 def test_ten_thousand_worlds(part: int) -> None:
     """With and without trigger ids, under every fault: none mispaired, none unaccounted, all complete that can be."""
-    total = generated.Score()
+    total = set_worlds.SetScore()
     n = N_GENERATED // N_PARTS
     for seed in range(part * n, (part + 1) * n):
-        total.add(generated.play(generated.set_world(seed)))
+        total.add(set_worlds.play(set_worlds.set_world(seed)))
     assert total.failed_seeds == []
     assert total.clean
     assert total.in_time > 10 * n
@@ -206,7 +189,7 @@ def test_ten_thousand_worlds(part: int) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(10_000, 1_000_000_000), st.integers(44, 60))
 def test_any_generated_world(seed: int, n_instants: int) -> None:
-    score = generated.play(generated.set_world(seed, n_instants))
+    score = set_worlds.play(set_worlds.set_world(seed, n_instants))
     assert score.clean, score
 
 

@@ -1,17 +1,15 @@
 """The promises of the tick fit over generated worlds, and over clocks and hosts that are made to fail on purpose."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import tick_worlds
 from ethostream.sync.errors import ClockError
-from ethostream.sync.tick_fit import HELD_FRAMES, TickFit
+from ethostream.sync.tick_fit import TickFit
+from ethostream.sync.tick_jump import HELD_FRAMES
 from ethostream.sync.tick_unwrap import TickUnwrap
+from ethostream.sync.tick_window import TickWindow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,18 +17,6 @@ PERIOD_NS = 16_666_667
 T0_NS = 1_700_000_000_000_000_000
 N_WORLDS, N_PARTS = 2000, 5
 """The whole ten thousand: ``benchmarks/worlds.py``."""
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-worlds = load("tick_worlds")
 
 
 class Device:
@@ -68,22 +54,22 @@ def locked(device: Device, **options: Any) -> TickFit:
 
 @pytest.mark.parametrize("part", range(N_PARTS))
 def test_thousands_of_worlds(part: int) -> None:
-    total = worlds.TickScore()
+    total = tick_worlds.TickScore()
     n = N_WORLDS // N_PARTS
     for seed in range(part * n, (part + 1) * n):
-        total.add(worlds.play(worlds.tick_world(seed)))
+        total.add(tick_worlds.play(tick_worlds.tick_world(seed)))
     assert total.failed_seeds == []
     assert total.jumps > n / 2
     # p99 of the line's error: 100 µs at stamps that jitter by 200 µs; of a single frame it is the stamp's own jitter.
     assert np.percentile(np.abs(total.error_ns), 99) < 100_000
-    assert np.percentile(np.abs(total.frame_error_ns), 99) < 3 * worlds.STAMP_NOISE_NS
+    assert np.percentile(np.abs(total.frame_error_ns), 99) < 3 * tick_worlds.STAMP_NOISE_NS
     assert total.never_locked < n / 4  # a world lasts 12 to 80 s
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(10_000, 1_000_000_000), st.integers(400, 900), st.sampled_from([0.0, 20_000.0, 200_000.0]))
 def test_any_world(seed: int, n_frames: int, noise_ns: float) -> None:
-    score = worlds.play(worlds.tick_world(seed, n_frames, noise_ns))
+    score = tick_worlds.play(tick_worlds.tick_world(seed, n_frames, noise_ns))
     assert score.clean, score
 
 
@@ -224,16 +210,22 @@ def test_a_counter_that_wraps_is_no_step() -> None:
     assert fit.state == "locked"
 
 
-@pytest.fixture
-def fits() -> Iterator[TickFit]:
-    yield TickFit(1e9, window_frames=256)
+def test_memory_is_bounded() -> None:
+    fit = TickFit(1e9, window_frames=256)
+    Device().run(fit, 5000)
+    assert fit.n_used == 256
 
 
-def test_memory_is_bounded(fits: TickFit) -> None:
-    device = Device()
-    device.run(fits, 5000)
-    assert fits.n_used == 256
-    assert len(fits._seq) == 512  # pyright: ignore[reportPrivateUsage]
+def test_a_window_holds_the_newest_frames_and_no_more() -> None:
+    window = TickWindow(256)
+    for seq in range(5000):
+        if seq in (4000, 4800):
+            window.break_here()
+        window.add(seq, 10.0 * seq, -1.0 * seq)
+    assert window.seq.tolist() == list(range(4744, 5000))
+    assert np.array_equal(window.x_ns, 10.0 * window.seq) and np.array_equal(window.z_ns, -window.seq)
+    assert window.breaks() == [4800 - 4744]
+    assert all(part.base is not None and len(part.base) == 512 for part in (window.seq, window.x_ns, window.z_ns))
 
 
 @pytest.mark.parametrize("tick_hz", [0.0, -1.0, float("nan")])

@@ -1,10 +1,12 @@
 """Worlds of one camera with a clock of its own, generated from a seed: what a fit is given, and the truth of it."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
-from ethostream.sync.tick_fit import TickFit, window_frames
+from ethostream.sync.tick_fit import TickFit
+from ethostream.sync.tick_window import window_frames
 from numpy.typing import NDArray
+from world_score import WorldScore
 
 T0_NS = 1_700_000_000_000_000_000
 RATES_HZ = (30.0, 50.0, 60.0, 100.0, 120.0, 200.0)
@@ -166,12 +168,10 @@ _EVERY = 5
 
 
 @dataclass
-class TickScore:
+class TickScore(WorldScore):
     """What became of one world or many.
 
     Attributes:
-        worlds: how many.
-        frames: how many.
         jumps: steps and resets that were there.
         missed: of these, not declared within `DETECTED_WITHIN` frames.
         false_steps: declared where there was none.
@@ -180,11 +180,8 @@ class TickScore:
         error_ns: of the line, at the true tick value, sampled while locked.
         frame_error_ns: the same at the stamp that the device gave.
         lock_frames, lock_s: frames and seconds until a fit locked.
-        failed_seeds: worlds that were not clean.
     """
 
-    worlds: int = 0
-    frames: int = 0
     jumps: int = 0
     missed: int = 0
     false_steps: int = 0
@@ -195,11 +192,6 @@ class TickScore:
     frame_error_ns: list[int] = field(default_factory=list)
     lock_frames: list[int] = field(default_factory=list)
     lock_s: list[float] = field(default_factory=list)
-    failed_seeds: list[int] = field(default_factory=list)
-
-    def add(self, other: "TickScore") -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def clean(self) -> bool:
