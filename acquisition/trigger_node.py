@@ -17,6 +17,7 @@ from pydantic import Field
 from ..streaming.messages import CameraStatus, ClockStatus, Control, Heartbeat, SyncPulse
 from ..streaming.node import SUPERVISOR, NodeContext
 from ..streaming.pulse_account import TRIGGER_LINE
+from ..streaming.serial_board import SerialBoard
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import CAMERA_STATUS, CLOCK, CONTROL, SYNC_PULSE
 from ..sync.board_protocol import (
@@ -35,7 +36,6 @@ from ..sync.board_protocol import (
 from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from ..sync.errors import TriggerError
 from ..sync.strict import StrictModel, validate
-from .serial_board import SerialBoard
 from .trigger_config import TriggerConfig
 
 _CLOCK_PERIOD_NS = NS_PER_S

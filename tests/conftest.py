@@ -4,6 +4,7 @@ After each test, and once more at the end, these must be as they were: processes
 rings, threads and ZeroMQ contexts. What is left fails the test and is named.
 """
 
+import ctypes
 import gc
 import os
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 import zmq
 from board_processes import compile_firmware
 from hypothesis import HealthCheck, settings
+from simulated_board import compile_simulated_board, load_simulated_board
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_MEMORY = Path("/dev/shm")
@@ -48,6 +50,15 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None:
         pytest.skip("no C++ compiler here: the firmware's core is not run")
     return program
+
+
+@pytest.fixture(scope="session")
+def simulated_board_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The same core in simulated time, for `simulated_board.SimulatedBoard`; the test skips as above."""
+    library = compile_simulated_board(tmp_path_factory.mktemp("simulated_board"))
+    if library is None:
+        pytest.skip("no C++ compiler here: the firmware's core is not run")
+    return load_simulated_board(library)
 
 
 @pytest.fixture(scope="session")

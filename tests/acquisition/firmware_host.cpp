@@ -1,7 +1,8 @@
 // The firmware's own core behind a pseudo-terminal, in real time: what the host code is tested against.
 //
-// Usage: firmware_host [clock_ppm [clock_start_us]]. Prints the path of the terminal and runs until its standard input
-// ends. Output line n is wired to input line n.
+// Usage: firmware_host [clock_ppm [clock_start_us [lines]]]. Prints the path of the terminal and runs until its standard
+// input ends; with "lines", also every change of an output: line, level, microseconds. Output line n is wired to input
+// line n.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -9,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,11 +22,12 @@ static ethostream::BoardCore<Host, 128> *core_of = nullptr;
 
 struct Host {
   static constexpr uint8_t n_outputs = 4, n_inputs = 4;
-  static constexpr uint32_t min_period_us = 200, min_width_us = 10, max_on_us = 10000000;
+  static constexpr uint32_t min_period_us = 200, min_width_us = 10;
+  static constexpr uint32_t max_on_us = 10000000, max_duty_percent = 50;
   int fd = -1;
   double speed = 1.0;
   uint32_t start_us = 0;
-  bool active = false, levels[n_outputs] = {};
+  bool active = false, tell = false, levels[n_outputs] = {};
   uint64_t due_us = 0;
 
   const char *name() { return "firmware"; }
@@ -48,6 +51,10 @@ struct Host {
   void set_output(uint8_t line, bool high) {
     if (levels[line] == high) return;
     levels[line] = high;
+    if (tell) {
+      printf("%d %d %llu\n", line, high, static_cast<unsigned long long>(elapsed_us()));
+      fflush(stdout);
+    }
     if (core_of) core_of->on_input(line, high);
   }
   void lock() {}
@@ -62,6 +69,7 @@ struct Host {
 int main(int argc, char **argv) {
   Host host;
   if (argc > 1) host.speed = 1.0 + atof(argv[1]) * 1e-6;
+  host.tell = argc > 3 && strcmp(argv[3], "lines") == 0;
   if (argc > 2) host.start_us = static_cast<uint32_t>(strtoul(argv[2], nullptr, 10));
   host.fd = posix_openpt(O_RDWR | O_NOCTTY);
   if (host.fd < 0 || grantpt(host.fd) != 0 || unlockpt(host.fd) != 0) return 1;

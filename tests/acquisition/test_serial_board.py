@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from board_processes import BoardProcess
-from ethostream.acquisition.serial_board import SerialBoard
-from ethostream.acquisition.trigger_config import BoardConfig
+from ethostream.streaming.board_config import BoardConfig
+from ethostream.streaming.serial_board import SerialBoard
 from ethostream.sync import board_protocol as p
 from ethostream.sync.clock import NS_PER_S, NS_PER_US, ClockAnchor, RigClock
 from ethostream.sync.errors import TriggerError
@@ -48,6 +48,13 @@ def edges(board: SerialBoard, n: int) -> list[p.Edge]:
     return found
 
 
+def inputs(board: SerialBoard, n: int) -> list[p.Edge]:
+    found: list[p.Edge] = []
+    while len(found) < n:
+        found += [one for one in edges(board, 1) if one.is_input]
+    return found
+
+
 def start(board: SerialBoard, rate_hz: float = 500.0, n: int = 0, line: int = 0) -> None:
     board.command(p.Arm(line))
     board.command(p.Start(line, *p.pulse_period(rate_hz), 200, n))
@@ -83,16 +90,17 @@ def test_a_train_of_n_pulses_ends_and_says_so(firmware: Path, clock: RigClock) -
 def test_edges_of_watched_inputs_are_reported(firmware: Path, clock: RigClock) -> None:
     """Output 1 is wired to input 1: a pulse train comes back as edges, as long as it was told to be."""
     with Opened(BoardProcess.firmware(firmware), clock) as board:
+        board.command(p.Watchdog(60_000))
         board.command(p.Watch(1, p.Edges.BOTH))
         board.command(p.PulseTrain(1, width_us=20_000, period_us=50_000, n_pulses=2, max_on_us=25_000))
-        found = edges(board, 4)
+        found = inputs(board, 4)
         assert [(one.line, one.is_input, one.rising, one.count) for one in found] == [
             (1, True, True, 0), (1, True, False, 1), (1, True, True, 2), (1, True, False, 3)
         ]  # fmt: skip
         assert found[1].board_us - found[0].board_us >= 20_000
         board.command(p.PulseTrain(1, width_us=5_000_000, period_us=0, n_pulses=1, max_on_us=5_000_000))
         board.command(p.Release())
-        up, down = edges(board, 2)
+        up, down = inputs(board, 2)
         assert down.board_us - up.board_us < 5_000_000
 
 
@@ -123,12 +131,15 @@ def test_silence_of_the_host_drops_the_lines(firmware: Path, clock: RigClock) ->
         (p.PulseTrain(1, 5000, 0, 1, 4000), "beyond what this board can make"),
         (p.PulseTrain(1, 4_000_000_000, 0, 1, 4_000_000_000), "beyond what this board can make"),
         (p.PulseTrain(1, 5000, 4000, 3, 10_000), "beyond what this board can make"),
+        (p.PulseTrain(1, 9_000_000, 9_100_000, 2, 9_000_000), "longer than the board itself allows"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason(
     firmware: Path, clock: RigClock, command: p.BoardMessage, reason: str
 ) -> None:
     with Opened(BoardProcess.firmware(firmware), clock) as board:
+        if isinstance(command, p.PulseTrain):
+            board.command(p.Watchdog(60_000))
         with pytest.raises(TriggerError, match=reason):
             board.command(command)
 

@@ -8,6 +8,7 @@
 //   static constexpr uint32_t min_period_us;           of trigger pulses
 //   static constexpr uint32_t min_width_us;            of trigger pulses, high and low
 //   static constexpr uint32_t max_on_us;               no output line but the trigger is ever high for longer
+//   static constexpr uint32_t max_duty_percent;        nor, over any time T, for more than max_on_us + this share of T
 //   const char *name();                                at most 16 characters
 //   uint32_t micros();                                 wraps at 2^32
 //   void write(const uint8_t *bytes, size_t n);        to the host; never waits: what does not fit is left out
@@ -29,7 +30,7 @@ namespace ethostream {
 
 constexpr uint8_t PROTOCOL_VERSION = 1;
 constexpr uint8_t FIRMWARE_MAJOR = 1;
-constexpr uint8_t FIRMWARE_MINOR = 0;
+constexpr uint8_t FIRMWARE_MINOR = 1;
 constexpr size_t NAME_BYTES = 16;
 constexpr size_t MAX_BODY = 32;
 constexpr size_t MAX_PAYLOAD = 2 + MAX_BODY + 2;
@@ -42,8 +43,8 @@ enum Type : uint8_t {
   HELLO = 0x01, ARM = 0x02, START = 0x03, STOP = 0x04, PULSE_TRAIN = 0x05, WATCHDOG = 0x06, PING = 0x07, WATCH = 0x08,
   QUERY = 0x09, RELEASE = 0x0A, HELLO_IS = 0x81, ACK = 0x82, NAK = 0x83, EDGE = 0x84, STATUS = 0x85, PONG = 0x86
 };
-enum Reason : uint8_t { UNKNOWN_COMMAND = 1, OTHER_VERSION, NOT_ARMED, BAD_VALUE, BUSY, NO_SUCH_LINE };
-enum Flags : uint8_t { RISING = 1, INPUT_LINE = 2, ARMED = 1, RUNNING = 2, WATCHDOG_FIRED = 4 };
+enum Reason : uint8_t { UNKNOWN_COMMAND = 1, OTHER_VERSION, NOT_ARMED, BAD_VALUE, BUSY, NO_SUCH_LINE, OVER_LIMIT };
+enum Flags : uint8_t { RISING = 1, INPUT_LINE = 2, ARMED = 1, RUNNING = 2, WATCHDOG_FIRED = 4, STIMULI_ARMED = 8 };
 
 // CRC-16/CCITT-FALSE.
 inline uint16_t crc16(const uint8_t *data, size_t n) {
@@ -141,6 +142,7 @@ class BoardCore {
   void begin() {
     for (uint8_t line = 0; line < Hardware::n_outputs; line++) hw.set_output(line, false);
     heard_us = hw.micros();
+    for (Train &train : trains) train.topped = heard_us;
     send_hello();
   }
 
@@ -221,9 +223,25 @@ class BoardCore {
   }
 
  private:
+  // One output line's pulses, and the time that it may still be high: full at the start, spent by every pulse, and
+  // filled again at the rate of max_duty_percent.
   struct Train {
-    uint32_t left = 0, width = 0, period = 0, since = 0;
+    uint32_t left = 0, width = 0, period = 0, since = 0, count = 0, budget = Hardware::max_on_us, topped = 0;
     bool high = false;
+
+    void top_up(uint32_t now) {
+      if (now - topped < 1000) return;  // a division in every turn of the loop would slow a small board down
+      const uint32_t steps = (now - topped) / 1000, room = Hardware::max_on_us - budget;
+      topped += steps * 1000;
+      budget = steps > room / STEP_US ? Hardware::max_on_us : budget + steps * STEP_US;
+    }
+    // What `n` pulses take from the budget at most, above what is filled up meanwhile.
+    static uint64_t need(uint32_t width_us, uint32_t period_us, uint32_t n) {
+      const uint64_t filled = static_cast<uint64_t>(period_us) * Hardware::max_duty_percent / 100;
+      const uint64_t each = filled < width_us ? width_us - filled : 0;
+      return width_us + (n > 1 ? STEP_US + each * (n - 1) : 0);
+    }
+    static constexpr uint32_t STEP_US = 10 * Hardware::max_duty_percent;  // filled per ms
   };
 
   void push(uint8_t line, uint8_t flags, uint32_t count, uint32_t board_us) {
@@ -249,13 +267,15 @@ class BoardCore {
     switch (type) {
       case HELLO:
         if (body[0] != PROTOCOL_VERSION) return nak(type, seq, OTHER_VERSION);
+        release();  // whoever greets begins anew: what another program had armed is so no longer
+        watchdog_us = DEFAULT_WATCHDOG_MS * 1000;
         return send_hello();
       case ARM:
         if (body[0] >= Hardware::n_outputs) return nak(type, seq, NO_SUCH_LINE);
         if (running) return nak(type, seq, BUSY);
+        drop(body[0]);
         hw.lock();
         trigger_line = body[0];
-        trains[trigger_line] = Train();
         hw.set_output(trigger_line, false);
         pulses = 0;
         edges = 0;
@@ -291,25 +311,29 @@ class BoardCore {
         return send_status();
       case PULSE_TRAIN: {
         if (body[0] >= Hardware::n_outputs) return nak(type, seq, NO_SUCH_LINE);
-        if (armed && body[0] == trigger_line) return nak(type, seq, BUSY);
+        if (!stimuli_armed) return nak(type, seq, NOT_ARMED);
+        if ((armed && body[0] == trigger_line) || trains[body[0]].left != 0) return nak(type, seq, BUSY);
         const uint32_t width = get32(body + 1), period = get32(body + 5), count = get32(body + 9);
         const uint32_t max_on = get32(body + 13);
         if (width == 0 || count == 0 || width > max_on || width > Hardware::max_on_us ||
             (count > 1 && period <= width))
           return nak(type, seq, BAD_VALUE);
         Train &train = trains[body[0]];
+        const uint32_t now = hw.micros();
+        train.top_up(now);
+        if (Train::need(width, period, count) > train.budget) return nak(type, seq, OVER_LIMIT);
         train.left = count;
         train.width = width;
         train.period = period;
-        train.since = hw.micros();
-        train.high = true;
-        hw.set_output(body[0], true);
+        rise(body[0], now);
+        report(body[0], RISING, now);
         return ack(type, seq);
       }
       case WATCHDOG: {
         const uint32_t ms = get32(body);
         if (ms == 0 || ms > 60000) return nak(type, seq, BAD_VALUE);
         watchdog_us = ms * 1000;
+        stimuli_armed = true;
         return ack(type, seq);
       }
       case PING: {
@@ -342,32 +366,69 @@ class BoardCore {
   }
 
   void release() {
+    stimuli_armed = false;
     for (uint8_t line = 0; line < Hardware::n_outputs; line++) {
       if (line == trigger_line && armed) continue;
-      trains[line] = Train();
+      drop(line);
       hw.set_output(line, false);
     }
   }
 
   bool any_output() const {
-    bool any = armed || running;
+    bool any = armed || running || stimuli_armed;
     for (const Train &train : trains) any = any || train.left != 0;
     return any;
   }
 
-  void run_train(uint8_t line, uint32_t now) {
+  // The next pulse of a line; its time is spent at once.
+  void rise(uint8_t line, uint32_t now) {
+    Train &train = trains[line];
+    train.since = now;
+    train.budget -= train.width;
+    train.high = true;
+    hw.set_output(line, true);
+  }
+
+  // The line is low; what it was high for beyond its width, since the loop was held up, is spent as well.
+  void fall(uint8_t line, uint32_t now) {
+    Train &train = trains[line];
+    hw.set_output(line, false);
+    train.high = false;
+    const uint32_t lasted = now - train.since;
+    if (lasted > train.width) train.budget -= lasted - train.width < train.budget ? lasted - train.width : train.budget;
+  }
+
+  // Ends the train of a line, whatever is left of it.
+  void drop(uint8_t line) {
     Train &train = trains[line];
     if (train.left == 0) return;
+    const uint32_t now = hw.micros();
+    if (train.high) fall(line, now);
+    train.left = 0;
+    report(line, 0, now);
+  }
+
+  // The first rise of a train and its end, with the number of the train: when the stimulus really was.
+  void report(uint8_t line, uint8_t flags, uint32_t now) {
+    hw.lock();
+    push(line, flags, trains[line].count, now);
+    hw.unlock();
+    if (!(flags & RISING)) trains[line].count++;
+  }
+
+  void run_train(uint8_t line, uint32_t now) {
+    Train &train = trains[line];
+    train.top_up(now);
+    if (train.left == 0) return;
     if (train.high && now - train.since >= train.width) {
-      hw.set_output(line, false);
-      train.high = false;
-      train.left--;
+      fall(line, now);
+      if (--train.left == 0) report(line, 0, now);
     }
     if (!train.high && train.left != 0 && now - train.since >= train.period) {
-      train.since += train.period;
-      if (now - train.since >= train.width) train.since = now;  // the loop was held up: late, never longer
-      train.high = true;
-      hw.set_output(line, true);
+      // A loop that was held up makes a pulse late, never longer, and the budget is looked at again before each.
+      const uint32_t due = train.since + train.period;
+      if (train.budget < train.width) return drop(line);
+      rise(line, now - due >= train.width ? now : due);
     }
   }
 
@@ -395,7 +456,8 @@ class BoardCore {
     const uint32_t n_made = pulses, n_seen = edges;
     const uint16_t n_over = overflow;
     const uint8_t flags = static_cast<uint8_t>((armed ? ARMED : 0) | (running ? RUNNING : 0) |
-                                               (watchdog_fired ? WATCHDOG_FIRED : 0));
+                                               (watchdog_fired ? WATCHDOG_FIRED : 0) |
+                                               (stimuli_armed ? STIMULI_ARMED : 0));
     hw.unlock();
     put32(body, hw.micros());
     body[4] = flags;
@@ -430,7 +492,7 @@ class BoardCore {
   uint32_t n_pulses = 0, heard_us = 0, watchdog_us = DEFAULT_WATCHDOG_MS * 1000;
   uint16_t rx_errors = 0;
   uint8_t trigger_line = 0, out_seq = 0;
-  bool watchdog_fired = false, overlong = false;
+  bool watchdog_fired = false, overlong = false, stimuli_armed = false;
   uint8_t in[MAX_FRAME];
   size_t n_in = 0;
 };

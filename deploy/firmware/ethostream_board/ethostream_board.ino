@@ -24,7 +24,8 @@ struct Board {
   // An interrupt that comes late must not miss the next one: Timer1 would then run a full turn of 33 ms.
   static constexpr uint32_t min_period_us = 1500, min_width_us = 100;
 #endif
-  static constexpr uint32_t max_on_us = 10000000;
+  // Hard limits of every stimulus line, whatever the computer asks for: make them as low as your stimulus allows.
+  static constexpr uint32_t max_on_us = 10000000, max_duty_percent = 50;
 
   const char *name() { return "ethostream"; }
   uint32_t micros() { return ::micros(); }

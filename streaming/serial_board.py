@@ -1,10 +1,9 @@
 """One microcontroller board on a serial port: handshake, commands that are answered, messages, its clock.
 
-The SDK here is pyserial (extra ``serial``), imported when a board is opened.
+Trigger source and actuators use it alike, each with a board of its own, since a port has one owner.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from ..sync.board_clock import BoardClock
 from ..sync.board_protocol import (
@@ -19,17 +18,16 @@ from ..sync.board_protocol import (
     Ping,
     Pong,
     Reason,
+    Release,
     Status,
     Stop,
     Unwrapper,
     encode,
 )
 from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
-from ..sync.errors import ConfigError, TriggerError
-from .trigger_config import BoardConfig
-
-if TYPE_CHECKING:
-    from serial import Serial
+from ..sync.errors import TriggerError
+from .board_config import BoardConfig
+from .serial_port import BoardPort, OpenPort, SerialPort
 
 _ANSWER_TIMEOUT_S = 1.0
 _HELLO_AGAIN_NS = 300 * NS_PER_MS
@@ -38,6 +36,7 @@ _PONG_TIMEOUT_NS = 2 * NS_PER_S
 _N_FIRST_PINGS = 16
 _READ_SLICE_S = 0.02
 _TOKENS = 1 << 32
+_SEQS = 256
 
 CURES = {
     Reason.UNKNOWN_COMMAND: "its firmware is older than this release; flash deploy/firmware",
@@ -46,6 +45,7 @@ CURES = {
     Reason.BAD_VALUE: "rate or pulse length is beyond what this board can make; see deploy/firmware/README.md",
     Reason.BUSY: "it is running already; unplug it and plug it in again",
     Reason.NO_SUCH_LINE: "it has no such line; see the pins in deploy/firmware/README.md",
+    Reason.OVER_LIMIT: "the line would be high for longer than the board itself allows; see deploy/firmware/README.md",
 }
 
 
@@ -56,6 +56,7 @@ class SerialBoard:
         name: for messages.
         config: port and timeouts.
         clock: rig time.
+        open_port: how its port is opened.
 
     Attributes:
         info: what it said of itself.
@@ -64,7 +65,7 @@ class SerialBoard:
         n_damaged: stretches of bytes that were no frame.
     """
 
-    def __init__(self, name: str, config: BoardConfig, clock: Clock) -> None:
+    def __init__(self, name: str, config: BoardConfig, clock: Clock, open_port: OpenPort = SerialPort) -> None:
         self.name = name
         self.info: HelloIs | None = None
         self.clock_fit = BoardClock()
@@ -72,7 +73,8 @@ class SerialBoard:
         self._clock = clock
         self._decoder = Decoder()
         self._unwrapper = Unwrapper()
-        self._port: Serial | None = None
+        self._port: BoardPort | None = None
+        self._new_port = open_port
         self._seq = 0
         self._token = 0
         self._asked: dict[int, int] = {}
@@ -86,6 +88,11 @@ class SerialBoard:
     @property
     def n_damaged(self) -> int:
         return self._decoder.n_damaged
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has its port."""
+        return self._port is not None
 
     def open(self) -> HelloIs:
         """Open the port, find out who is there, stop what it may still do, and read its clock.
@@ -101,6 +108,7 @@ class SerialBoard:
             # started, and again when asked: what came before it stopped is not news.
             self._waiting.clear()
             self.command(Stop(), answer=Status)
+            self.command(Release())
             self._waiting.clear()
             for _ in range(_N_FIRST_PINGS):
                 self._ping()
@@ -114,14 +122,10 @@ class SerialBoard:
         return self.info
 
     def _open_port(self) -> None:
-        try:
-            import serial
-        except ModuleNotFoundError as error:
-            raise ConfigError("pyserial is not installed; pip install 'ethostream[serial]' brings it") from error
         port = self._config.port
         try:
-            self._port = serial.Serial(port, self._config.baud, timeout=0, write_timeout=1.0, exclusive=True)
-        except (serial.SerialException, OSError) as error:
+            self._port = self._new_port(self._config, self._clock)
+        except OSError as error:  # pyserial's own error is one
             raise TriggerError(
                 f"board {self.name}: {port} cannot be opened ({error}); is it plugged in, is the name right (see "
                 "/dev/serial/by-id), may this user open it (group dialout), and does no other program hold it?"
@@ -163,11 +167,33 @@ class SerialBoard:
         self._write(encode(message, seq))
         return seq
 
-    def command(self, message: BoardMessage, answer: type[BoardMessage] = Ack) -> BoardMessage:
+    @staticmethod
+    def prepare(message: BoardMessage) -> tuple[bytes, ...]:
+        """A message as it is sent at every sequence number, for `send_prepared`.
+
+        Raises:
+            TriggerError: a value does not fit its field.
+        """
+        return tuple(encode(message, seq) for seq in range(_SEQS))
+
+    def send_prepared(self, frames: tuple[bytes, ...]) -> int:
+        """`send` of what `prepare` made: nothing but the write.
+
+        Raises:
+            TriggerError: the port is gone, or takes nothing.
+        """
+        seq = self._seq
+        self._seq = (seq + 1) & 0xFF
+        self._write(frames[seq])
+        return seq
+
+    def command(
+        self, message: BoardMessage, answer: type[BoardMessage] = Ack, timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> BoardMessage:
         """Send a command and wait until it is in force. What else comes meanwhile is kept for `read`.
 
         Raises:
-            TriggerError: refused (the message says why), or not answered within a second.
+            TriggerError: refused (the message says why), or not answered within ``timeout_s``.
         """
         seq = self.send(message)
 
@@ -176,10 +202,10 @@ class SerialBoard:
                 return False
             return isinstance(one, (answer, Nak))
 
-        got = self._wait_for(answers, _ANSWER_TIMEOUT_S)
+        got = self._wait_for(answers, timeout_s)
         if got is None:
             raise TriggerError(
-                f"board {self.name}: {type(message).__name__} was not answered within {_ANSWER_TIMEOUT_S:g} s; it "
+                f"board {self.name}: {type(message).__name__} was not answered within {timeout_s:g} s; it "
                 "hangs, or the line is bad: check cable and power, then start anew"
             )
         if isinstance(got, Nak):
@@ -204,9 +230,8 @@ class SerialBoard:
             if self.clock_fit.n_used and now >= self._next_ping_ns:
                 self._ping()
             left_s = max(0.0, (deadline - now) / NS_PER_S)
-            data = self._read_bytes(min(left_s, _READ_SLICE_S))
+            data, t_ns = self._read_bytes(min(left_s, _READ_SLICE_S))
             if data:
-                t_ns = self._clock.now_ns()
                 messages = [self._accept(frame.message, t_ns) for frame in self._decoder.feed(data)]
                 if messages:
                     return messages
@@ -268,24 +293,21 @@ class SerialBoard:
             self._waiting = kept + self._waiting
         return None
 
-    def _read_bytes(self, timeout_s: float) -> bytes:
-        port: Any = self._open()
+    def _read_bytes(self, timeout_s: float) -> tuple[bytes, int]:
+        port = self._open()
         try:
-            if port.timeout != timeout_s:  # pyserial sets up the whole port at each assignment
-                port.timeout = timeout_s
-            first = port.read(1)
-            return first + port.read(port.in_waiting) if first else b""
-        except (OSError, TypeError) as error:  # pyserial's own error is an OSError; TypeError: closed under it
-            raise self._gone(error) from error
-
-    def _write(self, data: bytes) -> None:
-        port: Any = self._open()
-        try:
-            port.write(data)
+            return port.receive(timeout_s)
         except OSError as error:
             raise self._gone(error) from error
 
-    def _open(self) -> "Serial":
+    def _write(self, data: bytes) -> None:
+        port = self._open()
+        try:
+            port.send(data)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _open(self) -> BoardPort:
         if self._port is None:
             raise TriggerError(f"board {self.name}: is not open")
         return self._port
