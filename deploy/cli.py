@@ -23,6 +23,7 @@ from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.repair_command import repair
 from .commands.resume_command import resume
 from .commands.time_command import time_app
+from .commands.tune_command import tune
 
 app = typer.Typer(
     name="ethostream",
@@ -44,6 +45,7 @@ app.command()(doctor)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(tune)
 
 _err = Console(stderr=True)
 

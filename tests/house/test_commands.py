@@ -25,6 +25,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "predict",
+    "tune",
     "bundle info",
     "monitor",
     "calibrate",

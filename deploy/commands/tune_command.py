@@ -1,0 +1,225 @@
+"""``ethostream tune``: the stabiliser with the least delay that is wrong seldom enough."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...sync.errors import DataError
+from .json_output import JsonOption, require_writable, to_stdout, write_result
+
+if TYPE_CHECKING:
+    from ...inference.bundle import Bundle
+    from ...training.config import TrainConfig
+    from ...training.tune import Tuning
+    from ...training.tuning_target import Target
+
+
+def tune(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder, zip, or the name of a shipped one: demo.")],
+    data: Annotated[
+        Path, typer.Option(metavar="FILE.yaml", help="Labelled recordings: a training file, as for `evaluate`.")
+    ],
+    target: Annotated[
+        str, typer.Option(help="What must be reached: `false triggers/h`, `recall`, `delay p50`, joined by `and`.")
+    ] = "false triggers/h <= 2",
+    rule_behavior: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask the target of this behaviour alone; else of every one.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="TASK.yaml", help="Write the choice into this task file, as `stabiliser`.")
+    ] = None,
+    tolerance_ms: Annotated[
+        float, typer.Option(min=0, help="A trigger without a true bout this close is false.")
+    ] = 500.0,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that relative paths of the data file start from.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw delay against false triggers per hour.")
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Choose a stabiliser from labelled recordings: the least delay that meets a target.
+
+    The model runs once over the recordings; then every stabiliser of a grid runs over its probabilities. A trigger is
+    an onset of the stabilised label. It is false where no true bout of its behaviour lies within the tolerance; its
+    delay is its time after the true onset. The choice is made on the validation part of the data and reported on the
+    test part. Printed are the stabilisers that no other beats in both delay and false triggers.
+
+    Example: `ethostream tune demo --data train.yaml --target "false triggers/h <= 2 and recall >= 0.9"
+    --rule-behavior rear --write task.yaml`
+    """
+    from ..tuning_plot import require_plot
+
+    require_writable(json_path)
+    require_writable(plot, "--plot")
+    require_plot(plot)
+    from ...inference.bundle import Bundle
+    from ...inference.bundled import resolve_bundle
+    from ...training.config import load_config
+    from ...training.tune import split_in_words
+    from ...training.tuning_grid import as_options, in_short
+    from ...training.tuning_target import parse_target
+    from ..task_edit import replaced, write_key
+
+    wanted = parse_target(target)
+    config, root = load_config(data, data_root)
+    if write is not None:  # better refused now than after minutes
+        text = write.read_text(encoding="utf-8") if write.is_file() else ""
+        replaced(text, "stabiliser", {"kind": "thresholds"}, "", str(write))
+    loaded = Bundle.load(resolve_bundle(bundle))
+    found = _run(loaded, config, root, wanted, tolerance_ms, rule_behavior, quiet=to_stdout(json_path))
+    split = split_in_words(found, config)
+    result = _result(found, loaded.identity, target, tolerance_ms, split)
+    if json_path is not None:
+        write_result(json_path, result)
+    if not to_stdout(json_path):
+        _print(found, target, tolerance_ms, split)
+    if plot is not None:
+        _plot(plot, found, loaded.identity)
+    if found.chosen is None:
+        raise DataError(
+            f"no stabiliser of {len(found.candidates)} meets {target!r} on {', '.join(found.choice)}; ask for less, "
+            "or for a single behaviour with --rule-behavior, or train a better model"
+        )
+    if write is not None:
+        comment = f"ethostream tune: {target}; {', '.join(found.behaviors)}; {in_short(found.chosen.config)}"
+        write_key(write, "stabiliser", as_options(found.chosen.config), " ".join(comment.split()))
+        if not to_stdout(json_path):
+            typer.echo(f"written into {write}")
+
+
+def _run(
+    loaded: "Bundle",
+    config: "TrainConfig",
+    root: Path,
+    wanted: "Target",
+    tolerance_ms: float,
+    rule_behavior: str | None,
+    quiet: bool,
+) -> "Tuning":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ...sync.errors import ConfigError
+    from ...training.sources import open_sources
+    from ...training.tune import raw_answers, tune
+    from ...training.tuning_grid import stabiliser_grid
+
+    classes = list(loaded.manifest.classes)
+    if list(config.classes) != classes:
+        raise ConfigError(
+            f"bundle {loaded.manifest.name!r} knows {', '.join(classes)}, the data file {', '.join(config.classes)}; "
+            "use a data file with the same classes in the same order"
+        )
+    if rule_behavior is not None and rule_behavior not in classes:
+        raise ConfigError(f"--rule-behavior {rule_behavior}: the bundle knows {', '.join(classes)}")
+    console = Console(stderr=True)
+    with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+        sources = [one for one in open_sources(config, root) if config.split.by != "recording" or one.part != "train"]
+        bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
+        answers = [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
+        grid = progress.add_task("stabilisers", total=1 + len(stabiliser_grid()))
+        return tune(
+            classes,
+            loaded.manifest.stabiliser,
+            [one for one in answers if one is not None],
+            wanted,
+            tolerance_ms,
+            rule_behavior,
+            lambda n: progress.advance(grid, n),
+        )
+
+
+def _result(found: "Tuning", identity: str, target: str, tolerance_ms: float, split: str) -> dict[str, Any]:
+    from ...training.onset_scores import pooled
+    from ...training.tune import upper_bound_per_hour
+
+    reported = None
+    if found.chosen is not None:
+        reported = {
+            name: one.to_dict() | {"false_per_hour_upper_95": upper_bound_per_hour(one)}
+            for name, one in found.reported.items()
+        }
+        together = pooled(found.reported.values())
+        reported = {
+            "delay_p50_ms": together.delay_ms(50),
+            "delay_p99_ms": together.delay_ms(99),
+            "per_behavior": reported,
+        }
+    return {
+        "schema": 1,
+        "bundle": identity,
+        "target": target,
+        "tolerance_ms": tolerance_ms,
+        "behaviors": found.behaviors,
+        "chosen_on": found.choice,
+        "reported_on": found.report,
+        "same_data": found.same_data,
+        "split": split,
+        "chosen": None if found.chosen is None else found.chosen.to_dict(),
+        "reported": reported,
+        "front": [one.to_dict()["in_short"] for one in found.front],
+        "bundle_default": found.candidates[0].to_dict(),
+        "candidates": [one.to_dict() for one in found.candidates],
+    }
+
+
+def _print(found: "Tuning", target: str, tolerance_ms: float, split: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ...training.tune import upper_bound_per_hour
+    from ...training.tuning_grid import in_short
+
+    console = Console(highlight=False)
+    several = len(found.behaviors) > 1
+    worst = " (worst)" if several else ""
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("stabiliser", overflow="fold")
+    for name in ("delay p50 ms", "p99 ms", f"false/h{worst}", *(f"recall {name}" for name in found.behaviors)):
+        table.add_column(name, justify="right")
+    shown = [("bundle's own: ", found.candidates[0]), *(("", one) for one in found.front)]
+    for prefix, one in shown:
+        row = one.to_dict()
+        recalls = [scores.recall for scores in one.scores.values()]
+        cells = [row["delay_p50_ms"], row["delay_p99_ms"], row["false_per_hour"]]
+        table.add_row(
+            ("-> " if one is found.chosen else "") + prefix + row["in_short"],
+            *(_number(value) for value in cells),
+            *("-" if value is None else f"{value:.3f}" for value in recalls),
+            style="bold" if one is found.chosen else "",
+        )
+    hours = max(one.hours for one in found.candidates[0].scores.values())
+    console.print(
+        f"onsets of {', '.join(found.behaviors)}; false: no bout within {tolerance_ms:g} ms; "
+        f"{hours * 60:.3g} minutes judged for the choice"
+    )
+    console.print(table)
+    if found.chosen is not None:
+        console.print(f"chosen for {target!r}: {in_short(found.chosen.config)}")
+        for name, one in found.reported.items():
+            bound = upper_bound_per_hour(one)
+            console.print(
+                f"  {name}: {one.n_false} false in {one.hours * 60:.3g} min = {_number(one.false_per_hour)}/h (up to "
+                f"{_number(bound)}/h with 95 % confidence), {one.n_found} of {one.n_bouts} bouts found, delay p50 "
+                f"{_number(one.delay_ms(50))} ms, p99 {_number(one.delay_ms(99))} ms"
+            )
+    console.print(split)
+
+
+def _plot(path: Path, found: "Tuning", identity: str) -> None:
+    from ..tuning_plot import PlotPoint, write_tuning_plot
+
+    front = {id(one) for one in found.front}
+    points = [
+        PlotPoint(one.config.kind, one.false_per_hour, one.delay_p50_ms, id(one) in front, one is found.chosen)
+        for one in found.candidates
+        if one.delay_p50_ms is not None and one.false_per_hour is not None
+    ]
+    write_tuning_plot(path, f"{identity}: {', '.join(found.behaviors)}", points)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
