@@ -134,10 +134,11 @@ class TimeServer(Closing):
         )
         try:
             self._socket.send_multipart((frames[0].bytes, answer), zmq.NOBLOCK)
+            self.n_answered += 1
         except zmq.ZMQError:
-            self.n_unsent += 1  # it has gone, or does not read: it will ask again
-            return
-        self.n_answered += 1
+            self.n_unsent += 1
+            if not question.ends:
+                return  # it has gone, or does not read: it will ask again
         self._note(question, t_received_ns)
 
     def _read(self, frames: list[zmq.Frame]) -> TimeQuestion | None:

@@ -23,6 +23,7 @@ from ethostream.streaming.recording_writer import RecordingWriter
 from ethostream.streaming.time_client import TimeClient
 from ethostream.streaming.time_server import TimeServer
 from ethostream.streaming.topics import CAMERA_STATUS, FRAME, GAP, Topic
+from ethostream.streaming.verify import VerifyResult, verify
 from ethostream.streaming.wire import decode, encode
 from ethostream.sync.clock import NS_PER_MS, FakeClock
 from numpy.typing import NDArray
@@ -104,6 +105,15 @@ class RecorderRig:
             self.turn()
             self.end_encoders()
             self.recorder.close()
+
+    def end_well(self) -> VerifyResult:
+        """Every camera says its last word, the recorder stops, and each frame is accounted for."""
+        for camera in self.cameras.values():
+            camera.status(stopped=True)
+        self.close()
+        result = verify(self.folder)
+        assert result.ok, result.errors
+        return result
 
     def assert_pixels(self) -> None:
         """What was recorded is what the cameras delivered."""
@@ -237,11 +247,12 @@ class Link:
         raise AssertionError("nothing was asked")
 
     def arrive(self) -> None:
-        """The server takes the question, and answers."""
-        n = self.server.n_answered + self.server.n_refused
+        """The server takes the question, and answers; who says goodbye may be gone before the answer."""
+        server = self.server
+        n = server.n_answered + server.n_refused + server.n_unsent
         for _ in range(500):
-            self.server.serve(10)
-            if self.server.n_answered + self.server.n_refused > n:
+            server.serve(10)
+            if server.n_answered + server.n_refused + server.n_unsent > n:
                 return
         raise AssertionError("the question did not come")
 

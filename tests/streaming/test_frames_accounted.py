@@ -17,10 +17,7 @@ def test_device_drops_duplicates_and_late_frames(make_rig: MakeRig) -> None:
     camera = rig.cameras["cam0"]
     for seq in (0, 1, 2, 5, 4, 4, 6, 2, 9, *range(10, 60)):
         camera.frame(seq)
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     cam = result.cameras["cam0"]
     assert (cam.n_device, cam.written, cam.declared, cam.duplicates) == (60, 57, {"device": 3}, 2)
     rig.assert_pixels()
@@ -32,10 +29,7 @@ def test_first_frames_out_of_order_are_written(make_rig: MakeRig) -> None:
     camera = rig.cameras["cam0"]
     for seq in (3, 1, 4, 0, 3, *range(5, 60)):
         camera.frame(seq)
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     cam = result.cameras["cam0"]
     assert (cam.n_device, cam.written, cam.declared, cam.duplicates) == (60, 59, {"device": 1}, 1)
     rig.assert_pixels()
@@ -51,10 +45,7 @@ def test_frames_lost_on_the_bus_are_declared(make_rig: MakeRig) -> None:
             camera.status()
     early = [one for one in rig.of(Gap) if one.source == "bus"]
     assert [(one.first_seq, one.n) for one in early] == [(0, 2), (20, 3), (51, 1)]
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     assert result.cameras["cam0"].declared == {"device": 1, "bus": 7}
     rig.assert_pixels()
 
@@ -65,10 +56,7 @@ def test_lost_declaration_of_the_device_is_made_good(make_rig: MakeRig) -> None:
     for seq in (*range(10), *range(12, 40)):
         camera.frame(seq)
     camera.ledger.declare(end=True)  # said, and lost on the way
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     assert result.cameras["cam0"].declared == {"bus": 2}
 
 

@@ -19,10 +19,7 @@ def test_camera_that_starts_again_goes_on_in_the_same_file(make_rig: MakeRig) ->
     camera.restart()  # killed: no last status, and frame 3 is declared by nobody else
     for seq in range(8):
         camera.frame(seq, t_ns=1_700_000_010_000_000_000 + seq * 16_666_667)
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     assert len(result.warnings) == 2
     assert any("epoch 0: ended without a last status" in line for line in result.warnings)
     # 9.917 s from its frame 5 to the first one after it came back, at 60 Hz, both of them there.
@@ -59,10 +56,7 @@ def test_ring_that_is_gone_is_declared(make_rig: MakeRig) -> None:
     header = camera.frame(0, arrives=False)
     camera.sender.close()
     camera.deliver(header)
-    camera.status(stopped=True)
-    rig.close()
-    result = verify(rig.folder)
-    assert result.ok, result.errors
+    result = rig.end_well()
     assert result.cameras["cam0"].declared == {"recorder": 1}
     assert "cannot be opened" in rig.of(Alarm)[0].text
 

@@ -85,3 +85,19 @@ def test_a_host_that_falls_silent_is_told_lost_and_one_that_leaves_is_not(link: 
     link.rig.advance_ns(60 * S)
     link.server.serve(0)
     assert link.said[-1].state != "lost" and link.server.hosts == {}
+
+
+def test_a_goodbye_counts_though_its_sender_is_gone_before_the_answer(link: Link) -> None:
+    socket = link.context.socket(zmq.DEALER)
+    socket.connect(link.server.endpoint)
+    socket.send(msgspec.msgpack.encode(TimeQuestion(PROTOCOL, "x", 1, 0)))
+    link.arrive()
+    assert list(link.server.hosts) == ["x"] and socket.poll(5000)
+    served = link.server._socket  # pyright: ignore[reportPrivateUsage]
+    link.stack.callback(served.disable_monitor)
+    gone = served.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    socket.send(msgspec.msgpack.encode(TimeQuestion(PROTOCOL, "x", 2, 0, None, True)))
+    socket.close(linger=5000)
+    assert gone.poll(5000)
+    link.arrive()
+    assert link.server.hosts == {}
