@@ -247,19 +247,20 @@ def find(supervisor: subprocess.Popen[bytes], victim: str) -> int | None:
 
 def end(supervisor: subprocess.Popen[bytes], folder: Path) -> None:
     """Ctrl-C where it still runs; then every process of the rig has to go by itself."""
-    children = []
     if supervisor.poll() is None:
-        children = psutil.Process(supervisor.pid).children(recursive=True)
+        top = psutil.Process(supervisor.pid)
+        processes = [top, *top.children(recursive=True)]
         supervisor.send_signal(signal.SIGINT)
     else:
-        children = [
+        processes = [
             one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or ())
         ]
-    supervisor.wait(PATIENCE_S)
-    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
+    outlived = [f"process {one.pid} outlived its rig: {one.cmdline()}" for one in alive]
     for one in alive:
         one.kill()
-        raise SystemExit(f"process {one.pid} outlived its rig: {one.cmdline()}")
+    if outlived:
+        raise SystemExit("\n".join(outlived))
 
 
 def judge(path: Path, rig: Rig, heard: list[list[FrameHeader]]) -> None:

@@ -51,3 +51,15 @@ def test_a_jump_is_an_error(jump_us: int) -> None:
 def test_nothing_is_said_before_the_first_ping() -> None:
     with pytest.raises(TriggerError, match="never read"):
         BoardClock().to_rig_ns(0)
+    with pytest.raises(TriggerError, match="never read"):
+        BoardClock().to_board_us(0)
+
+
+@pytest.mark.parametrize("ppm", [50.0, -5000.0])
+def test_the_boards_clock_at_a_rig_time_is_the_other_way_round(ppm: float) -> None:
+    """Hours away too: with the drift of a ceramic resonator a shortcut would be off by milliseconds."""
+    clock = BoardClock()
+    for one in pings(ppm, 30.0):
+        clock.add(*one)
+    for board_us in (0, 5_000_000, 4 * 3600 * 1_000_000):
+        assert abs(clock.to_board_us(clock.to_rig_ns(board_us)) - board_us) <= 1
