@@ -103,8 +103,8 @@ class Child:
         self._log = session.logs / f"{row.node}.log"
         self.start()
 
-    def start(self) -> None:
-        """Start the next epoch. Rules are armed in the first one only."""
+    def start(self, t_start_ns: int = 0) -> None:
+        """Start the next epoch. Rules are armed in the first only; ``t_start_ns``: when the rig began, if it has."""
         session = self._session
         self.epoch += 1
         self.state = "starting"
@@ -124,6 +124,7 @@ class Child:
             upstream=list(self.row.upstream),
             parent_pid=os.getpid(),
             armed=self.epoch == 0,
+            t_start_ns=t_start_ns,
             high_water=session.high_water,
             keys=session.keys,
             config=self.row.config,

@@ -14,6 +14,7 @@ from rich.console import Console
 from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
 from .commands.align_command import align
+from .commands.arm_command import arm, disarm
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
@@ -22,6 +23,7 @@ from .commands.keys_command import keys_app
 from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.repair_command import repair
 from .commands.resume_command import resume
+from .commands.rules_command import rules_app
 from .commands.time_command import time_app
 from .commands.tune_command import tune
 
@@ -36,6 +38,9 @@ app = typer.Typer(
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 app.add_typer(time_app, name="time")
+app.add_typer(rules_app, name="rules")
+app.command()(arm)
+app.command()(disarm)
 app.command()(repair)
 app.command()(resume)
 app.command()(calibrate)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from ..acquisition.kinds import make_camera
 from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
 from ..inference.node_config import InferenceNodeConfig
-from ..inference.rules import Rules
+from ..inference.rules.engine import Rules
+from ..inference.rules.yoked import with_seeds, with_times
 from ..streaming.lsl_config import LslConfig
 from ..streaming.messages import FrameSet
 from ..streaming.recording_config import LOSSLESS_16_BIT
@@ -195,8 +197,9 @@ def run_rig(
         part: this run goes on with a session that has parts already; it then names the recording.
         on_begin: called once the folder of the recording is made.
     """
+    run = run.model_copy(update={"task": fixed_task(run.task)})
     formats, rate_hz = probe_formats(run)
-    _check_rules(run.task)
+    check_rules(run.task, run.rig, list(formats))
     _check_geometry(run.task, formats, rate_hz)
     session = new_session_id() if part is None else part.session
     clock = RigClock(ClockAnchor.take())
@@ -270,7 +273,8 @@ def run_replay(
     chosen = task or live_task
     if bundle is not None:
         chosen = chosen.model_copy(update={"bundle": Path(bundle)})
-    _check_rules(chosen)
+    chosen = fixed_task(chosen)
+    check_rules(chosen, None, None)
     rig = replay_rig(run.rig, monitor)
     run = RunConfig(rig=rig, task=chosen, session=run.session)
     formats = {
@@ -319,10 +323,38 @@ def run_replay(
     return RunResult(outcome, result, recording_path, None)
 
 
-def _check_rules(task: TaskConfig) -> None:
+def fixed_task(task: TaskConfig) -> TaskConfig:
+    """The task with what a run fixes before it starts: seeds that were not given, and the times of yoked rules.
+
+    Raises:
+        ConfigError, RecordingError: see `with_times`.
+    """
+    rules = with_seeds(with_times(task.rules), lambda: secrets.randbits(32))
+    return task.model_copy(update={"rules": rules})
+
+
+def check_rules(task: TaskConfig, rig: RigConfig | None, cameras: Sequence[str] | None) -> None:
     """A rule that cannot be is better refused now than by a process in a minute."""
-    if task.bundle is not None:
-        Rules(task.rules, look_up(task.bundle)[0].classes, armed=False)
+    if task.bundle is None:
+        return
+    views = None if cameras is None else [*(task.views or cameras), *(task.disparity.views if task.disparity else ())]
+    Rules(
+        task.rules,
+        look_up(task.bundle)[0].classes,
+        armed=False,
+        zones=task.zones,
+        arming=task.arming,
+        views=views,
+        tracked=task.tracking is not None,
+    )
+    line = task.arming.line
+    if line is not None and rig is not None:
+        inputs = [f"in{one}" for one in (rig.trigger.inputs if rig.trigger is not None else ())]
+        if line.line not in inputs:
+            raise ConfigError(
+                f"arming.line.line {line.line!r}: the rig's board does not watch it "
+                f"({', '.join(inputs) or 'no input'}); set trigger.inputs in the rig file"
+            )
 
 
 def _check_geometry(task: TaskConfig, formats: Mapping[str, CameraFormat], rate_hz: float) -> None:

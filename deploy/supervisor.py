@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from ..streaming.context import open_context
 from ..streaming.keys import Gatekeeper, load_keys
-from ..streaming.messages import Alarm, CameraStatus, Control, Gap, Heartbeat
+from ..streaming.messages import Alarm, Arming, CameraStatus, Control, Gap, Heartbeat
 from ..streaming.node import SUPERVISOR
 from ..streaming.publisher import Publisher, high_water_for
 from ..streaming.ring import unlink_session_rings
@@ -25,6 +25,7 @@ from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import ALARM, CONTROL, FRAME, GAP, PIPELINE_STATE, TOPICS
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, RigClock
+from .arming_socket import ANSWER_S, ArmingSocket, Asked
 from .attach import remove_dead_sessions, write_card
 from .child import READY_TIMEOUT_S, Child, Session
 from .process_table import ProcessRow
@@ -40,6 +41,8 @@ _HELD_UP_NS = NS_PER_S
 _WORDS_CHARACTERS = 300
 _WORDS_BYTES = 600
 """Of a failure's words, so many travel on the bus (a gap is bounded to 1 KiB); the log holds all."""
+
+_WORDS = {True: "armed", False: "disarmed"}
 
 Reason = Literal["done", "sources ended", "interrupted", "failed"]
 
@@ -134,6 +137,7 @@ class Supervisor:
         self._interrupts = 0
         self._t_start_ns = 0
         self._next_start_ns = 0
+        self._asked: list[Asked] = []
 
     def run(self) -> Outcome:
         """Bring up, run, stop. Returns when every process has gone.
@@ -146,7 +150,10 @@ class Supervisor:
         endpoints = self._session.endpoints
         gatekeeper = None if self._keys is None else Gatekeeper(context, self._keys)
         try:
-            with Publisher(context, SUPERVISOR, endpoints[SUPERVISOR], keys=self._keys) as publisher:
+            with (
+                Publisher(context, SUPERVISOR, endpoints[SUPERVISOR], keys=self._keys) as publisher,
+                ArmingSocket(self._folder) as arming,
+            ):
                 everything = [topic for topic in TOPICS.values() if topic not in self._unread]
                 nodes = [endpoint for name, endpoint in endpoints.items() if name != SUPERVISOR]
                 with EverySubscriber(context, nodes, everything, keys=self._keys) as bus:
@@ -154,11 +161,12 @@ class Supervisor:
                     try:
                         for row in self._rows:
                             self._children[row.node] = Child(row, self._session)
-                        reason = self._supervise(publisher, bus)
+                        reason = self._supervise(publisher, bus, arming)
                         watcher = self._watcher
                     finally:
                         # A watcher that raised (its terminal has gone) is not asked again on the way out.
                         self._quit(bus, watcher)
+                        self._hang_up()
                     messages_lost = bus.n_lost
         finally:
             if gatekeeper is not None:
@@ -173,11 +181,12 @@ class Supervisor:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupts += 1
 
-    def _supervise(self, publisher: Publisher, bus: EverySubscriber) -> Reason:
+    def _supervise(self, publisher: Publisher, bus: EverySubscriber, arming: ArmingSocket) -> Reason:
         turned_ns = self._clock.now_ns()
         deadline_ns = turned_ns + round(READY_TIMEOUT_S * NS_PER_S)
         while True:
             self._pump(bus, 50, self._watcher)
+            self._serve(publisher, arming)
             started = self._t_start_ns > 0
             if self._watcher.on_tick("running" if started else "starting"):
                 return "done"
@@ -215,9 +224,55 @@ class Supervisor:
         for received in batch:
             if isinstance(received.message, Heartbeat | CameraStatus) and received.source in self._children:
                 self._children[received.source].hear(received.message)
+            elif isinstance(received.message, Arming):
+                self._answer(received.message)
             if watcher is not None:
                 watcher.on_message(received)
         return bool(batch)
+
+    def _serve(self, publisher: Publisher, arming: ArmingSocket) -> None:
+        """Pass on what a person asked, and see to it that it is answered."""
+        now = self._clock.now_ns()
+        live = [one for one in self._children.values() if not one.row.config.get("replay")]
+        deciding = next((one for one in live if one.has_rules), None)
+        for asked in arming.take():
+            if deciding is None:
+                asked.answer(armed=None, words="this run has no rules that could fire", ok=asked.command == "disarm")
+                continue
+            publisher.publish(CONTROL, Control(asked.command))
+            asked.deadline_ns = now + round(ANSWER_S * NS_PER_S)
+            self._asked.append(asked)
+        late = [asked for asked in self._asked if now > asked.deadline_ns]
+        self._asked = [asked for asked in self._asked if now <= asked.deadline_ns]
+        for asked in late:
+            if asked.command == "arm" or deciding is None:
+                words = "the model's process did not answer; it may be starting. Look at its log, and ask again"
+                asked.answer(armed=None, words=words, ok=False)
+                continue
+            # Better no model for a few seconds than one that may fire although it was told not to.
+            deciding.kill()
+            words = f"{deciding.row.node} did not answer and was ended; it comes back disarmed"
+            asked.answer(armed=False, words=words)
+
+    def _answer(self, message: Arming) -> None:
+        """What the running model says of its arming answers those who have asked."""
+        if message.by == "start":
+            return
+        # A window that opens meanwhile is no answer to who wants the rules disarmed.
+        waiting, self._asked = self._asked, []
+        for asked in waiting:
+            if asked.command == "disarm" and message.armed:
+                self._asked.append(asked)
+                continue
+            wished = message.armed == (asked.command == "arm")
+            held = "" if wished else f", but for now the rules stay {_WORDS[message.armed]}: by {message.by}"
+            asked.answer(armed=message.armed, words=f"{asked.command}ed{held}")
+
+    def _hang_up(self) -> None:
+        """The run is over: nobody is left who could fire."""
+        for asked in self._asked:
+            asked.answer(armed=False, words="the run has ended", ok=asked.command == "disarm")
+        self._asked = []
 
     def _watch(self, publisher: Publisher) -> None:
         for child in self._children.values():
@@ -225,7 +280,7 @@ class Supervisor:
                 continue
             if child.again_at_ns is not None:
                 if self._clock.now_ns() >= child.again_at_ns:
-                    child.start()
+                    child.start(self._t_start_ns)
                 continue
             fault = child.fault()
             if fault is not None:
@@ -240,7 +295,7 @@ class Supervisor:
         self._restarts[child.row.node] = self._restarts.get(child.row.node, 0) + 1
         words = _cut(words)
         if step.tell:
-            disarmed = ", disarmed: its rules will not fire until the run is started anew" if child.has_rules else ""
+            disarmed = ", disarmed: its rules will not fire until `ethostream arm --yes`" if child.has_rules else ""
             self._say(publisher, f"{words}; started again in {step.wait_s:g} s{disarmed}")
         if child.camera is not None and child.was_ready:
             # What it had grabbed and not published died with it: how many is not known, that it happened is declared.

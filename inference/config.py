@@ -5,11 +5,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel
 from .actuators import ActuatorConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
-from .rules import RuleConfig
+from .rules.conditions import check_names
+from .rules.config import ArmingConfig, RuleConfig
+from .rules.zones import ZoneConfig
 from .stabilisation.config import StabiliserConfig
 from .tracking.config import TrackingConfig
 
@@ -24,7 +27,9 @@ class TaskConfig(StrictModel):
         views: cameras that the model sees, in the order in which they are joined; null: all.
         max_look_ahead_frames: how many frames of the future a model may need.
         stabiliser: instead of the bundle's defaults.
-        rules: what is decided when a behaviour begins.
+        rules: what is decided when a behaviour begins, ends, goes on or is part of a sequence.
+        zones: places in the cage, by the name that rules use.
+        arming: when rules may fire at all.
         actuators: what a decision drives, by the name that rules use.
         disparity: further views, computed from stereo pairs; with ``views: null`` they come after the cameras.
         tracking: where the animals are in millimetres; needs calibrated views. null: not asked.
@@ -37,6 +42,8 @@ class TaskConfig(StrictModel):
     max_look_ahead_frames: int = Field(default=0, ge=0)
     stabiliser: StabiliserConfig | None = None
     rules: list[RuleConfig] = Field(default_factory=list)
+    zones: dict[str, ZoneConfig] = Field(default_factory=dict)
+    arming: ArmingConfig = ArmingConfig()
     actuators: dict[str, ActuatorConfig] = Field(default_factory=dict)
     disparity: DisparityConfig | None = None
     tracking: TrackingConfig | None = None
@@ -47,6 +54,10 @@ class TaskConfig(StrictModel):
             if rule.actuator not in self.actuators:
                 have = ", ".join(self.actuators) or "none"
                 raise ValueError(f"rule {rule.name!r}: actuator {rule.actuator!r} is not defined (there are: {have})")
+        try:
+            check_names(self.rules, self.zones, self.tracking is not None)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         if self.views is not None and len(set(self.views)) != len(self.views):
             raise ValueError(f"views: a camera stands twice in {self.views}")
         if self.rules and self.bundle is None:

@@ -10,23 +10,27 @@ from numpy.typing import NDArray
 from ..streaming.frames import FrameReceiver
 from ..streaming.messages import (
     CameraStatus,
+    Control,
     FrameHeader,
     FrameSet,
     Gap,
     PipelineState,
     RecordingStatus,
     SourceFrame,
+    SyncPulse,
 )
 from ..streaming.node import NodeContext
 from ..streaming.pixel_format import frame_shape
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import (
     CAMERA_STATUS,
+    CONTROL,
     FRAME,
     FRAME_SET,
     GAP,
     PIPELINE_STATE,
     RECORDING,
+    SYNC_PULSE,
 )
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
@@ -62,6 +66,8 @@ class LiveSets:
         )
         self._start_ns = _START_DEADLINES * self._assembler.deadline_ns
         self._shapes = {name: tuple(shape) for name, shape in config.views.items()}
+        lines = [SYNC_PULSE] if config.task.arming.line is not None else []
+        self._topics = [FRAME, CAMERA_STATUS, RECORDING, GAP, CONTROL, *lines]
         self._receiver = FrameReceiver()
         self._recorded_from: dict[str, int] = {}
         self._recording = ""
@@ -81,7 +87,7 @@ class LiveSets:
 
     def run(self) -> None:
         context = self._context
-        with context.subscribe([FRAME, CAMERA_STATUS, RECORDING, GAP]) as bus:
+        with context.subscribe(self._topics) as bus:
             while not context.should_stop:
                 self._turn(bus, self._timeout_ms())
                 context.ready_when_heard(bus.heard)
@@ -107,6 +113,8 @@ class LiveSets:
         # would turn frames that were in time into late ones.
         batch.sort(key=_arrival_ns)
         closed = [one for received in batch for one in self._accept(received)]
+        if self._model is not None:
+            self._model.tick()
         closed += self._assembler.tick(self._context.clock.now_ns())
         if closed:
             self._handle(closed)
@@ -142,6 +150,10 @@ class LiveSets:
         if isinstance(message, Gap) and message.source == "recorder":
             # From here on replay lacks pixels: a state after the gap is where it can go on.
             self._state_due = self._state_due or bool(self._recording)
+        if isinstance(message, Control) and self._model is not None:
+            self._model.control(message)
+        if isinstance(message, SyncPulse) and self._model is not None:
+            self._model.pulse(message)
         if isinstance(message, CameraStatus):
             return self._assembler.set_lost(message.camera, message.state != "running")
         if isinstance(message, RecordingStatus) and message.recording != self._recording:

@@ -20,7 +20,7 @@ from .config import TaskConfig
 from .cropper import State
 from .disparity import DisparityViews
 from .model import BehaviorModel, ModelStep, under
-from .rules import Rules
+from .rules.engine import TRIALS_PER_EPOCH, Rules
 
 SNAPSHOT_FORMAT: Final = 1
 
@@ -37,6 +37,7 @@ class BehaviorPipeline:
         set_rate_hz: float,
         armed: bool,
         disparity: DisparityViews | None = None,
+        epoch: int = 0,
     ) -> None:
         """Prepare for a rig.
 
@@ -49,6 +50,7 @@ class BehaviorPipeline:
             set_rate_hz: rate of the frame sets.
             armed: False: every onset is withheld.
             disparity: computes views from stereo pairs.
+            epoch: how often the process was started before in this session; trials are numbered from there.
 
         Raises:
             ConfigError: views, rate, rules or stabiliser do not suit the model.
@@ -62,12 +64,23 @@ class BehaviorPipeline:
         self.model = BehaviorModel(
             bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
         )
-        self.rules = Rules(task.rules, bundle.manifest.classes, armed)
+        self.rules = Rules(
+            task.rules,
+            bundle.manifest.classes,
+            armed,
+            zones=task.zones,
+            arming=task.arming,
+            views=list(views),
+            first_trial=epoch * TRIALS_PER_EPOCH,
+            tracked=task.tracking is not None,
+        )
+        self._anew = True
 
     def reset(self) -> None:
         """Forget everything; also after `step` raised, since it may have been half done."""
         self.model.reset()
         self.rules.reset()
+        self._anew = True
 
     def step(
         self,
@@ -104,7 +117,8 @@ class BehaviorPipeline:
             return None
         decided_ns = self._clock.now_ns() if t_decided_ns is None else t_decided_ns
         behavior = self._message(frame_set, sources, step, n_skipped, t_taken_ns, decided_ns)
-        return behavior, self.rules.step(behavior, step.reset)
+        self._anew = False
+        return behavior, self.rules.step(behavior)
 
     def _message(
         self,
@@ -142,11 +156,13 @@ class BehaviorPipeline:
             t_head_ns=step.t_head_ns,
             t_decided_ns=t_decided_ns,
             classes=self._classes,
+            reset=step.reset or self._anew,
         )
 
     def snapshot(self, beside: State | None = None) -> bytes:
         """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
         state = {f"model.{key}": value for key, value in self.model.snapshot().items()}
+        state["anew"] = np.array(self._anew)
         state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
         state |= {f"beside.{key}": value for key, value in (beside or {}).items()}
         buffer = io.BytesIO()
@@ -183,6 +199,7 @@ class BehaviorPipeline:
             )
         self.model.restore(theirs)
         self.rules.restore(under(state, "rules."))
+        self._anew = bool(state["anew"])
         return under(state, "beside.")
 
 

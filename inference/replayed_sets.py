@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..streaming.frames import FrameReceiver
 from ..streaming.messages import (
+    Arming,
     FrameHeader,
     FrameSet,
     PipelineState,
@@ -17,6 +18,7 @@ from ..streaming.messages import (
 )
 from ..streaming.node import NodeContext
 from ..streaming.topics import (
+    ARMING,
     FRAME,
     FRAME_SET,
     PIPELINE_STATE,
@@ -46,7 +48,7 @@ class ReplayedSets:
 
     def run(self) -> None:
         context = self._context
-        with context.subscribe([FRAME, REPLAY_SET, PIPELINE_STATE]) as bus:
+        with context.subscribe([FRAME, REPLAY_SET, PIPELINE_STATE, ARMING]) as bus:
             while not context.should_stop:
                 for received in bus.receive(_POLL_MS):
                     self._accept(received)
@@ -67,6 +69,8 @@ class ReplayedSets:
         elif isinstance(message, PipelineState) and self._model is not None:
             if message.bundle == self._model.identity:
                 self._model.restore(message.payload)
+        elif isinstance(message, Arming) and self._model is not None:
+            self._model.recorded_arming(message)
         elif isinstance(message, ReplaySet):
             self._step(message)
 

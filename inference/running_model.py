@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from ..streaming.frames import FrameReceiver
 from ..streaming.messages import (
+    Arming,
+    Control,
     Decision,
     FrameHeader,
     FrameSet,
+    SyncPulse,
     Tracks,
 )
 from ..streaming.node import NodeContext
 from ..streaming.topics import (
+    ARMING,
     BEHAVIOR,
     DECISION,
     TRACKS,
@@ -31,6 +35,7 @@ from .geometry import chosen_views, open_disparity, open_tracker
 from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 from .pipeline import BehaviorPipeline, middle_ns
+from .rules.arming import PERSON, START
 
 if TYPE_CHECKING:
     from .tracking.tracker import AnimalTracker
@@ -54,6 +59,7 @@ class RunningModel:
     def __init__(self, context: NodeContext, config: InferenceNodeConfig) -> None:
         task = config.task
         self._context = context
+        self._replay = config.replay
         self.pipeline: BehaviorPipeline | None = None
         self.identity = ""
         self.actuators: dict[str, Actuator] = {}
@@ -93,15 +99,16 @@ class RunningModel:
             set_rate_hz=config.rate_hz,
             armed=context.spec.armed,
             disparity=disparity,
+            epoch=context.spec.epoch,
         )
         self._pair_cameras = set() if disparity is None else disparity.cameras
         self.actuators = {
             name: NullActuator() if config.replay else make_actuator(name, kind, context.clock)
             for name, kind in task.actuators.items()
         }
-        if context.spec.armed:
-            for actuator in self.actuators.values():
-                actuator.arm()
+        self._set_actuators(self.pipeline.rules.armed)
+        if context.spec.t_start_ns:
+            self.pipeline.rules.begin(context.spec.t_start_ns, context.clock.now_ns())
         log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self._model_views))
 
     def step(
@@ -129,6 +136,7 @@ class RunningModel:
             if result is None:
                 return False
             behavior, decisions = result
+            self._say_arming()
             # Act first: what is published may take its time.
             decided = [self._act(decision) for decision in decisions]
             self._context.publish(BEHAVIOR, behavior)
@@ -151,7 +159,56 @@ class RunningModel:
         t_mid_ns = middle_ns(sources)
         animals = tracker.step({one.camera: images[one.camera] for one in sources}, t_mid_ns)
         check()
-        self._context.publish(TRACKS, Tracks(frame_set.set_id, t_mid_ns, animals))
+        tracks = Tracks(frame_set.set_id, t_mid_ns, animals)
+        self._context.publish(TRACKS, tracks)
+        if self.pipeline is not None:
+            self.pipeline.rules.tracked(tracks)
+
+    def control(self, message: Control) -> None:
+        """The rig's common start, or a person who arms or disarms."""
+        if self.pipeline is None:
+            return
+        if message.command == "start":
+            self.pipeline.rules.begin(message.t_start_ns)
+        else:
+            self.pipeline.rules.set_armed(message.command == "arm", PERSON, self._context.clock.now_ns())
+        self._say_arming()
+
+    def pulse(self, pulse: SyncPulse) -> None:
+        """An edge of the trigger board, which may arm or disarm."""
+        if self.pipeline is not None:
+            self.pipeline.rules.pulse(pulse)
+            self._say_arming()
+
+    def tick(self) -> None:
+        """Keep the schedule also where no set comes."""
+        if self.pipeline is not None:
+            self.pipeline.rules.tick(self._context.clock.now_ns())
+            self._say_arming()
+
+    def recorded_arming(self, message: Arming) -> None:
+        """In replay: what the live run said of its arming."""
+        if self.pipeline is not None:
+            if message.by == START:
+                self.pipeline.rules.begin(message.t_ns)
+            self.pipeline.rules.arming.recorded(message)
+
+    def _say_arming(self) -> None:
+        assert self.pipeline is not None
+        if self._context.state == "starting":
+            return  # nobody would hear it yet
+        for change in self.pipeline.rules.take_changes():
+            self._set_actuators(change.armed)
+            if not self._replay:
+                self._context.publish(ARMING, change)
+                log.info("rules %s by %s", "armed" if change.armed else "disarmed", change.by)
+
+    def _set_actuators(self, armed: bool) -> None:
+        for actuator in self.actuators.values():
+            if armed:
+                actuator.arm()
+            else:
+                actuator.release()
 
     def _act(self, decision: Decision) -> Decision:
         if decision.action != "fired":
@@ -183,6 +240,7 @@ class RunningModel:
         if self.pipeline is None:
             return
         beside = self.pipeline.restore(payload)
+        self.pipeline.rules.arming.follow()
         if self._tracker is not None:
             if not beside:
                 raise BundleError("the saved state holds no tracks: replay with the recorded task, without tracking")

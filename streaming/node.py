@@ -51,6 +51,7 @@ class NodeSpec(StrictModel):
         parent_pid: the supervisor; a node whose parent has gone quits.
         lives_with_pid: a further process without which this node has nothing to do.
         armed: whether rules may fire when it starts; False after a restart.
+        t_start_ns: rig time of the common start, where it has been by then; else 0.
         high_water: messages held per reader while it is slow.
         keys: folder of this host's CURVE keys; None: the bus has none.
         config: the entry point's own options.
@@ -67,6 +68,7 @@ class NodeSpec(StrictModel):
     parent_pid: int
     lives_with_pid: int | None = None
     armed: bool = False
+    t_start_ns: int = 0
     high_water: int = Field(default=HIGH_WATER, ge=1)
     keys: Path | None = None
     config: dict[str, Any] = Field(default_factory=dict)

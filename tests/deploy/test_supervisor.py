@@ -271,7 +271,7 @@ def test_a_node_with_rules_that_comes_back_is_said_to_be_disarmed(run: Run) -> N
         until=lambda watcher: watcher.states.get(("brain", 1)) == "ready",
     )
     assert [text.partition("; started again")[2] for text in watcher.alarms] == [
-        " in 0.5 s, disarmed: its rules will not fire until the run is started anew"
+        " in 0.5 s, disarmed: its rules will not fire until `ethostream arm --yes`"
     ]
 
 

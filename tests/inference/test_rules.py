@@ -2,18 +2,10 @@ import itertools
 from typing import Any
 
 import pytest
-from ethostream.inference.actuators import (
-    Actuator,
-    LogActuator,
-    LogActuatorConfig,
-    NullActuator,
-    NullActuatorConfig,
-    make_actuator,
-)
 from ethostream.inference.config import TaskConfig
-from ethostream.inference.rules import RuleConfig, Rules
+from ethostream.inference.rules.config import RuleConfig
+from ethostream.inference.rules.engine import Rules
 from ethostream.streaming.messages import Behavior, Decision, SourceFrame
-from ethostream.sync.clock import FakeClock
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
 from hypothesis import given
@@ -52,12 +44,12 @@ def behavior(label: str, t_ms: int = 0, **changes: Any) -> Behavior:
 
 def test_an_onset_fires_once_with_its_chain() -> None:
     rules = Rules([RULE], CLASSES, armed=True)
-    assert rules.step(behavior("still"), False) == []
-    (decision,) = rules.step(behavior("groom", 33), False)
+    assert rules.step(behavior("still")) == []
+    (decision,) = rules.step(behavior("groom", 33))
     assert (decision.action, decision.reason, decision.rule, decision.actuator) == ("fired", "onset", "puff", "valve")
     assert (decision.set_id, decision.p, decision.t_decided_ns) == (33, 0.8, 42 * MS)
     assert decision.sources[0].camera == "cam0"
-    assert rules.step(behavior("groom", 66), False) == []
+    assert rules.step(behavior("groom", 66)) == []
 
 
 @pytest.mark.parametrize(
@@ -71,23 +63,23 @@ def test_an_onset_fires_once_with_its_chain() -> None:
 )
 def test_what_must_not_fire_is_withheld_with_its_reason(reason: str, armed: bool, changes: dict[str, Any]) -> None:
     rules = Rules([RULE], CLASSES, armed)
-    (decision,) = rules.step(behavior("groom", 1000, **changes), False)
+    (decision,) = rules.step(behavior("groom", 1000, **changes))
     assert (decision.action, decision.reason) == ("withheld", reason)
-    assert rules.step(behavior("groom", 1033), False) == []  # and it is not made up for
+    assert rules.step(behavior("groom", 1033)) == []  # and it is not made up for
 
 
 def test_a_partial_set_may_be_allowed() -> None:
     rules = Rules([RULE.model_copy(update={"require_complete": False})], CLASSES, armed=True)
-    assert rules.step(behavior("groom", status="partial"), False)[0].action == "fired"
+    assert rules.step(behavior("groom", status="partial"))[0].action == "fired"
 
 
 def test_after_a_gap_it_waits_until_the_model_is_warm() -> None:
     rules = Rules([RULE], CLASSES, armed=True)
-    rules.step(behavior("groom"), False)
-    (decision,) = rules.step(behavior("groom", 5000, warm=False), True)
+    rules.step(behavior("groom"))
+    (decision,) = rules.step(behavior("groom", 5000, warm=False, reset=True, gap_frames=100))
     assert (decision.action, decision.reason) == ("withheld", "gap")
-    rules.step(behavior("still", 5033, warm=True), False)
-    assert rules.step(behavior("groom", 5066), False)[0].action == "fired"
+    rules.step(behavior("still", 5033, warm=True))
+    assert rules.step(behavior("groom", 5066))[0].action == "fired"
 
 
 labels = st.lists(st.tuples(st.sampled_from(["", *CLASSES]), st.integers(1, 400), st.booleans()), max_size=80)
@@ -102,7 +94,7 @@ def test_every_onset_has_exactly_one_decision_and_firings_keep_their_distance(
     decisions: list[Decision] = []
     for label, dt_ms, complete in sequence:
         t_ms += dt_ms
-        made = rules.step(behavior(label, t_ms, status="complete" if complete else "partial"), False)
+        made = rules.step(behavior(label, t_ms, status="complete" if complete else "partial"))
         onset = label == "groom" and before != "groom"
         assert [one.rule for one in made] == (["puff", "other"] if onset else [])
         decisions += made
@@ -123,8 +115,8 @@ def test_restored_rules_decide_the_same(sequence: list[tuple[str, int, bool]], c
         if place == cut:
             second.restore(first.snapshot())
         message = behavior(label, t_ms, status="complete" if complete else "partial")
-        expected = whole.step(message, False)
-        assert (first if place < cut else second).step(message, False) == expected
+        expected = whole.step(message)
+        assert (first if place < cut else second).step(message) == expected
 
 
 def test_rules_that_do_not_suit_the_model_are_refused() -> None:
@@ -137,7 +129,7 @@ def test_rules_that_do_not_suit_the_model_are_refused() -> None:
 def test_a_task_names_its_faults() -> None:
     rule = {"name": "puff", "on_enter": "groom", "actuator": "valve"}
     good = {"bundle": "demo", "rules": [rule], "actuators": {"valve": {"kind": "log"}}}
-    assert validate(TaskConfig, good, "task").actuators["valve"] == LogActuatorConfig()
+    assert validate(TaskConfig, good, "task").actuators["valve"] .kind == "log"
     with pytest.raises(ConfigError, match="actuator 'valve' is not defined"):
         validate(TaskConfig, good | {"actuators": {}}, "task")
     with pytest.raises(ConfigError, match="refractory_s: unknown key"):
@@ -148,46 +140,18 @@ def test_a_task_names_its_faults() -> None:
         validate(TaskConfig, good | {"bundle": None}, "task")
 
 
-@pytest.mark.parametrize("actuator", [LogActuatorConfig(), NullActuatorConfig()], ids=lambda config: config.kind)
-def test_actuator_contract(actuator: LogActuatorConfig | NullActuatorConfig) -> None:
-    made: Actuator = make_actuator("valve", actuator, FakeClock(20 * MS))
-    assert isinstance(made, LogActuator | NullActuator)
-    (decision,) = Rules([RULE], CLASSES, armed=True).step(behavior("groom"), False)
-    assert not made.fire(decision)
-    made.arm()
-    assert made.fire(decision)
-    assert made.n_fired == 1
-    made.release()
-    made.release()
-    assert not made.fire(decision)
-    made.arm()
-    made.close()
-    made.close()
-    assert not made.fire(decision)
-    assert made.n_fired == 1
-
-
-def test_the_log_actuator_writes_what_it_did(caplog: pytest.LogCaptureFixture) -> None:
-    made = LogActuator("valve", LogActuatorConfig(level="warning"), FakeClock(20 * MS))
-    made.arm()
-    made.fire(Rules([RULE], CLASSES, armed=True).step(behavior("groom"), False)[0])
-    (record,) = caplog.records
-    assert "actuator valve fired: rule puff, behavior groom" in record.getMessage()
-    assert record.__dict__["after_ms"] == 20.0
-
-
 def test_a_reset_of_the_model_does_not_shorten_a_refractory_time() -> None:
     rules = Rules([RULE], CLASSES, armed=True)
-    assert rules.step(behavior("groom", 100), False)[0].action == "fired"
+    assert rules.step(behavior("groom", 100))[0].action == "fired"
     rules.reset()
-    (decision,) = rules.step(behavior("groom", 400), False)
+    (decision,) = rules.step(behavior("groom", 400))
     assert (decision.action, decision.reason) == ("withheld", "refractory")
     rules.reset()
-    assert rules.step(behavior("groom", 601), False)[0].action == "fired"
+    assert rules.step(behavior("groom", 601))[0].action == "fired"
 
 
 def test_a_snapshot_keeps_whether_it_was_armed() -> None:
     live = Rules([RULE], CLASSES, armed=False)
     replayed = Rules([RULE], CLASSES, armed=True)
     replayed.restore(live.snapshot())
-    assert replayed.step(behavior("groom", 100), False)[0].reason == "disarmed"
+    assert replayed.step(behavior("groom", 100))[0].reason == "disarmed"

@@ -1,0 +1,1 @@
+"""Rules turn behaviour into one decision per opportunity: fired, sham, or withheld and why. Pure: nothing acts here."""

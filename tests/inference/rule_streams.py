@@ -1,0 +1,152 @@
+"""Streams of behaviour for the tests of rules, and rules of every kind to run on them."""
+
+from typing import Any
+
+from ethostream.inference.rules.config import ArmingConfig, RuleConfig
+from ethostream.inference.rules.engine import Rules
+from ethostream.inference.rules.zones import BoxMmConfig, BoxPxConfig
+from ethostream.streaming.messages import AnimalTrack, Behavior, Box, Decision, SourceFrame, SyncPulse, Tracks
+from hypothesis import strategies as st
+
+CLASSES = ["still", "groom", "rear"]
+MS = 1_000_000
+S = 1_000 * MS
+Event = Behavior | Tracks | SyncPulse | tuple[bool, int]
+"""What the engine is told, in order; a pair is a person who arms or disarms at a time."""
+
+
+def behavior(label: str, t_ms: float = 0, **changes: Any) -> Behavior:
+    """One answer of a model, exposed at ``t_ms`` and decided 9 ms later."""
+    t_ns = round(t_ms * MS)
+    fields: dict[str, Any] = {
+        "set_id": round(t_ms),
+        "status": "complete",
+        "sources": (SourceFrame("cam0", 0, 1, t_ns, 1000, t_ns),),
+        "missing": (),
+        "bundle": "tiny@0",
+        "p": (0.1, 0.8, 0.1),
+        "raw": "groom",
+        "label": label,
+        "label_since_ns": t_ns,
+        "n_skipped": 0,
+        "gap_frames": 0,
+        "warm": True,
+        "boxes": (Box("cam0", 10, 10, 20, 20, True),),
+        "t_exposure_ns": t_ns,
+        "t_received_ns": t_ns + 5 * MS,
+        "t_taken_ns": t_ns + 5 * MS,
+        "t_cropped_ns": t_ns + 6 * MS,
+        "t_embedded_ns": t_ns + 7 * MS,
+        "t_head_ns": t_ns + 8 * MS,
+        "t_decided_ns": t_ns + 9 * MS,
+        "classes": tuple(CLASSES),
+    }
+    return Behavior(**(fields | changes))
+
+
+def tracks(t_ms: float, x: float, y: float = 50.0, *, valid: bool = True) -> Tracks:
+    """One animal at (x, y, 20) mm."""
+    animal = AnimalTrack(0, (x, y, 20.0), (0.0, 0.0, 0.0), 3, 0.5, (), valid)
+    return Tracks(round(t_ms), round(t_ms * MS), (animal,))
+
+
+def pulse(t_ms: float, line: str = "in0", *, rising: bool = True) -> SyncPulse:
+    """An edge of the board."""
+    return SyncPulse("board", 0, line, 0, round(t_ms * 1000), round(t_ms * MS), rising)
+
+
+ZONES = {
+    "nest": BoxMmConfig(x_mm=(0.0, 100.0), y_mm=(0.0, 100.0)),
+    "left": BoxPxConfig(view="cam0", x_px=(0.0, 50.0), y_px=(0.0, 50.0)),
+}
+LIMITS: dict[str, Any] = {
+    "refractory_ms": 150.0,
+    "max_count": 25,
+    "max_per_min": 12,
+    "max_duty": {"share": 0.1, "over_s": 5.0, "pulse_ms": 50.0},
+    "max_age_ms": 50.0,
+    "delay_ms": 20.0,
+    "jitter_ms": 300.0,
+    "seed": 5,
+    "sham": {"fraction": 0.3},
+    "max_gap_frames": 2,
+}
+TRIGGERS: dict[str, dict[str, Any]] = {
+    "enter": {"on_enter": "groom"},
+    "enter_after": {"on_enter": {"behavior": "groom", "after_ms": 90}},
+    "exit": {"on_exit": "groom", "when": {"dwell": {"min_ms": 60}}},
+    "lasting": {"on_while": {"behavior": "groom", "every_ms": 70}, "when": {"zones": [{"zone": "nest"}]}},
+    "sequence": {
+        "on_sequence": {"steps": [{"behavior": "still"}, {"behavior": "groom", "within_ms": 400}]},
+        "when": {"rules": [{"rule": "enter", "not_within_ms": 200}]},
+    },
+    "rate": {"on_rate": {"behavior": "rear", "n": 3, "within_s": 2}, "when": {"zones": [{"zone": "left"}]}},
+    "times": {"on_times": {"session_s": [0.2, 0.21, 0.6, 1.5, 3.0]}, "when": {"session": {"from_s": 0.25}}},
+    "sure": {"on_enter": "rear", "when": {"probability": {"min": 0.5}, "label": ["rear"]}},
+}
+"""One rule of each kind, each with every limit."""
+ARMING = ArmingConfig.model_validate(
+    {"windows": [{"from_s": 0.1, "to_s": 2.0}, {"from_s": 2.5}], "line": {"kind": "level", "line": "in0"}}
+)
+
+
+def all_rules(**changes: Any) -> list[RuleConfig]:
+    """A rule of every kind."""
+    return [
+        RuleConfig.model_validate({"name": name, "actuator": "valve", **LIMITS, **trigger, **changes})
+        for name, trigger in TRIGGERS.items()
+    ]
+
+
+def engine(*, armed: bool = True, arming: ArmingConfig | None = None, **changes: Any) -> Rules:
+    """All of them at work."""
+    rules = Rules(all_rules(**changes), CLASSES, armed, zones=ZONES, arming=arming)
+    rules.begin(0)
+    return rules
+
+
+def tell(rules: Rules, event: Event) -> list[Decision]:
+    """One event; the decisions that follow."""
+    if isinstance(event, Behavior):
+        return rules.step(event)
+    if isinstance(event, Tracks):
+        rules.tracked(event)
+    elif isinstance(event, SyncPulse):
+        rules.pulse(event)
+    else:
+        rules.set_armed(event[0], "person", event[1])
+    return []
+
+
+@st.composite
+def streams(draw: st.DrawFn, max_size: int = 80) -> list[Event]:
+    """Behaviour with bouts, gaps, partial and stale sets, cold starts; tracks, board pulses, a person in between."""
+    events: list[Event] = []
+    t_ms, since_ms, label = 0.0, 0.0, ""
+    kinds = st.sampled_from(["same"] * 4 + ["change"] * 5 + ["gap", "partial", "stale", "cold", "person", "line"])
+    for kind in draw(st.lists(kinds, min_size=20, max_size=max_size)):
+        t_ms += draw(st.integers(5, 120))
+        changes: dict[str, Any] = {}
+        if kind == "person":
+            events.append((draw(st.booleans()), round(t_ms * MS)))
+            continue
+        if kind == "line":
+            events.append(pulse(t_ms, draw(st.sampled_from(["in0", "trigger"])), rising=draw(st.booleans())))
+            continue
+        if kind == "change":
+            label, since_ms = draw(st.sampled_from(CLASSES)), t_ms
+        elif kind == "gap":
+            missed = draw(st.integers(1, 5))
+            changes = {"gap_frames": missed, "reset": missed > 3, "warm": missed <= 3}
+        elif kind == "partial":
+            changes = {"status": "partial", "missing": ("cam1",)}
+        elif kind == "stale":
+            changes = {"t_decided_ns": round((t_ms + 51) * MS)}
+        elif kind == "cold":
+            changes = {"warm": False}
+        changes["boxes"] = (Box("cam0", draw(st.sampled_from([0, 40])), 0, 20, 20, draw(st.booleans())),)
+        changes["p"] = draw(st.sampled_from([(0.1, 0.8, 0.1), (0.2, 0.2, 0.6)]))
+        events.append(behavior(label, t_ms, label_since_ns=round(since_ms * MS), **changes))
+        if draw(st.booleans()):
+            events.append(tracks(t_ms, draw(st.sampled_from([50.0, 150.0])), valid=draw(st.booleans())))
+    return events
