@@ -16,6 +16,7 @@ from ethostream.acquisition.genicam_camera import GenicamCameraConfig
 from ethostream.acquisition.opencv_camera import OpencvCameraConfig
 from ethostream.acquisition.simulated_camera import SimulatedCameraConfig
 from ethostream.deploy.config import RigConfig, SessionConfig, load_run
+from ethostream.inference.actuators.config import ActuatorConfig
 from ethostream.inference.config import TaskConfig
 from ethostream.sync import errors
 from ethostream.sync.strict import StrictModel
@@ -29,7 +30,11 @@ SECTIONS: dict[str, tuple[type[StrictModel], tuple[str, ...]]] = {
     "### Camera of kind `genicam`": (GenicamCameraConfig, ()),
     "### Camera of kind `opencv`": (OpencvCameraConfig, ()),
     "### Camera of kind `simulated`": (SimulatedCameraConfig, ()),
-    "## Task file": (TaskConfig, ()),
+    "## Task file": (TaskConfig, ("actuators.NAME",)),
+    **{
+        f"### Actuator of kind `{kind.model_fields['kind'].default}`": (kind, ())
+        for kind in get_args(get_args(ActuatorConfig)[0])
+    },
     "## Session file": (SessionConfig, ()),
 }
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ethostream.inference.actuators import LogActuator, NullActuator
+from ethostream.inference.actuators.limits import LimitedActuator
+from ethostream.inference.actuators.null_actuator import NullActuator
 from ethostream.inference.node_config import InferenceNodeConfig
 from ethostream.inference.running_model import RunningModel
 from ethostream.streaming.node import NodeContext, NodeSpec
@@ -31,7 +32,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeContext]:
     one.close()
 
 
-@pytest.mark.parametrize(("replay", "kind"), [(True, NullActuator), (False, LogActuator)])
+@pytest.mark.parametrize(("replay", "kind"), [(True, NullActuator), (False, LimitedActuator)])
 def test_replay_opens_no_actuator(
     context: NodeContext, write_tiny_bundle: Callable[..., Path], replay: bool, kind: type
 ) -> None:

@@ -1,0 +1,153 @@
+"""When each fired decision acts, and what became of it: due times, acknowledgements, cancelling. One thread."""
+
+import heapq
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from ..streaming.messages import Actuation, Decision
+from ..sync.clock import Clock
+from ..sync.errors import ActuatorError
+from .actuators.actuator import Actuator, Report
+
+MAX_WAITING: Final = 1024
+"""Decisions that wait for their time; one more is refused."""
+COUNTED: Final = ("sent", "acknowledged", "cancelled", "refused", "failed")
+
+
+class ActuationSchedule:
+    """Fires decisions when they are due, and says what became of each.
+
+    It acts first and speaks afterwards: what there is to publish waits for `flush`. Exactly one of ``sent``,
+    ``refused``, ``failed`` and ``cancelled`` follows each decision that was added; after ``sent`` the device, or who
+    else has to carry it out, may have another word.
+
+    Args:
+        actuators: by name; all that a decision can name.
+        clock: rig time.
+        publish: called by `flush`.
+        alarm: told once per actuator and arming that something failed.
+    """
+
+    def __init__(
+        self,
+        actuators: Mapping[str, Actuator],
+        clock: Clock,
+        publish: Callable[[Actuation], None],
+        alarm: Callable[[str], None],
+    ) -> None:
+        self._actuators = dict(actuators)
+        self._clock = clock
+        self._publish = publish
+        self._alarm = alarm
+        self._waiting: list[tuple[int, int, Decision]] = []
+        self._n_added = 0
+        self._said: list[Actuation] = []
+        self._alarmed: set[str] = set()
+        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
+
+    @property
+    def armed(self) -> bool:
+        """Whether any actuator is."""
+        return any(one.armed for one in self._actuators.values())
+
+    def arm(self) -> None:
+        """Arm every actuator. One that cannot be is declared as failed, and the others are armed all the same."""
+        self._alarmed.clear()
+        for name, actuator in self._actuators.items():
+            if not actuator.armed:
+                try:
+                    actuator.arm()
+                except ActuatorError as error:
+                    self._add(name, Report(None, "failed", str(error)))
+
+    def disarm(self, reason: str) -> None:
+        """Drop every line now; what waits is cancelled."""
+        released = [name for name, actuator in self._actuators.items() if actuator.armed]
+        for actuator in self._actuators.values():
+            actuator.release()
+        waiting, self._waiting = self._waiting, []
+        for _, _, decision in sorted(waiting, key=lambda one: one[:2]):
+            self._add(decision.actuator, Report(decision, "cancelled", reason))
+        for name in released:
+            self._add(name, Report(None, "released", reason))
+
+    def add(self, decision: Decision) -> int:
+        """Take a fired decision; returns when its actuator was told, 0 where that is still to come or was refused."""
+        if decision.t_due_ns > self._clock.now_ns():
+            if len(self._waiting) >= MAX_WAITING:
+                self._add(decision.actuator, Report(decision, "refused", f"{MAX_WAITING} decisions wait already"))
+            else:
+                self._n_added += 1
+                heapq.heappush(self._waiting, (decision.t_due_ns, self._n_added, decision))
+            return 0
+        return self._fire(decision)
+
+    def next_due_ns(self) -> int | None:
+        """When `run_due` has to be called next; None: nothing waits."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def run_due(self) -> None:
+        """Fire what is due."""
+        while self._waiting and self._waiting[0][0] <= self._clock.now_ns():
+            self._fire(heapq.heappop(self._waiting)[2])
+
+    def poll(self) -> None:
+        """Hear what the actuators have to say, and keep their devices alive."""
+        for name, actuator in self._actuators.items():
+            for report in actuator.poll():
+                self._add(name, report)
+
+    def flush(self) -> None:
+        """Publish what there is to say."""
+        said, self._said = self._said, []
+        for one in said:
+            self._publish(one)
+
+    def close(self, reason: str) -> None:
+        """Disarm and close every actuator, whatever happens, and say so."""
+        try:
+            self.disarm(reason)
+            self.poll()
+        finally:
+            for actuator in self._actuators.values():
+                actuator.close()
+        self.poll()
+        self.flush()
+
+    def _fire(self, decision: Decision) -> int:
+        if not self._actuators[decision.actuator].fire(decision):
+            return 0  # the actuator says why when it is polled
+        t_sent_ns = self._clock.now_ns()
+        self._note(_message(decision.actuator, decision, "sent", "", t_sent_ns=t_sent_ns))
+        return t_sent_ns
+
+    def _add(self, name: str, report: Report) -> None:
+        message = _message(
+            name, report.decision, report.state, report.reason, t_on_ns=report.t_on_ns, board_us=report.board_us
+        )
+        self._note(message)
+        if report.state == "failed" and name not in self._alarmed:
+            self._alarmed.add(name)
+            self._alarm(f"actuator {name}: {report.reason}")
+
+    def _note(self, message: Actuation) -> None:
+        if message.state in self.counts:
+            self.counts[message.state] += 1
+        self._said.append(message)
+
+
+def _message(
+    actuator: str,
+    decision: Decision | None,
+    state: Literal["sent", "acknowledged", "cancelled", "refused", "failed", "released"],
+    reason: str,
+    t_sent_ns: int = 0,
+    t_on_ns: int = 0,
+    board_us: int = -1,
+) -> Actuation:
+    if decision is None:
+        return Actuation(actuator, "", -1, -1, state, reason, 0, 0, t_on_ns, board_us)
+    t_due_ns = decision.t_due_ns or decision.t_decided_ns
+    return Actuation(
+        actuator, decision.rule, decision.set_id, decision.trial, state, reason, t_due_ns, t_sent_ns, t_on_ns, board_us
+    )

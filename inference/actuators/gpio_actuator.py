@@ -1,0 +1,152 @@
+"""Pulses on a GPIO line of a Linux computer (gpiod v2, extra ``gpio``). Never run on a physical line.
+
+The line is held by a process of its own (`gpio_guard.py`), which makes the pulses and drops the line when this process
+falls silent or dies. Its times are those of a process among others: tens of microseconds when the machine is quiet.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import Field
+
+from ...streaming.messages import Decision
+from ...sync.clock import NS_PER_MS, Clock, MonotonicClock
+from ...sync.errors import ActuatorError
+from . import gpio_guard
+from .actuator import BaseActuator
+from .limits import PulseConfig
+
+_OPEN_S = 10.0
+_END_S = 5.0
+_KEEP_ALIVES = 4
+
+
+class GpioActuatorConfig(PulseConfig):
+    """A GPIO line.
+
+    Attributes:
+        chip: device of the GPIO chip.
+        line: its offset there.
+        active_low: the line is low when it acts.
+        watchdog_ms: the line is dropped and disarmed when nothing was heard from this process for so long.
+    """
+
+    kind: Literal["gpio"] = "gpio"
+    chip: str = Field(default="/dev/gpiochip0", pattern=r"^/dev/[A-Za-z0-9_-]+$")
+    line: int = Field(ge=0, le=1023)
+    active_low: bool = False
+    watchdog_ms: int = Field(default=500, ge=50, le=10_000)
+
+
+class GpioActuator(BaseActuator):
+    """One line.
+
+    Raises:
+        ActuatorError: gpiod is not installed, or the line cannot be had.
+    """
+
+    def __init__(self, name: str, config: GpioActuatorConfig, clock: Clock) -> None:
+        super().__init__(name)
+        self._where = f"actuator {name}: line {config.line} of {config.chip}"
+        self._clock = clock
+        self._alive_ns = config.watchdog_ms * NS_PER_MS // _KEEP_ALIVES
+        self._next_alive_ns = 0
+        self._pending: deque[Decision] = deque()
+        self._text = b""
+        monotonic = MonotonicClock()
+        before = clock.now_ns()
+        self._offset_ns = (before + clock.now_ns()) // 2 - monotonic.now_ns()
+        options = gpio_guard.GuardOptions(
+            config.chip, config.line, config.active_low, config.pulse_us, config.period_us, config.n_pulses,
+            config.watchdog_ms,
+        )  # fmt: skip
+        command = [sys.executable, "-m", gpio_guard.__name__, json.dumps(asdict(options))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        try:
+            self._await_open()
+        except ActuatorError:
+            self._let_go()
+            raise
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+
+    def _await_open(self) -> None:
+        import select
+
+        deadline_ns = self._clock.now_ns() + round(_OPEN_S * 1e9)
+        while not self._text.endswith(b"\n"):
+            left_s = (deadline_ns - self._clock.now_ns()) / 1e9
+            ready, _, _ = select.select([self._out], [], [], max(0.0, left_s))
+            data = os.read(self._out, 4096) if ready else b""
+            if not data:
+                raise ActuatorError(f"{self._where}: its guard process did not start; see the log")
+            self._text += data
+        said, self._text = self._text.decode().strip(), b""
+        if said != "open":
+            raise ActuatorError(f"{self._where}: {said.removeprefix('error ')}")
+
+    def _ready(self) -> None:
+        self._tell(gpio_guard.ARM)
+
+    def _act(self, decision: Decision) -> bool:
+        self._tell(gpio_guard.FIRE)
+        self._pending.append(decision)
+        return True
+
+    def _rest(self) -> None:
+        self._tell(gpio_guard.RELEASE)
+
+    def _look(self) -> None:
+        now = self._clock.now_ns()
+        if self._armed and now >= self._next_alive_ns:
+            self._next_alive_ns = now + self._alive_ns
+            self._tell(gpio_guard.ALIVE)
+        try:
+            data = os.read(self._out, 4096)
+        except BlockingIOError:
+            return
+        if not data:
+            self._gone()
+        *lines, self._text = (self._text + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode())
+
+    def _take(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "up" and self._pending:
+            self._say(self._pending.popleft(), "acknowledged", "", int(rest) + self._offset_ns)
+        elif word == "no" and self._pending:
+            self._say(self._pending.popleft(), "refused", rest)
+        elif word == "silent":
+            raise ActuatorError(f"{self._where}: dropped, since this process was silent for longer than watchdog_ms")
+        elif word != "down":
+            raise ActuatorError(f"{self._where}: its guard process says {line!r}")
+
+    def _tell(self, command: bytes) -> None:
+        try:
+            os.write(self._in, command)
+        except OSError:
+            self._gone()
+
+    def _gone(self) -> None:
+        """Raises: the guard has ended, and its line with it."""
+        while self._pending:
+            self._say(self._pending.popleft(), "failed", "the guard process has ended")
+        raise ActuatorError(f"{self._where}: its guard process has ended; look at the line, and start the run anew")
+
+    def _let_go(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()

@@ -1,0 +1,455 @@
+"""What each kind says when its other end is not there, ends, stalls or lies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from actuator_benches import CONFIG, FakeCounter, bench, decision
+from board_processes import BoardProcess
+from ethostream.inference.actuators.actuator import Actuator, Report
+from ethostream.inference.actuators.gpio_guard import ARM, FIRE, RELEASE, GuardOptions, LineGuard
+from ethostream.inference.actuators.kinds import make_actuators
+from ethostream.inference.actuators.sound_actuator import SoundActuatorConfig, tone_train
+from ethostream.sync import board_protocol as p
+from ethostream.sync.clock import ClockAnchor, FakeClock, RigClock
+from ethostream.sync.errors import ActuatorError, ConfigError, EthostreamError
+from pydantic import ValidationError
+from simulated_board import WIRE_US, highs
+
+__all__ = ["bench"]
+
+
+def make(**options: Any) -> Actuator:
+    return make_actuators({"line": CONFIG.validate_python(options)}, RigClock(ClockAnchor.take()))["line"]
+
+
+def failures(reports: list[Report]) -> list[str]:
+    return [one.reason for one in reports if one.state == "failed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "serial", "port": "/dev/ttyNOTHERE"}, "/dev/ttyNOTHERE cannot be opened .*plugged in"),
+        ({"kind": "udp", "host": "no such host", "port": 9}, "no such host is not known here"),
+        ({"kind": "tcp", "port": 9}, "127.0.0.1:9 takes no connection .*program running"),
+        ({"kind": "zmq", "endpoint": "tcp://*:5555"}, "not the address of a receiver"),
+        ({"kind": "nidaq", "counter": "Dev1/ctr0"}, "Dev1/ctr0 cannot be set up .*NI-DAQmx"),
+        (
+            {"kind": "gpio", "chip": "/dev/gpiochip99", "line": 3},
+            "line 3 of /dev/gpiochip99 cannot be had .*is it free",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_so_before_the_run(options: dict[str, Any], words: str) -> None:
+    if options["kind"] in ("nidaq", "gpio"):
+        pytest.importorskip({"nidaq": "nidaqmx", "gpio": "gpiod"}[options["kind"]])
+    with pytest.raises(ActuatorError, match=words):
+        make(**options)
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("serial", {"kind": "serial", "port": "/dev/ttyS0"}),
+        ("nidaqmx", {"kind": "nidaq", "counter": "Dev1/ctr0"}),
+        ("pylsl", {"kind": "lsl", "stream": "marks"}),
+        ("pythonosc.osc_message_builder", {"kind": "osc", "port": 9}),
+        ("miniaudio", {"kind": "sound"}),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra(
+    module: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    extra = "lsl" if options["kind"] == "lsl" else options["kind"]
+    with pytest.raises(ConfigError, match=rf"pip install 'ethostream\[{extra}\]'"):
+        make(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pulse_ms": 50, "max_on_ms": 20}, "longer than max_on_ms"),
+        ({"n_pulses": 3}, "need a period_ms"),
+        ({"n_pulses": 3, "pulse_ms": 10, "period_ms": 10}, "need a period_ms longer"),
+        ({"n_pulses": 1000, "pulse_ms": 10, "period_ms": 11}, "more than max_duty 0.5"),
+        ({"pulse_ms": 0}, "pulse_ms"),
+        ({"max_duty": 1.5}, "max_duty"),
+        ({"watchdog_ms": 10}, "watchdog_ms"),
+    ],
+)
+def test_pulses_that_can_never_be_are_refused_in_the_task_file(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CONFIG.validate_python({"kind": "serial", "port": "x", **options})
+
+
+def test_one_failure_closes_what_was_opened(firmware: Path) -> None:
+    """The board's port is free again for the next try."""
+    with BoardProcess.firmware(firmware) as board:
+        good = {"kind": "serial", "port": board.port, "output": 1}
+        for bad, words in (
+            ({**good, "output": 1}, "asked for by two"),
+            ({**good, "output": 9}, "no 9"),
+            ({**good, "output": 2, "watchdog_ms": 300}, "one watchdog"),
+            ({"kind": "tcp", "port": 9}, "takes no connection"),
+        ):
+            configs = {"a": CONFIG.validate_python(good), "b": CONFIG.validate_python(bad)}
+            with pytest.raises(EthostreamError, match=words):
+                make_actuators(configs, RigClock(ClockAnchor.take()))
+        make(**good).close()
+
+
+def test_older_firmware_is_refused() -> None:
+    with BoardProcess.faulty("none") as board, pytest.raises(ActuatorError, match=r"firmware 1\.0 does not limit"):
+        make(kind="serial", port=board.port)
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_two_lines_of_one_board_act_apart_and_are_released_together(bench: Any) -> None:
+    from ethostream.inference.actuators.serial_actuator import SerialActuator, SerialActuatorConfig
+
+    config = SerialActuatorConfig(port="simulated", output=1, pulse_ms=20)
+    other = config.model_copy(update={"output": 2, "pulse_ms": 50.0})
+    link = bench.link(config)
+    a, b = SerialActuator("a", config, link, bench.clock), SerialActuator("b", other, link, bench.clock)
+    a.arm()
+    b.arm()
+    assert a.fire(decision(1)) and b.fire(decision(2))
+    reports = bench.until(a, lambda new: len(new) >= 1) + b.poll()
+    assert [(one.decision.set_id, one.state) for one in reports] == [(1, "acknowledged"), (2, "acknowledged")]
+    a.release()
+    bench.world.run(1000)
+    assert not (bench.world.level(1) or bench.world.level(2)) and not b.armed
+    a.close()
+    b.close()
+    assert bench.world.port is None
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_the_rise_that_is_told_is_the_rise_that_was(bench: Any) -> None:
+    """In rig time and by the board's clock, through the wrap of the latter, from a loop that looks now and then."""
+    actuator = bench.open(pulse_ms=2.0)
+    actuator.arm()
+    told: list[Report] = []
+    for set_id in range(20):
+        assert actuator.fire(decision(set_id))
+        for _ in range(7):
+            bench.world.run(17_000)
+            told += actuator.poll()
+    rises = [rise for rise, _ in highs(bench.world.changes(), 1, bench.world.now_us())]
+    assert [one.decision.set_id for one in told if one.decision] == list(range(20))
+    assert [(one.t_on_ns - bench.world.t0_ns) / 1000 for one in told] == pytest.approx(rises, abs=WIRE_US / 10)
+    assert [one.board_us for one in told] == rises
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("unplugged", "is gone"),
+        ("restarted", "restarted by itself"),
+        ("silent loop", "heard nothing for 500 ms"),
+        ("mute", "did not answer for 2 s"),
+        ("rise that nobody asked for", "nobody asked for"),
+        ("rise before it happens", "before it happens"),
+        ("the same train twice", "reports train 0 after train 0"),
+    ],
+)
+def test_a_board_that_fails_or_lies_is_disarmed_and_said_so(bench: Any, fault: str, words: str) -> None:
+    world, actuator = bench.world, bench.open(pulse_ms=400.0)
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    bench.wait(actuator, 1)
+    now_us = world.now_us()
+    lie = {
+        "rise that nobody asked for": p.Edge(1, p.Edge.RISING, 7, now_us),
+        "rise before it happens": p.Edge(1, p.Edge.RISING, 7, now_us + 900_000),
+        "the same train twice": p.Edge(1, p.Edge.RISING, 0, now_us),
+    }.get(fault)
+    if fault == "unplugged":
+        world.unplug()
+    elif fault == "restarted":
+        world.restart()
+    elif fault == "silent loop":
+        world.run(700_000)
+    elif fault == "mute":
+        world.from_board = lambda data: b""
+    elif lie is not None:
+        if fault == "rise before it happens":
+            bench.until(actuator, lambda _: not world.level(1))
+            world.from_board = lambda data: b""
+            assert actuator.fire(decision(2))
+        world._up.append((now_us, p.encode(lie, 99)))
+        world.from_board = lambda data: data
+    reports = bench.until(actuator, lambda _: not actuator.armed)
+    world.from_board = lambda data: data
+    reports += actuator.poll()
+    assert any(words in one for one in failures(reports)), reports
+    world.run(600_000)
+    assert not world.level(1)
+    n_highs = len(highs(world.changes(), 1, world.now_us()))
+    assert not actuator.fire(decision(3))
+    assert [one.decision.set_id for one in actuator.poll() if one.state == "refused"] == [3]
+    world.run(100_000)
+    assert len(highs(world.changes(), 1, world.now_us())) == n_highs
+    if fault in ("unplugged", "restarted", "mute"):
+        with pytest.raises(ActuatorError, match="start the run anew"):
+            actuator.arm()
+    else:
+        actuator.arm()  # a person may, knowing why
+        assert actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_a_firing_that_is_not_acknowledged_has_failed_once(bench: Any) -> None:
+    actuator = bench.open()
+    actuator.arm()
+    bench.world.from_host = lambda data: data if len(data) < 20 else b""  # a pulse train is the longest of all
+    assert actuator.fire(decision(1))
+    reports = bench.until(actuator, bool)
+    for _ in range(100):
+        bench.pump()
+        reports += actuator.poll()
+    assert [(one.decision.set_id, one.state, one.reason) for one in reports] == [
+        (1, "failed", "not answered within 250 ms")
+    ]
+    bench.world.from_host = lambda data: data
+    assert actuator.armed and actuator.fire(decision(2))
+    assert [one.decision.set_id for one in bench.until(actuator, bool)] == [2]
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_what_the_board_refuses_is_said_so(bench: Any) -> None:
+    """The host's own limits are wider here: the board keeps its own."""
+    actuator = bench.open(pulse_ms=1900.0, max_on_ms=9000.0, max_duty=1.0)
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    bench.until(actuator, lambda _: bench.clock.now_ns() > actuator._busy_until_ns)
+    assert actuator.fire(decision(2))
+    reports = bench.until(actuator, bool)
+    assert [(one.decision.set_id, one.state, one.reason) for one in reports] == [
+        (2, "refused", "the board's own limit of time on")
+    ]
+    assert actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["http"])
+def test_a_slow_receiver_holds_up_nothing_and_what_does_not_fit_is_refused(bench: Any) -> None:
+    bench.gate.clear()
+    actuator = bench.open(most_waiting=2, timeout_ms=60_000)
+    actuator.arm()
+    taken = [actuator.fire(decision(set_id)) for set_id in range(8)]
+    reports = actuator.poll()
+    refused = [one.decision.set_id for one in reports if one.state == "refused"]
+    # One is being sent, or waits as well where its thread has not begun yet.
+    assert taken.count(True) in (2, 3) and refused == [set_id for set_id, one in enumerate(taken) if not one]
+    assert {one.reason for one in reports} == {"2 firings wait to be sent"}
+    bench.until(actuator, lambda _: actuator.inner._worker._queue.qsize() < 2 or taken.count(True) == 3)
+    actuator.release()
+    bench.gate.set()
+    reports = bench.until(actuator, lambda new: len(new) == taken.count(True))
+    assert [one.state for one in reports] == ["acknowledged"] + ["cancelled"] * (taken.count(True) - 1)
+
+
+@pytest.mark.parametrize("kind", ["http"])
+@pytest.mark.parametrize(("status", "words"), [(500, "answered 500"), (302, "answered 302")])
+def test_an_answer_that_is_no_success_has_failed(bench: Any, status: int, words: str) -> None:
+    """A redirection is not followed: it could lead elsewhere than the task file says."""
+    bench.status = status
+    actuator = bench.open()
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    (report,) = bench.until(actuator, bool)
+    assert report.state == "failed" and words in report.reason
+    assert actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["tcp"])
+def test_a_connection_that_ends_is_made_anew(bench: Any) -> None:
+    actuator = bench.open()
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    bench.wait(actuator, 1)
+    bench.hang_up()
+    assert actuator.fire(decision(2))
+    assert bench.wait(actuator, 2) == []
+    assert bench.acted == [1, 2] and bench.n_connections == 2
+    bench.server.close()
+    bench.hang_up()
+    assert actuator.fire(decision(3))
+    (report,) = bench.until(actuator, bool)
+    assert report.state == "failed" and "takes no connection" in report.reason
+
+
+@pytest.mark.parametrize("kind", ["zmq"])
+def test_a_message_that_nobody_takes_is_refused(bench: Any) -> None:
+    actuator = bench.open()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    lonely = make(kind="zmq", endpoint=f"tcp://127.0.0.1:{port}")
+    lonely.arm()
+    assert not lonely.fire(decision(1))
+    assert [(one.state, "takes it" in one.reason) for one in lonely.poll()] == [("refused", True)]
+    lonely.close()
+    assert not actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["nidaq"])
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [("start", "start failed .*unplugged"), ("is_task_done", "is_task_done failed"), ("endless", "still pulses")],
+)
+def test_a_counter_that_fails_is_disarmed(bench: Any, fails: str, words: str) -> None:
+    import re
+
+    actuator = bench.open(n_pulses=2, period_ms=20.0)
+    ((_, options),) = FakeCounter.made[0].calls
+    assert (options["high_time"], options["low_time"], FakeCounter.made[0].n) == (0.005, 0.015, 2)
+    actuator.arm()
+    FakeCounter.fails = fails
+    actuator.fire(decision(1))
+    reports = bench.until(actuator, lambda new: bool(failures(new)))
+    assert re.search(words, failures(reports)[0]) and not actuator.armed and not FakeCounter.made[0].running
+    actuator.close()
+    assert FakeCounter.made[0].closed
+
+
+@pytest.mark.parametrize("kind", ["gpio"])
+@pytest.mark.parametrize("way", ["host falls silent", "host dies", "guard dies"])
+def test_a_gpio_line_is_dropped_when_its_host_is_gone(bench: Any, way: str) -> None:
+    """The pulse would last eight seconds; its end comes from the guard."""
+    actuator = bench.open(pulse_ms=8000.0, max_on_ms=9000.0, watchdog_ms=300)
+    guard = actuator.inner._process
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    bench.wait(actuator, 1)
+    if way == "host falls silent":
+        bench.until(bench_silent(), lambda _: bench.pump() is None and not bench.changes()[-1][0])
+        reports = bench.until(actuator, lambda new: bool(failures(new)))
+        assert "silent for longer than watchdog_ms" in failures(reports)[0]
+    elif way == "host dies":
+        # What the kernel does to the pipes of a process that was killed.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, actuator.inner._in)
+        os.close(nowhere)
+        guard.wait(10)
+    else:
+        os.kill(guard.pid, signal.SIGTERM)
+        guard.wait(10)
+        reports = bench.until(actuator, lambda new: bool(failures(new)))
+        assert "guard process has ended" in failures(reports)[0]
+        assert not actuator.armed
+    (_, rose_ns), (high, fell_ns) = bench.changes()
+    assert not high and fell_ns - rose_ns < 7_000_000_000
+
+
+def bench_silent() -> Any:
+    class Silent:
+        def poll(self) -> list[Report]:
+            return []
+
+    return Silent()
+
+
+class Line:
+    """A line in simulated time, and what its guard says."""
+
+    def __init__(self, **changes: Any) -> None:
+        options = {"pulse_us": 1000, "period_us": 4000, "n_pulses": 2, "watchdog_ms": 50}
+        self.clock = FakeClock(10**9)
+        self.changes: list[tuple[bool, int]] = []
+        self.said: list[str] = []
+        self.guard = LineGuard(
+            GuardOptions("chip", 1, False, **(options | changes)), self.set, self.said.append, self.clock
+        )
+
+    def set(self, high: bool) -> None:
+        if high != bool(self.changes and self.changes[-1][0]):
+            self.changes.append((high, (self.clock.now_ns() - 10**9) // 1000))
+
+    def run(self, ms: float) -> None:
+        end = self.clock.now_ns() + round(ms * 1e6)
+        while (now := self.clock.now_ns()) < end:
+            self.clock.set_ns(min(end, now + max(1000, round(self.guard.wait_s() * 1e9))))
+            self.guard.turn(self.clock.now_ns())
+
+
+def test_the_guard_makes_its_train_to_the_microsecond() -> None:
+    line = Line()
+    line.guard.hear(FIRE)
+    assert line.said == ["no not armed"] and line.changes == []
+    line.guard.hear(ARM + FIRE + FIRE)
+    line.run(20)
+    assert line.changes == [(True, 0), (False, 1000), (True, 4000), (False, 5000)]
+    assert line.said[1:] == ["up 1000000000", "no the pulses before have not ended", f"down {10**9 + 5_000_000}"]
+
+
+@pytest.mark.parametrize("way", ["release", "silence", "late command"])
+def test_the_guard_drops_its_line(way: str) -> None:
+    line = Line(pulse_us=500_000, n_pulses=1)
+    line.guard.hear(ARM + FIRE)
+    line.run(10)
+    if way == "release":
+        line.guard.hear(RELEASE)
+    elif way == "silence":
+        line.run(100)
+        assert line.said[-1] == "silent"
+    else:
+        line.clock.advance_ns(200_000_000)  # the guard itself was held up, and a command waited in the pipe
+        line.guard.hear(FIRE)
+    assert [high for high, _ in line.changes] == [True, False]
+    line.guard.hear(FIRE)
+    assert line.said[-1] == "no not armed" and len(line.changes) == 2
+
+
+def test_a_tone_is_as_long_as_its_pulses() -> None:
+    config = SoundActuatorConfig(pulse_ms=10, n_pulses=3, period_ms=30, max_duty=1.0, tone_hz=1000, rate_hz=8000)
+    train = tone_train(config)
+    assert len(train) == 8 * (60 + 10)
+    loud = [any(train[8 * ms : 8 * ms + 8]) for ms in range(70)]
+    assert loud == [ms % 30 < 10 for ms in range(70)]
+    assert 0.9 * 16384 < max(train) <= 16384
+    assert max(map(abs, train[:3])) < 0.2 * max(train)  # no click
+
+
+def test_a_marker_reaches_a_receiver_of_the_lab(tmp_path: Path) -> None:
+    """The real library: an outlet of the actuator and an inlet, in a process of their own."""
+    pytest.importorskip("pylsl")
+    stream = f"marks-{uuid.uuid4().hex[:8]}"
+    config = tmp_path / "lsl_api.cfg"
+    config.write_text(
+        "[multicast]\nResolveScope = machine\n[log]\nlevel = -3\n"
+        f"[lab]\nKnownPeers = {{127.0.0.1}}\nSessionID = {stream}\n"
+    )
+    script = f"""
+import pylsl
+from ethostream.inference.actuators.stream_actuators import LslActuator, LslActuatorConfig
+from ethostream.streaming.messages import Decision
+actuator = LslActuator("line", LslActuatorConfig(stream={stream!r}, marker="now"))
+(info,) = pylsl.resolve_byprop("name", {stream!r}, 1, 30)
+inlet = pylsl.StreamInlet(info)
+inlet.open_stream(30)
+actuator.arm()
+row = None
+while row is None:
+    assert actuator.fire(Decision("r", 0, "fired", "", "rear", 0.9, "line", (), 0, 0, 0, 0))
+    row, stamp = inlet.pull_sample(0.5)
+print(row[0], abs(pylsl.local_clock() - stamp) < 20)
+actuator.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "LSLAPICFG": str(config)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["now", "True"], done.stderr
