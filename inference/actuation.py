@@ -32,7 +32,7 @@ class ActuationSchedule:
         self,
         actuators: Mapping[str, Actuator],
         clock: Clock,
-        publish: Callable[[Actuation], None],
+        publish: Callable[[Actuation], object],
         alarm: Callable[[str], None],
     ) -> None:
         self._actuators = dict(actuators)
@@ -97,11 +97,14 @@ class ActuationSchedule:
             for report in actuator.poll():
                 self._add(name, report)
 
-    def flush(self) -> None:
-        """Publish what there is to say."""
+    def flush(self) -> bool:
+        """Publish what there is to say; False: nothing."""
+        if not self._said:
+            return False
         said, self._said = self._said, []
         for one in said:
             self._publish(one)
+        return True
 
     def close(self, reason: str) -> None:
         """Disarm and close every actuator, whatever happens, and say so."""

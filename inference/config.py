@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel
-from .actuators import ActuatorConfig
+from .actuators.config import ActuatorConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
 from .rules.conditions import check_names

@@ -104,6 +104,8 @@ class LiveSets:
                 self._n_skipped += 1
                 self._publish_set(one)
             self.counters["skipped"] += self._n_skipped
+            if self._model is not None:
+                self._model.rest("the run ends")
             context.set_state("stopping")
 
     def _turn(self, bus: EverySubscriber, timeout_ms: int) -> int:
@@ -138,10 +140,12 @@ class LiveSets:
         return batch
 
     def _timeout_ms(self) -> int:
+        now = self._context.clock.now_ns()
         deadline = self._assembler.next_deadline_ns()
-        if deadline is None:
-            return _POLL_MS
-        return min(_POLL_MS, max(0, -(-(deadline - self._context.clock.now_ns()) // NS_PER_MS)))
+        timeout_ms = _POLL_MS if deadline is None else min(_POLL_MS, max(0, -(-(deadline - now) // NS_PER_MS)))
+        due = None if self._model is None else self._model.next_due_ns()
+        # A firing is awaited to the end: rounded down, so that the last part of a millisecond is not slept away.
+        return timeout_ms if due is None else min(timeout_ms, max(0, (due - now) // NS_PER_MS))
 
     def _accept(self, received: Received) -> list[ClosedSet[Received]]:
         message = received.message

@@ -20,13 +20,15 @@ from ..streaming.messages import (
 )
 from ..streaming.node import NodeContext
 from ..streaming.topics import (
+    ACTUATION,
     ARMING,
     BEHAVIOR,
     DECISION,
     TRACKS,
 )
 from ..sync.errors import BundleError, ConfigError
-from .actuators import Actuator, NullActuator, make_actuator
+from .actuation import ActuationSchedule
+from .actuators.kinds import make_actuators
 from .bundle import Bundle
 from .bundled import resolve_bundle
 from .config import TaskConfig
@@ -62,7 +64,8 @@ class RunningModel:
         self._replay = config.replay
         self.pipeline: BehaviorPipeline | None = None
         self.identity = ""
-        self.actuators: dict[str, Actuator] = {}
+        self.schedule: ActuationSchedule | None = None
+        self._actuators_set = False
         self._model_views: dict[str, tuple[int, ...]] = {}
         self._pair_cameras: set[str] = set()
         if task.bundle is not None:
@@ -102,11 +105,13 @@ class RunningModel:
             epoch=context.spec.epoch,
         )
         self._pair_cameras = set() if disparity is None else disparity.cameras
-        self.actuators = {
-            name: NullActuator() if config.replay else make_actuator(name, kind, context.clock)
-            for name, kind in task.actuators.items()
-        }
-        self._set_actuators(self.pipeline.rules.armed)
+        if not config.replay:
+            self.schedule = ActuationSchedule(
+                make_actuators(task.actuators, context.clock),
+                context.clock,
+                lambda message: context.publish(ACTUATION, message),
+                lambda text: context.alarm("error", text),
+            )
         if context.spec.t_start_ns:
             self.pipeline.rules.begin(context.spec.t_start_ns, context.clock.now_ns())
         log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self._model_views))
@@ -142,6 +147,7 @@ class RunningModel:
             self._context.publish(BEHAVIOR, behavior)
             for decision in decided:
                 self._context.publish(DECISION, decision)
+            self._say_actuations()
         if self._tracker is not None:
             self._track(self._tracker, frame_set, images, check)
         return True
@@ -181,10 +187,39 @@ class RunningModel:
             self._say_arming()
 
     def tick(self) -> None:
-        """Keep the schedule also where no set comes."""
+        """Keep the schedule also where no set comes, fire what is due, and hear and keep alive the actuators."""
         if self.pipeline is not None:
             self.pipeline.rules.tick(self._context.clock.now_ns())
             self._say_arming()
+            self._turn_actuators(self.pipeline.rules.armed)
+
+    def next_due_ns(self) -> int | None:
+        """When `tick` has something to fire; None: nothing waits."""
+        return None if self.schedule is None else self.schedule.next_due_ns()
+
+    def rest(self, reason: str) -> None:
+        """Drop and disarm every actuator for good, while there is still somebody to tell."""
+        if self.schedule is not None:
+            self.schedule.close(reason)
+            self._count_actuations(self.schedule)
+
+    def _turn_actuators(self, armed: bool) -> None:
+        schedule = self.schedule
+        if schedule is None or self._context.state == "starting":
+            return
+        if not self._actuators_set:
+            # Not before the node's loop turns: the devices' watchdogs listen from here on.
+            self._set_actuators(armed, "")
+        schedule.run_due()
+        schedule.poll()
+        self._say_actuations()
+
+    def _say_actuations(self) -> None:
+        if self.schedule is not None and self.schedule.flush():
+            self._count_actuations(self.schedule)
+
+    def _count_actuations(self, schedule: ActuationSchedule) -> None:
+        self._context.counters.update({f"act_{state}": n for state, n in schedule.counts.items()})
 
     def recorded_arming(self, message: Arming) -> None:
         """In replay: what the live run said of its arming."""
@@ -198,24 +233,26 @@ class RunningModel:
         if self._context.state == "starting":
             return  # nobody would hear it yet
         for change in self.pipeline.rules.take_changes():
-            self._set_actuators(change.armed)
+            self._set_actuators(change.armed, change.by)
             if not self._replay:
                 self._context.publish(ARMING, change)
                 log.info("rules %s by %s", "armed" if change.armed else "disarmed", change.by)
 
-    def _set_actuators(self, armed: bool) -> None:
-        for actuator in self.actuators.values():
-            if armed:
-                actuator.arm()
-            else:
-                actuator.release()
+    def _set_actuators(self, armed: bool, by: str) -> None:
+        if self.schedule is None:
+            return
+        self._actuators_set = True
+        if armed:
+            self.schedule.arm()
+        else:
+            self.schedule.disarm(f"disarmed by {by}" if by else "disarmed")
 
     def _act(self, decision: Decision) -> Decision:
-        if decision.action != "fired":
+        """What a rule decided stays what it is, whatever its actuator can do: the actuator says so itself."""
+        if decision.action != "fired" or self.schedule is None:
             return decision
-        if not self.actuators[decision.actuator].fire(decision):
-            return msgspec.structs.replace(decision, action="withheld", reason="actuator disarmed")
-        return msgspec.structs.replace(decision, t_fired_ns=self._context.clock.now_ns())
+        t_fired_ns = self.schedule.add(decision)
+        return msgspec.structs.replace(decision, t_fired_ns=t_fired_ns) if t_fired_ns else decision
 
     def reset(self) -> None:
         """Forget everything but which animal is which; also after `step` raised, since it may have been half done."""
@@ -248,9 +285,7 @@ class RunningModel:
 
     def close(self) -> None:
         """Release every actuator, whatever happened."""
-        for actuator in self.actuators.values():
-            actuator.release()
-            actuator.close()
+        self.rest("the inference process ends")
 
 
 def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> None:

@@ -14,9 +14,9 @@ class NullActuatorConfig(ActionConfig):
 
 
 class NullActuator(BaseActuator):
-    """Stands in for every actuator in replay: touches nothing."""
+    """Touches nothing."""
 
-    def __init__(self, name: str = "null") -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name)
         self.n_fired = 0
 

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ethostream.inference.actuators.limits import LimitedActuator
-from ethostream.inference.actuators.null_actuator import NullActuator
 from ethostream.inference.node_config import InferenceNodeConfig
 from ethostream.inference.running_model import RunningModel
+from ethostream.streaming.messages import Actuation, Control, Decision, Message
 from ethostream.streaming.node import NodeContext, NodeSpec
+from ethostream.streaming.wire import decode
 from ethostream.sync.clock import ClockAnchor
+from ethostream.sync.errors import ActuatorError
 
 
 @pytest.fixture
@@ -32,20 +34,97 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeContext]:
     one.close()
 
 
-@pytest.mark.parametrize(("replay", "kind"), [(True, NullActuator), (False, LimitedActuator)])
-def test_replay_opens_no_actuator(
-    context: NodeContext, write_tiny_bundle: Callable[..., Path], replay: bool, kind: type
-) -> None:
+def make(context: NodeContext, bundle: Path, replay: bool = False, **actuator: Any) -> RunningModel:
     task = {
-        "bundle": str(write_tiny_bundle()),
+        "bundle": str(bundle),
         "rules": [{"name": "r", "on_enter": "move", "actuator": "line"}],
-        "actuators": {"line": {"kind": "log"}},
+        "actuators": {"line": {"kind": "log"} | actuator},
     }
     config = InferenceNodeConfig.model_validate(
         {"task": task, "views": {"cam0": [48, 64]}, "rate_hz": 30.0, "replay": replay}
     )
-    model = RunningModel(context, config)
-    try:
-        assert [type(actuator) for actuator in model.actuators.values()] == [kind]
-    finally:
-        model.close()
+    return RunningModel(context, config)
+
+
+def listen(context: NodeContext) -> list[Message]:
+    """What is published from here on."""
+    said: list[Message] = []
+    context.on_publish = lambda topic, camera, body: said.append(decode(topic.key(camera), body).message)
+    return said
+
+
+def fired(context: NodeContext, set_id: int, after_ms: int = 0) -> Decision:
+    now = context.clock.now_ns()
+    return Decision(
+        "r", set_id, "fired", "onset", "move", 0.9, "line", (), now, now, now, 0, trial=set_id,
+        t_due_ns=now + after_ms * 1_000_000,
+    )  # fmt: skip
+
+
+def test_replay_opens_no_actuator(context: NodeContext, write_tiny_bundle: Callable[..., Path]) -> None:
+    """One that is not there is an error live, and nothing in replay."""
+    bundle = write_tiny_bundle()
+    with pytest.raises(ActuatorError, match="takes no connection"):
+        make(context, bundle, kind="tcp", port=9)
+    model = make(context, bundle, replay=True, kind="tcp", port=9)
+    said = listen(context)
+    context.state = "running"
+    model.tick()
+    decision = fired(context, 1)
+    assert model._act(decision) is decision and model.next_due_ns() is None
+    model.close()
+    assert not any(isinstance(one, Actuation) for one in said)
+
+
+def test_actuators_are_armed_when_the_node_runs_and_rest_at_its_end(
+    context: NodeContext, write_tiny_bundle: Callable[..., Path]
+) -> None:
+    model = make(context, write_tiny_bundle())
+    assert model.schedule is not None
+    said = listen(context)
+    model.tick()
+    assert not model.schedule.armed  # nobody would keep its watchdog quiet yet
+    context.state = "running"
+    model.tick()
+    assert model.schedule.armed
+    acted = model._act(fired(context, 1))
+    assert acted.action == "fired" and acted.t_fired_ns >= acted.t_decided_ns
+    late = fired(context, 2, after_ms=30)
+    assert model._act(late).t_fired_ns == 0 and model.next_due_ns() == late.t_due_ns
+    while model.next_due_ns() is not None:
+        model.tick()
+    model._act(fired(context, 3, after_ms=3_600_000))
+    model.rest("the run ends")
+    assert not model.schedule.armed
+    refused = model._act(fired(context, 4))
+    assert refused.action == "fired" and refused.t_fired_ns == 0  # what the rule decided is not the actuator's
+    model.close()
+    found = [(one.set_id, one.state, one.reason) for one in said if isinstance(one, Actuation)]
+    assert found == [
+        (1, "sent", ""),
+        (2, "sent", ""),
+        (3, "cancelled", "the run ends"),
+        (-1, "released", "the run ends"),
+        (4, "refused", "actuator closed"),
+    ]
+    sent = {one.set_id: one for one in said if isinstance(one, Actuation) and one.state == "sent"}
+    assert sent[1].t_sent_ns == acted.t_fired_ns
+    assert sent[2].t_sent_ns >= sent[2].t_due_ns == late.t_due_ns
+    assert context.counters["act_sent"] == 2
+
+
+def test_a_person_disarms_and_arms(context: NodeContext, write_tiny_bundle: Callable[..., Path]) -> None:
+    model = make(context, write_tiny_bundle())
+    assert model.schedule is not None
+    said = listen(context)
+    context.state = "running"
+    model.tick()
+    model._act(fired(context, 1, after_ms=3_600_000))
+    model.control(Control("disarm"))
+    assert not model.schedule.armed and model.next_due_ns() is None
+    model.control(Control("arm"))
+    assert model.schedule.armed
+    model.tick()
+    model.close()
+    states = [(one.state, one.reason) for one in said if isinstance(one, Actuation)]
+    assert states[:2] == [("cancelled", "disarmed by person"), ("released", "disarmed by person")]
