@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Test processes: each takes whole files. Rigs in real time share the cores with their neighbours, so no more than two.
+JOBS ?= 2
 
 # Stamps lie inside the environment, so that removing it forgets them too.
 CREATED := $(VENV)/.stamp-created
@@ -26,13 +28,13 @@ help:
 	@echo "make clean    remove .venv and all caches"
 	@echo
 	@echo "Options go in ARGS:  make demo ARGS=\"--seconds 20 --headless --report r.json\""
-	@echo "                     make test ARGS=\"tests/sync -x\""
+	@echo "                     make test ARGS=\"tests/sync -x\" JOBS=0"
 
 demo: $(DEMO_READY)
 	@$(BIN)/ethostream demo $(ARGS)
 
 test: $(DEV_READY)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # Every tool runs, so that one report names all that is wrong.
 check: $(DEV_READY)

@@ -1,6 +1,6 @@
 """What a person gets wrong, through the command line: a clear error, its exit status, and nothing left behind.
 
-That no process, socket file or shared-memory segment is left is checked after every test (tests/conftest.py).
+That no process, socket file or shared-memory segment is left is checked after every test (tests/leak_check.py).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The leak check of `tests/conftest.py` finds each kind of leak, names it, blames the right test, spares tidy tests."""
+"""`tests/leak_check.py` finds each kind of leak, names it, blames the right test, spares tidy tests."""
 
 import os
 import re
@@ -115,7 +115,7 @@ EXPECTED = {
 def output(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
     folder = tmp_path_factory.mktemp("leaky")
     (folder / "tests").mkdir()
-    (folder / "tests" / "conftest.py").write_bytes((repository / "tests" / "conftest.py").read_bytes())
+    (folder / "tests" / "conftest.py").write_bytes((repository / "tests" / "leak_check.py").read_bytes())
     (folder / "tests" / "test_leaks.py").write_text(LEAKS.replace("RUN", str(os.getpid())))
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "tests"]
