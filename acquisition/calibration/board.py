@@ -159,7 +159,11 @@ class CharucoBoard:
 
     @cached_property
     def _board(self) -> Any:
-        board = cv2.aruco.CharucoBoard((self.columns, self.rows), self.square_mm, self.marker_mm, self._dictionary)
+        # The markers that it bears alone: to look every candidate up among a thousand takes nine tenths of the time.
+        whole = self._dictionary
+        n_markers = self.columns * self.rows // 2
+        own = cv2.aruco.Dictionary(whole.bytesList[:n_markers], whole.markerSize, whole.maxCorrectionBits)
+        board = cv2.aruco.CharucoBoard((self.columns, self.rows), self.square_mm, self.marker_mm, own)
         board.setLegacyPattern(self.legacy)
         return board
 

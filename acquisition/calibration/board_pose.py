@@ -16,11 +16,18 @@ _WIDEST = 20.0
 def board_pose(model: CameraModel, corners: Corners, points_mm: Array) -> Pose | None:
     """Pose of a board in the camera's frame, whatever the model's own pose is.
 
-    A flat target has two poses that look nearly alike (Collins and Bartoli, IPPE, IJCV 109:252, 2014); both are tried
-    and that with the smaller error is kept.
-
     Returns:
         Board to camera; None where the corners do not make a pose in front of the camera.
+    """
+    found = pose_and_error(model, corners, points_mm)
+    return None if found is None else found[0]
+
+
+def pose_and_error(model: CameraModel, corners: Corners, points_mm: Array) -> tuple[Pose, float] | None:
+    """`board_pose` with its root mean square reprojection error, pixels.
+
+    A flat target has two poses that look nearly alike (Collins and Bartoli, IPPE, IJCV 109:252, 2014); both are tried
+    and that with the smaller error is kept.
     """
     normalised = model.undistort(corners.pixels)
     good = np.isfinite(normalised).all(axis=1) & (np.abs(normalised) < _WIDEST).all(axis=1)
@@ -34,15 +41,15 @@ def board_pose(model: CameraModel, corners: Corners, points_mm: Array) -> Pose |
     except cv2.error:  # corners on one line: no plane to solve for
         return None
     local = in_camera(model)
-    best: tuple[float, Pose] | None = None
+    best: tuple[Pose, float] | None = None
     for turn, shift in zip(turns, shifts, strict=True):
         if not (np.isfinite(turn).all() and np.isfinite(shift).all()):
             continue
         pose = Pose(np.asarray(cv2.Rodrigues(turn)[0], np.float64), np.asarray(shift, np.float64).ravel())
         error = pose_rms(local, pose, corners, points_mm)
-        if np.isfinite(error) and (best is None or error < best[0]):
-            best = (error, pose)
-    return None if best is None else best[1]
+        if np.isfinite(error) and (best is None or error < best[1]):
+            best = pose, error
+    return best
 
 
 def refined_pose(model: CameraModel, corners: Corners, points_mm: Array) -> Pose | None:

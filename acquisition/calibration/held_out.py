@@ -42,6 +42,9 @@ class SquareCheck:
 class HeldOut:
     """What held-out pictures say.
 
+    A picture that reaches farther out than all others of its camera is judged by a lens that was never shown so much of
+    the edge: its error is then that of a guess, and larger than that of the calibration, which used it.
+
     Attributes:
         instants: held out.
         lens_rms_px: per camera, each board placed by that camera alone: the lens.

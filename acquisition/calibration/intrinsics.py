@@ -14,11 +14,11 @@ import numpy as np
 from ...sync.camera_model import Array, CameraModel
 from ...sync.errors import CalibrationError
 from .board import Board, Corners
-from .board_pose import board_pose
+from .board_pose import board_pose, pose_and_error
 from .bundle_adjustment import Adjusted, adjust
 from .detection import CameraDetections
 from .lens_freedom import LensFreedom
-from .pose import Pose
+from .pose import IDENTITY, Pose
 from .reprojection import gather, rms, rms_by_image
 
 MIN_IMAGES = 5
@@ -126,8 +126,8 @@ def _start(detections: CameraDetections, board: Board, freedom: LensFreedom) -> 
             detections.height,
             matrix,
             np.zeros(freedom.n_coefficients),
-            np.eye(3),
-            np.zeros(3),
+            IDENTITY.rotation,
+            IDENTITY.translation_mm,
             freedom.fisheye,
         )
         error = _flatness(model, chosen, board.points_mm)
@@ -141,12 +141,8 @@ def _flatness(model: CameraModel, chosen: Sequence[Corners], points_mm: Array) -
     """Median error of the pictures under a lens; a picture without a pose counts as a large one."""
     errors: list[float] = []
     for corners in chosen:
-        pose = board_pose(model, corners, points_mm)
-        if pose is None:
-            errors.append(1e3)
-        else:
-            pixels = model.project(pose.apply(points_mm[corners.ids]))
-            errors.append(rms(corners.pixels - pixels) if np.isfinite(pixels).all() else 1e3)
+        found = pose_and_error(model, corners, points_mm)
+        errors.append(1e3 if found is None else found[1])
     return float(np.median(errors)) if errors else 1e3
 
 

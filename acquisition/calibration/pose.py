@@ -52,8 +52,9 @@ def placed(model: CameraModel, pose: Pose) -> CameraModel:
 
 
 def in_camera(model: CameraModel) -> CameraModel:
-    """The same lens at the origin of the world."""
-    return placed(model, IDENTITY)
+    """The same lens at the origin of the world; the model itself where it was put there."""
+    there = model.rotation is IDENTITY.rotation and model.translation_mm is IDENTITY.translation_mm
+    return model if there else placed(model, IDENTITY)
 
 
 def cross_matrices(vectors: Array) -> Array:

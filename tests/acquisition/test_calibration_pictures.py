@@ -96,6 +96,20 @@ def test_a_chessboard_is_turned_by_its_first_square() -> None:
     assert CHESS._upside_down(image, pixels[::-1])  # pyright: ignore[reportPrivateUsage]
 
 
+def test_a_marker_that_the_board_does_not_bear_is_nothing_to_it() -> None:
+    """Only its own markers are looked for: what the whole dictionary finds is found, to the bit."""
+    whole = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    image = np.pad(BOARD.draw(4.0, 12.0), ((0, 0), (0, 160)), constant_values=255)
+    image[40:140, -130:-30] = cv2.aruco.generateImageMarker(whole, 40, 100)
+    pixels, ids, _, markers = cv2.aruco.CharucoDetector(cv2.aruco.CharucoBoard((7, 5), 20.0, 15.0, whole)).detectBoard(
+        image
+    )
+    corners = BOARD.detect(image)
+    assert corners is not None and 40 in markers and len(corners.ids) == 24
+    assert corners.ids.tolist() == ids.ravel().tolist()
+    assert np.array_equal(corners.pixels, pixels.reshape(-1, 2))
+
+
 def test_no_board_is_no_corners() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (360, 480)).astype(np.uint8)
     assert BOARD.detect(noise) is None

@@ -9,7 +9,8 @@ from ethostream.acquisition.calibration.board_pose import board_pose, refined_po
 from ethostream.acquisition.calibration.bundle_adjustment import adjust
 from ethostream.acquisition.calibration.detection import CameraDetections
 from ethostream.acquisition.calibration.floor import floor_from_board, floor_from_points, in_frame
-from ethostream.acquisition.calibration.intrinsics import calibrate_intrinsics
+from ethostream.acquisition.calibration.held_out import choose_held_out
+from ethostream.acquisition.calibration.intrinsics import MIN_IMAGES, calibrate_intrinsics
 from ethostream.acquisition.calibration.lens_freedom import LensFreedom
 from ethostream.acquisition.calibration.pose import IDENTITY, Pose, pose_of
 from ethostream.acquisition.calibration.reprojection import Reprojection, gather
@@ -17,7 +18,7 @@ from ethostream.acquisition.calibration.rig_calibration import RigOptions, calib
 from ethostream.sync.camera_model import Array, CameraModel
 from ethostream.sync.errors import CalibrationError
 from ethostream.sync.triangulation import triangulate
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -100,6 +101,29 @@ def observe(models: list[CameraModel], boards: list[Pose], noise_px: float, seed
     return found
 
 
+def within_reach(models: list[CameraModel], boards: list[Pose]) -> list[Pose]:
+    """The same boards in an order in which no held-out picture of a camera reaches farther out than all others of it.
+
+    A lens is known as far out as corners were seen; beyond, the polynomial of a wide one is soon off by pixels. To
+    judge a lens by its only picture of the edge is to judge a guess: nothing is promised of that.
+    """
+    order = list(boards)
+    for _ in boards:
+        seen = observe(models, order, 0.0, 0)
+        held = choose_held_out(seen, RigOptions().hold_out, MIN_IMAGES)
+        farthest: set[str] = set()
+        for model, one in zip(models, seen, strict=True):
+            centre = model.matrix[:2, 2]
+            reach = {i: np.linalg.norm(corners.pixels - centre, axis=1).max() for i, corners in one.images.items()}
+            farthest.add(max(reach, key=lambda i: reach[i]))
+        clash = sorted(held & farthest)
+        if not clash:
+            return order
+        free = next(i for i in range(len(order)) if str(i) not in held | farthest)
+        order[int(clash[0])], order[free] = order[free], order[int(clash[0])]
+    raise AssertionError("no order of these boards leaves the farthest ones to the fit")
+
+
 def relative(models: list[CameraModel] | tuple[CameraModel, ...]) -> list[CameraModel]:
     """The same rig in the frame of its first camera."""
     return list(in_frame(models, pose_of(models[0])))
@@ -112,11 +136,13 @@ def distance_after_fit(points: Array, truth: Array) -> Array:
     return np.linalg.norm(turn.apply(a) - b, axis=1)
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10_000), fisheye=st.booleans(), n=st.integers(2, 4))
+@example(seed=40, fisheye=True, n=4)  # as drawn, one camera's only picture of the edge is held out: 1.4 times the error
+@example(seed=387, fisheye=True, n=3)  # and here 4.5 times
 def test_a_rig_is_recovered(seed: int, fisheye: bool, n: int) -> None:
     truth = make_rig(seed, n, fisheye)
-    boards = board_poses(seed, 20)
+    boards = within_reach(truth, board_poses(seed, 20))
     lens = LensFreedom(4, fisheye=True) if fisheye else LensFreedom()
     found = calibrate_rig(observe(truth, boards, NOISE_PX, seed), BOARD, RigOptions(lens=lens))
     expected = NOISE_PX * np.sqrt(2)  # two coordinates
