@@ -74,19 +74,7 @@ def frame_sets(first: int, n: int) -> dict[str, object]:
     total, processor_s = play_all(
         "frame sets", set_worlds.SetScore(), lambda seed: set_worlds.play(set_worlds.set_world(seed)), first, n
     )
-    return {
-        "worlds": total.worlds,
-        "frames": total.frames,
-        "sets": total.sets,
-        "complete": total.complete,
-        "mispaired": total.mispaired,
-        "unaccounted": total.unaccounted,
-        "in_time": total.in_time,
-        "in_time_incomplete": total.in_time_incomplete,
-        "past_deadline": total.waiting,
-        "failed_seeds": total.failed_seeds,
-        "processor_s": processor_s,
-    }
+    return {**vars(total), "processor_s": processor_s}
 
 
 def main() -> int:

@@ -57,11 +57,11 @@ class SetScore(WorldScore):
     unaccounted: int = 0
     in_time: int = 0
     in_time_incomplete: int = 0
-    waiting: int = 0
+    past_deadline: int = 0
 
     @property
     def clean(self) -> bool:
-        return not (self.mispaired or self.unaccounted or self.in_time_incomplete or self.waiting)
+        return not (self.mispaired or self.unaccounted or self.in_time_incomplete or self.past_deadline)
 
 
 @dataclass
@@ -213,9 +213,9 @@ def play(world: SetWorld, check: Callable[[ClosedSet[Frame]], None] | None = Non
         if one.rough:
             rough.add(one.instant)
         due = assembler.next_deadline_ns()
-        score.waiting += due is not None and due <= last_ns
+        score.past_deadline += due is not None and due <= last_ns
     closed += assembler.tick(last_ns + world.deadline_ns)
-    score.waiting += assembler.next_deadline_ns() is not None
+    score.past_deadline += assembler.next_deadline_ns() is not None
     in_sets = 0
     seen: set[tuple[int, int]] = set()
     complete: set[int] = set()
