@@ -6,6 +6,7 @@ from typing import Literal
 from ..streaming.clock_account import ClockAccounts
 from ..streaming.messages import (
     Alarm,
+    Arming,
     Behavior,
     CameraStatus,
     ClockStatus,
@@ -66,6 +67,7 @@ class LiveState:
         self._latency: deque[tuple[int, int]] = deque(maxlen=RECENT_SETS)
         self._latency_max_ns = 0
         self._rules: dict[str, Counter[str]] = {}
+        self._armed: Arming | None = None
         self._triggers: deque[TriggerNow] = deque(maxlen=RECENT_TRIGGERS)
         self._recording = LiveRecording()
         self._problems: dict[tuple[str, str], Problem] = {}
@@ -93,6 +95,8 @@ class LiveState:
                 self._add_behavior(message, now_ns)
             case Decision():
                 self._add_decision(message)
+            case Arming():
+                self._armed = message
             case CameraStatus():
                 self._camera(message.camera).add_status(message)
             case ClockStatus():
@@ -125,7 +129,7 @@ class LiveState:
             sets=SetsNow(self._sets["complete"], self._sets["partial"], self._sets["late"]),
             behavior=self._behavior_now(now_ns),
             latency=self._latency_now(),
-            rules=tuple(RuleNow(name, n["fired"], n["withheld"]) for name, n in sorted(self._rules.items())),
+            rules=tuple(RuleNow(name, n["fired"], n["withheld"], n["sham"]) for name, n in sorted(self._rules.items())),
             triggers=tuple(self._triggers),
             recording=self._recording.now(),
             problems=self._problems_now(now_ns),
@@ -136,6 +140,8 @@ class LiveState:
             clocks=tuple(
                 ClockNow(name, one.last.state, one.last.residual_p99_us, one.n_steps) for name, one in self._clocks
             ),
+            armed=None if self._armed is None else self._armed.armed,
+            armed_by="" if self._armed is None else self._armed.by,
         )
 
     def _camera(self, name: str) -> LiveCamera:

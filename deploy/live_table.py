@@ -208,8 +208,12 @@ def _figures(now: Snapshot) -> Table:
             "latency",
             f"p50 {one.exposure_p50:.1f}  p99 {one.exposure_p99:.1f}  max {one.max_run:.1f} ms  exposure to label",
         )
+    if now.armed is not None:
+        words = Text("armed" if now.armed else "disarmed", style=_GOOD if now.armed else _WARN)
+        grid.add_row("rules", words.append(f"  by {now.armed_by}", style=_DIM))
     for rule in now.rules:
-        grid.add_row(f"rule {rule.name}", f"fired {rule.fired}  withheld {rule.withheld}")
+        sham = f"  sham {rule.sham}" if rule.sham else ""
+        grid.add_row(f"rule {rule.name}", f"fired {rule.fired}{sham}  withheld {rule.withheld}")
     if now.recording is not None:
         one = now.recording
         good = one.state in ("started", "running", "stopped")

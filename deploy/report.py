@@ -14,6 +14,7 @@ import msgspec
 from ..streaming.clock_account import ClockAccounts
 from ..streaming.messages import (
     Alarm,
+    Arming,
     Behavior,
     CameraStatus,
     ClockStatus,
@@ -88,6 +89,8 @@ class RunReport:
             case Decision():
                 self._triggers.add(message)
                 self._latency.add_decision(message)
+            case Arming():
+                self._triggers.add_arming(message)
             case CameraStatus():
                 self._camera(message.camera).add_status(message)
             case ClockStatus():

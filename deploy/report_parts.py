@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from ..streaming.messages import Behavior, CameraStatus, Decision, FrameHeader, FrameSet, Gap, RecordingStatus
+from ..streaming.messages import Arming, Behavior, CameraStatus, Decision, FrameHeader, FrameSet, Gap, RecordingStatus
 from ..sync.clock import NS_PER_S
 from ..sync.latency import LatencyHistogram
 from .scores import LabelScores
@@ -13,6 +13,9 @@ from .truth_join import Known
 MAX_REASONS = 64
 """Different reasons kept by name; the rest are counted together, since a reason may hold a number."""
 OTHER_REASONS = "other"
+ACTIONS = ("fired", "sham", "withheld")
+MAX_ARMINGS = 50
+"""Changes of arming that are kept; the rest are counted."""
 
 
 class CameraPart:
@@ -155,7 +158,8 @@ class LatencyPart:
         self._paths["exposure_to_behavior"].add(one.t_decided_ns - one.t_exposure_ns)
 
     def add_decision(self, decision: Decision) -> None:
-        if decision.action == "fired" and self._live:
+        # One that acts later on purpose says nothing of how fast the rig is.
+        if decision.action == "fired" and decision.t_fired_ns and self._live:
             self._paths["received_to_trigger"].add(decision.t_fired_ns - decision.t_received_ns)
             self._paths["exposure_to_trigger"].add(decision.t_fired_ns - decision.t_exposure_ns)
 
@@ -225,27 +229,44 @@ def _rounded(value: float | None) -> float | None:
 
 
 class TriggerPart:
-    """Decisions of the rules."""
+    """Decisions of the rules: trials (fired and sham), and what was withheld and why."""
 
     def __init__(self) -> None:
         self._counts = Counter[str]()
         self._reasons = Counter[str]()
-        self._rules: dict[str, Counter[str]] = {}
+        self._rules: dict[str, tuple[Counter[str], Counter[str]]] = {}
+        self._armed: list[Arming] = []
+        self._n_armings = 0
+
+    def add_arming(self, arming: Arming) -> None:
+        """What was said of arming; the last ones are kept."""
+        self._n_armings += 1
+        self._armed = [*self._armed[-(MAX_ARMINGS - 1) :], arming]
 
     def add(self, decision: Decision) -> None:
         self._counts[decision.action] += 1
-        self._rules.setdefault(decision.rule, Counter())[decision.action] += 1
+        actions, reasons = self._rules.setdefault(decision.rule, (Counter(), Counter()))
+        actions[decision.action] += 1
         if decision.action == "withheld":
             known = decision.reason in self._reasons or len(self._reasons) < MAX_REASONS
-            self._reasons[decision.reason if known else OTHER_REASONS] += 1
+            reason = decision.reason if known else OTHER_REASONS
+            self._reasons[reason] += 1
+            reasons[reason] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        rules = {name: {"fired": n["fired"], "withheld": n["withheld"]} for name, n in self._rules.items()}
+        rules = {
+            name: {**{action: n[action] for action in ACTIONS}, "withheld_by_reason": dict(reasons)}
+            for name, (n, reasons) in self._rules.items()
+        }
         return {
             "fired": self._counts["fired"],
+            "sham": self._counts["sham"],
             "withheld": self._counts["withheld"],
             "withheld_by_reason": dict(self._reasons),
             "by_rule": rules,
+            "armed": self._armed[-1].armed if self._armed else None,
+            "n_armings": self._n_armings,
+            "armings": [{"armed": one.armed, "by": one.by, "t_ns": one.t_ns} for one in self._armed],
         }
 
 

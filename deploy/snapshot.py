@@ -75,6 +75,7 @@ class RuleNow(msgspec.Struct, frozen=True):
     name: str
     fired: int
     withheld: int
+    sham: int = 0
 
 
 class RecordingNow(msgspec.Struct, frozen=True):
@@ -116,7 +117,10 @@ class Stretch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Everything at one moment. ``t_ms`` is rig time now; ``t_set_ms`` the exposure of the newest set or behaviour."""
+    """Everything at one moment. ``t_ms`` is rig time now; ``t_set_ms`` the exposure of the newest set or behaviour.
+
+    ``armed``: whether rules may fire, by whose word; None where nothing was said of it.
+    """
 
     rig: str
     mode: Literal["live", "replay"]
@@ -136,3 +140,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     agreement: float | None = None
     monitor_port: int | None = None
     clocks: tuple[ClockNow, ...] = ()
+    armed: bool | None = None
+    armed_by: str = ""

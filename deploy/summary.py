@@ -225,7 +225,11 @@ def _rules(report: dict[str, Any]) -> Finding | None:
         f"{reason} {n}" for reason, n in sorted(one["withheld_by_reason"].items(), key=lambda it: -it[1])[:3]
     )
     held = f", withheld {one['withheld']} ({why})" if one["withheld"] else ""
-    return Finding("rules", "ok", f"fired {one['fired']}{held}")
+    sham = f", sham {one['sham']}" if one["sham"] else ""
+    if one["armed"] is False and any(last["by"] == "start" for last in one["armings"][1:]):
+        cure = "its process was started again, and nobody armed it since: `ethostream arm --yes`"
+        return Finding("rules", "look", f"fired {one['fired']}{sham}{held}; disarmed at the end", cure)
+    return Finding("rules", "ok", f"fired {one['fired']}{sham}{held}")
 
 
 def _recording(report: dict[str, Any], verify_errors: Sequence[str]) -> Finding:

@@ -15,6 +15,7 @@ from ..streaming.messages import (
     FrameSet,
     PipelineState,
     ReplaySet,
+    SyncPulse,
 )
 from ..streaming.node import NodeContext
 from ..streaming.topics import (
@@ -23,6 +24,7 @@ from ..streaming.topics import (
     FRAME_SET,
     PIPELINE_STATE,
     REPLAY_SET,
+    SYNC_PULSE,
 )
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_US
@@ -48,7 +50,7 @@ class ReplayedSets:
 
     def run(self) -> None:
         context = self._context
-        with context.subscribe([FRAME, REPLAY_SET, PIPELINE_STATE, ARMING]) as bus:
+        with context.subscribe([FRAME, REPLAY_SET, PIPELINE_STATE, ARMING, SYNC_PULSE]) as bus:
             while not context.should_stop:
                 for received in bus.receive(_POLL_MS):
                     self._accept(received)
@@ -71,6 +73,8 @@ class ReplayedSets:
                 self._model.restore(message.payload)
         elif isinstance(message, Arming) and self._model is not None:
             self._model.recorded_arming(message)
+        elif isinstance(message, SyncPulse) and self._model is not None:
+            self._model.pulse(message)
         elif isinstance(message, ReplaySet):
             self._step(message)
 

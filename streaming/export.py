@@ -6,16 +6,17 @@ from pathlib import Path
 
 from ..sync.clock import NS_PER_S
 from ..sync.errors import RecordingError
-from .messages import Behavior, Decision, Gap
+from .messages import Actuation, Arming, Behavior, Decision, Gap
 from .recording_reader import Recording
 from .seq_set import SeqSet
-from .topics import BEHAVIOR, DECISION, GAP
+from .topics import ACTUATION, ARMING, BEHAVIOR, DECISION, GAP
 
 
 def export_csv(path: Path | str, out: Path | str) -> list[Path]:
-    """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv`` and ``decisions.csv`` of a recording.
+    """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv``, ``decisions.csv`` and ``trials.csv`` of a recording.
 
-    Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start. Frames that are not in the video
+    Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start, ``session_s`` from the session's, as
+    rules count it. Frames that are not in the video
     have an empty ``video_frame`` and a ``reason``. What the device does not tell (``trigger_id``, ``ticks``,
     ``line_status``) is empty.
 
@@ -37,6 +38,7 @@ def export_csv(path: Path | str, out: Path | str) -> list[Path]:
         "behavior.csv": _behavior(recording, behaviors),
         "bouts.csv": _bouts(recording, behaviors),
         "decisions.csv": _decisions(recording),
+        "trials.csv": _trials(recording),
     }
     written: list[Path] = []
     try:
@@ -142,14 +144,54 @@ def _bouts(recording: Recording, behaviors: list[Behavior]) -> Iterable[Sequence
 
 def _decisions(recording: Recording) -> Iterable[Sequence[object]]:
     fields = [name for name in Decision.__struct_fields__ if name != "sources"]
-    yield ("time_s", *fields, "frames")
-    for logged in recording.messages([DECISION]):
-        one = logged.message
-        if not isinstance(one, Decision):
-            continue
+    zero_ns = _session_zero_ns(recording)
+    yield ("time_s", "session_s", *fields, "frames")
+    for one in _all_decisions(recording):
         values = [getattr(one, name) for name in fields]
         frames = " ".join(f"{source.camera}/{source.epoch}/{source.seq}" for source in one.sources)
-        yield (_seconds(recording, one.t_exposure_ns), *values, frames)
+        yield (_seconds(recording, one.t_exposure_ns), _since(zero_ns, one.t_exposure_ns), *values, frames)
+
+
+def _trials(recording: Recording) -> Iterable[Sequence[object]]:
+    """One row per trial, fired or sham, with what its actuator said of it: the newest word of each kind."""
+    zero_ns = _session_zero_ns(recording)
+    acts: dict[tuple[str, int, int], list[Actuation]] = {}
+    for logged in recording.messages([ACTUATION]):
+        if isinstance(logged.message, Actuation):
+            act = logged.message
+            acts.setdefault((act.rule, act.set_id, act.trial), []).append(act)
+    yield (
+        "rule", "trial", "action", "reason", "behavior", "p", "animal", "actuator", "set_id", "session_s", "due_s",
+        "t_exposure_ns", "t_decided_ns", "t_due_ns", "t_sent_ns", "t_on_ns", "became", "became_why",
+    )  # fmt: skip
+    for one in _all_decisions(recording):
+        if one.action == "withheld":
+            continue
+        told = acts.get((one.rule, one.set_id, one.trial), [])
+        sent_ns = max((act.t_sent_ns for act in told), default=0) or one.t_fired_ns
+        on_ns = max((act.t_on_ns for act in told), default=0)
+        became = told[-1].state if told else ""
+        why = told[-1].reason if told else ""
+        due_ns = one.t_due_ns or one.t_decided_ns
+        yield (
+            one.rule, one.trial, one.action, one.reason, one.behavior, one.p, one.animal, one.actuator, one.set_id,
+            _since(zero_ns, one.t_exposure_ns), _since(zero_ns, due_ns), one.t_exposure_ns, one.t_decided_ns, due_ns,
+            sent_ns or "", on_ns or "", became, why,
+        )  # fmt: skip
+
+
+def _all_decisions(recording: Recording) -> Iterable[Decision]:
+    return (one.message for one in recording.messages([DECISION]) if isinstance(one.message, Decision))
+
+
+def _session_zero_ns(recording: Recording) -> int | None:
+    """From when session times count: the first start of the rules; None where none was recorded."""
+    starts = (one.message for one in recording.messages([ARMING]))
+    return next((one.t_ns for one in starts if isinstance(one, Arming) and one.by == "start"), None)
+
+
+def _since(zero_ns: int | None, t_ns: int) -> str:
+    return "" if zero_ns is None else f"{(t_ns - zero_ns) / NS_PER_S:.6f}"
 
 
 def _seconds(recording: Recording, t_ns: int) -> str:

@@ -20,12 +20,34 @@ from ..sync.clock import NS_PER_MS
 from ..sync.errors import RecordingError
 from ..sync.strict import StrictModel, validate
 from .frames import FrameSender
-from .messages import Behavior, CameraStatus, FrameHeader, FrameSet, FrameTruth, Gap, PipelineState, ReplaySet
+from .messages import (
+    Arming,
+    Behavior,
+    CameraStatus,
+    FrameHeader,
+    FrameSet,
+    FrameTruth,
+    Gap,
+    PipelineState,
+    ReplaySet,
+    SyncPulse,
+)
 from .node import NodeContext
 from .pixel_format import frame_shape
 from .recording_reader import Recording
 from .subscriber import EverySubscriber
-from .topics import BEHAVIOR, CAMERA_STATUS, FRAME, FRAME_SET, GAP, PIPELINE_STATE, REPLAY_SET, TRUTH
+from .topics import (
+    ARMING,
+    BEHAVIOR,
+    CAMERA_STATUS,
+    FRAME,
+    FRAME_SET,
+    GAP,
+    PIPELINE_STATE,
+    REPLAY_SET,
+    SYNC_PULSE,
+    TRUTH,
+)
 
 _PUBLISHED_KEPT = 8192
 _HANDED_KEPT = 4096
@@ -36,6 +58,8 @@ _SETS_REMEMBERED = 4096
 log = logging.getLogger(__name__)
 
 FrameKey = tuple[str, int, int]
+Plan = ReplaySet | PipelineState | Arming
+"""What is handed to the inference node, in this order."""
 
 
 class ReplayNodeConfig(StrictModel):
@@ -91,7 +115,7 @@ class _Replay:
         self._published: OrderedDict[FrameKey, bool] = OrderedDict()
         """Recent frames; False: the recording has no pixels for it."""
         self._plan = self._exact_plan() if config.exact else self._every_set()
-        self._head: ReplaySet | PipelineState | None = next(self._plan, None)
+        self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
         self._in_a_hole = False
@@ -110,19 +134,21 @@ class _Replay:
         while self._under_way and not self._context.should_stop:
             self._collect(_POLL_MS)
 
-    def _exact_plan(self) -> Iterator[ReplaySet | PipelineState]:
-        """Saved states, and the sets that the live node stepped on after the first of them.
+    def _exact_plan(self) -> Iterator[Plan]:
+        """Saved states, what armed and disarmed, and the sets that the live node stepped on after the first state.
 
         Where animals were tracked a set has all its views, also those that the model does not see: the tracker may.
         """
         state_seen = False
         tracked = self._recording.info.config.get("task", {}).get("tracking") is not None
         sets: OrderedDict[int, FrameSet] = OrderedDict()
-        topics = [PIPELINE_STATE, BEHAVIOR, *([FRAME_SET] if tracked else [])]
+        topics = [PIPELINE_STATE, BEHAVIOR, ARMING, *([FRAME_SET] if tracked else [])]
         for logged in self._recording.messages(topics):
             message = logged.message
             if isinstance(message, PipelineState):
                 state_seen = True
+                yield message
+            elif isinstance(message, Arming):
                 yield message
             elif isinstance(message, FrameSet):
                 sets[message.set_id] = message
@@ -139,10 +165,14 @@ class _Replay:
                     message.t_decided_ns,
                 )
 
-    def _every_set(self) -> Iterator[ReplaySet | PipelineState]:
-        """Every recorded set; a decision is judged as if it had been made when the set closed."""
-        for logged in self._recording.messages([FRAME_SET]):
+    def _every_set(self) -> Iterator[Plan]:
+        """Every recorded set; a decision is judged as if it had been made when the set closed. First comes the start."""
+        started = False
+        for logged in self._recording.messages([FRAME_SET, ARMING]):
             message = logged.message
+            if isinstance(message, Arming) and not started:
+                started = True
+                yield message
             if isinstance(message, FrameSet):
                 yield ReplaySet(
                     message.set_id, message.status, message.sources, message.missing, 0, message.t_closed_ns
@@ -158,6 +188,8 @@ class _Replay:
             self._context.publish(CAMERA_STATUS, message, message.camera)
         elif isinstance(message, Gap):
             self._context.publish(GAP, message, message.camera)
+        elif isinstance(message, SyncPulse):
+            self._context.publish(SYNC_PULSE, message)
         elif isinstance(message, FrameSet):
             # Sets that the model takes are announced by the inference node's answer, the others by this node.
             head = self._head.set_id if isinstance(self._head, ReplaySet) else None
@@ -230,6 +262,8 @@ class _Replay:
             head = self._head
             if isinstance(head, PipelineState):
                 self._context.publish(PIPELINE_STATE, head)
+            elif isinstance(head, Arming):
+                self._context.publish(ARMING, head)
             else:
                 state = [self._published.get((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):

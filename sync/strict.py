@@ -49,9 +49,22 @@ def validate(model: type[ModelT], data: Any, where: str) -> ModelT:
     except ValidationError as error:
         lines = [f"{where}: {error.error_count()} fault(s) in the configuration"]
         for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"]) or "(top level)"
+            key = _key(data, fault["loc"]) or "(top level)"
             if fault["type"] == "extra_forbidden":
                 lines.append(f"  {key}: unknown key; remove it or check its spelling")
             else:
                 lines.append(f"  {key}: {fault['msg']} (got {fault['input']!r:.80})")
         raise ConfigError("\n".join(lines)) from error
+
+
+def _key(data: Any, loc: tuple[int | str, ...]) -> str:
+    """The path of a fault; an entry of a list that has a name is called by it as well."""
+    parts: list[str] = []
+    for part in loc:
+        try:
+            data = data[part]
+        except (TypeError, KeyError, IndexError):
+            data = None
+        name: Any = data.get("name") if isinstance(part, int) and isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType]
+        parts.append(f"{part} ({name})" if isinstance(name, str) else str(part))
+    return ".".join(parts)

@@ -34,10 +34,14 @@ class _Rule:
         self.trigger = make_trigger(config)
         self.limits = limits
         self.conditions = conditions
-        self.chance = Chance(config, first_trial)
-        self.first_trial = first_trial
+        self.begin_at(first_trial)
         self.delay_ns = round(config.delay_ms * NS_PER_MS)
         self.max_age_ns = round(config.max_age_ms * NS_PER_MS)
+
+    def begin_at(self, first_trial: int) -> None:
+        """Trials are numbered from here on."""
+        self.first_trial = first_trial
+        self.chance = Chance(self.config, first_trial)
 
     def snapshot(self, place: int) -> State:
         return {f"{place}.trigger": self.trigger.snapshot(), f"{place}.limits": self.limits.snapshot()}
@@ -93,6 +97,7 @@ class Rules:
             _Rule(rule, first_trial, limits[rule.name], Conditions(rule, places, zones, self._positions, limits))
             for rule in rules
         ]
+        self._first_trial = first_trial
         self._zero_ns = NEVER_NS
         self.reset()
 
@@ -241,7 +246,7 @@ class Rules:
         """All that is remembered, as flat arrays: trials (and so all draws), timers, limits, arming, positions."""
         label = self._places[self._label] if self._label else -1
         state: State = {
-            "state": np.array([label, self._since_ns, self._after_gap, self._zero_ns], np.int64),
+            "state": np.array([label, self._since_ns, self._after_gap, self._zero_ns, self._first_trial], np.int64),
             **self.arming.snapshot(),
             **self._positions.snapshot(),
         }
@@ -265,7 +270,7 @@ class Rules:
                 f"saved state of rules does not fit these rules ({', '.join(differs[:5])} differ): replay with the "
                 "recorded task, or from the recording's beginning with another one"
             )
-        label, self._since_ns, after_gap, self._zero_ns = (int(value) for value in state["state"])
+        label, self._since_ns, after_gap, self._zero_ns, self._first_trial = (int(value) for value in state["state"])
         self._label = self._classes[label] if label >= 0 else ""
         self._after_gap = bool(after_gap)
         self.arming.restore(state)
@@ -273,6 +278,7 @@ class Rules:
         for place, rule in enumerate(self._rules):
             rule.trigger.restore(state[f"{place}.trigger"])
             rule.limits.restore(state[f"{place}.limits"])
+            rule.begin_at(self._first_trial)
         self._set_timers()
 
 

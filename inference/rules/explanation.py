@@ -185,9 +185,9 @@ def _limits(rule: RuleConfig) -> str:
     if rule.refractory_ms:
         limits.append(f"at least {_ms(rule.refractory_ms)} lie between two trials")
     if rule.max_count is not None:
-        limits.append(f"there are at most {_n(rule.max_count, 'trial')} in a session")
+        limits.append(f"there {_at_most(rule.max_count)} in a session")
     if rule.max_per_min is not None:
-        limits.append(f"there are at most {_n(rule.max_per_min, 'trial')} in any 60 s")
+        limits.append(f"there {_at_most(rule.max_per_min)} in any 60 s")
     if (duty := rule.max_duty) is not None:
         limits.append(
             f"pulses of {_ms(duty.pulse_ms)} take up at most {100 * duty.share:g} % of any {_s(duty.over_s)} "
@@ -220,6 +220,10 @@ def _ms(ms: float) -> str:
 
 def _s(seconds: float) -> str:
     return f"{seconds:g} s"
+
+
+def _at_most(n: int) -> str:
+    return f"{'is' if n == 1 else 'are'} at most {_n(n, 'trial')}"
 
 
 def _n(n: int, what: str) -> str:

@@ -69,7 +69,7 @@ def decision(i: int, action: str, reason: str = "", rule: str = "rear_light") ->
     return m.Decision(
         rule=rule,
         set_id=i,
-        action="fired" if action == "fired" else "withheld",
+        action="fired" if action == "fired" else "sham" if action == "sham" else "withheld",
         reason=reason,
         behavior="rear",
         p=0.93,

@@ -4,6 +4,7 @@ import tracemalloc
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 from ethostream.deploy.report import RunReport
 from ethostream.deploy.report_parts import MAX_REASONS, OTHER_REASONS
@@ -154,6 +155,27 @@ def test_bouts_latency_steps_and_triggers():
     assert triggers["withheld_by_reason"]["refractory"] == 1
     assert triggers["withheld_by_reason"][OTHER_REASONS] == 6
     assert len(triggers["withheld_by_reason"]) == MAX_REASONS + 1
+
+
+def test_trials_and_what_was_withheld_stand_by_rule_and_arming_with_its_word():
+    report = RunReport()
+    for i, (action, reason, rule) in enumerate(
+        [("fired", "onset", "a"), ("sham", "onset", "a"), ("withheld", "stale", "a"), ("withheld", "zone", "b")]
+    ):
+        report.add(t.DECISION, rig.decision(i, action, reason, rule))
+    later = msgspec.structs.replace(rig.decision(9, "fired"), rule="b", t_due_ns=rig.T0, t_fired_ns=0)
+    report.add(t.DECISION, later)
+    for armed, by in [(True, "start"), (False, "person")]:
+        report.add(t.ARMING, m.Arming(armed, by, rig.T0))
+    triggers = report.to_dict()["triggers"]
+    assert triggers["by_rule"] == {
+        "a": {"fired": 1, "sham": 1, "withheld": 1, "withheld_by_reason": {"stale": 1}},
+        "b": {"fired": 1, "sham": 0, "withheld": 1, "withheld_by_reason": {"zone": 1}},
+    }
+    assert (triggers["sham"], triggers["armed"], triggers["n_armings"]) == (1, False, 2)
+    assert triggers["armings"][1] == {"armed": False, "by": "person", "t_ns": rig.T0}
+    # What acts later on purpose says nothing of how fast the rig is.
+    assert report.to_dict()["latency_ms"]["exposure_to_trigger"]["n"] == 1
 
 
 def test_without_a_model_reception_is_measured_on_every_set():

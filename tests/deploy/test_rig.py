@@ -3,30 +3,58 @@
 import json
 import os
 import signal
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import yaml
+from ethostream.deploy import cli
 from ethostream.deploy.config import load_run
 from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
 from ethostream.inference.config import TaskConfig
-from ethostream.streaming.messages import Behavior, Decision, FrameHeader, FrameSet, FrameTruth, Heartbeat
+from ethostream.inference.rules.chance import Chance
+from ethostream.inference.rules.config import RuleConfig
+from ethostream.streaming.messages import (
+    Actuation,
+    Arming,
+    Behavior,
+    Decision,
+    FrameHeader,
+    FrameSet,
+    FrameTruth,
+    Heartbeat,
+)
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.topics import BEHAVIOR, FRAME, TRUTH
+from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION, FRAME, TRUTH
 from ethostream.streaming.verify import verify
 from ethostream.streaming.wire import Received
 from small_rig import HoldUp, Quiet, kill, write_rig
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.timeout(300)
 
 TASK = {
     "bundle": "demo",
     "rules": [
-        {"name": f"on_{behavior}", "on_enter": behavior, "refractory_ms": 700, "actuator": "log"}
-        for behavior in ("rear", "locomote", "groom", "still")
+        *(
+            {"name": f"on_{behavior}", "on_enter": behavior, "refractory_ms": 700, "actuator": "log"}
+            for behavior in ("rear", "locomote", "groom", "still")
+        ),
+        *(
+            {
+                "name": f"while_{behavior}",
+                "on_while": {"behavior": behavior, "every_ms": 150},
+                "actuator": "log",
+                "jitter_ms": 40,
+                "sham": {"fraction": 0.3},
+            }
+            for behavior in ("rear", "locomote", "groom", "still")
+        ),
     ],
+    "arming": {"windows": [{"from_s": 0, "to_s": 3}, {"from_s": 3.5}]},
     "actuators": {"log": {"kind": "log"}},
 }
 
@@ -96,6 +124,57 @@ def test_every_frame_is_written_or_declared(lossless: RunResult) -> None:
         assert len(list(recording.frames(name))) == account.written
         n_dropped += camera["dropped_device"]
     assert n_dropped > 0, "the faults were not injected"
+
+
+def test_each_trial_is_rebuilt_from_the_recording(lossless: RunResult) -> None:
+    """A session with shams: which trials there were, which acted, and when, from the recorded files alone."""
+    assert lossless.recording is not None
+    recording = Recording.open(lossless.recording)
+    rules = {one["name"]: RuleConfig.model_validate(one) for one in recording.info.config["task"]["rules"]}
+    seeds = [rule.seed for rule in rules.values() if rule.draws]
+    assert None not in seeds and len(set(seeds)) == len(seeds), "a run draws each seed, and keeps it"
+    decisions = [one.message for one in recording.messages([DECISION]) if isinstance(one.message, Decision)]
+    taken = {
+        one.message.set_id: one.message for one in recording.messages([BEHAVIOR]) if isinstance(one.message, Behavior)
+    }
+    counts: Counter[str] = Counter()
+    for name, rule in rules.items():
+        trials = [one for one in decisions if one.rule == name and one.action != "withheld"]
+        assert [one.trial for one in trials] == list(range(len(trials)))
+        chance = Chance(rule, 0)
+        for one in trials:
+            jitter_ns = round(chance.jitter_ms(one.trial) * 1e6)
+            assert (one.action == "sham") == chance.is_sham(one.trial)
+            assert one.t_due_ns == one.t_decided_ns + jitter_ns
+            assert one.sources == taken[one.set_id].sources and one.sources
+            counts[one.action] += 1
+    assert counts["fired"] > 5 and counts["sham"] > 1
+    report = lossless.report["triggers"]
+    assert (report["fired"], report["sham"]) == (counts["fired"], counts["sham"])
+    assert sum(one["withheld"] for one in report["by_rule"].values()) == len(decisions) - counts.total()
+    acts = [one.message for one in recording.messages([ACTUATION]) if isinstance(one.message, Actuation)]
+    sent = {(one.rule, one.trial): one for one in acts if one.state == "sent"}
+    fired = {(one.rule, one.trial): one for one in decisions if one.action == "fired"}
+    cancelled = {(one.rule, one.trial) for one in acts if one.state == "cancelled"}
+    assert set(sent) | cancelled == set(fired) and not set(sent) & cancelled
+    assert all(one.t_sent_ns >= one.t_due_ns == fired[key].t_due_ns for key, one in sent.items())
+    arming = [one.message for one in recording.messages([ARMING]) if isinstance(one.message, Arming)]
+    assert [(one.armed, one.by) for one in arming] == [(True, "start"), (False, "schedule"), (True, "schedule")]
+    assert [one.t_ns - arming[0].t_ns for one in arming[1:]] == pytest.approx([3e9, 3.5e9], abs=2e8)
+
+
+def test_a_dry_run_decides_as_the_live_run_did(lossless: RunResult, tmp_path: Path) -> None:
+    assert lossless.recording is not None
+    task = lossless.recording.parents[1] / "task.yaml"
+    words = ["rules", "test", str(task), str(lossless.recording), "--compare", "--json", str(tmp_path / "test.json")]
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "test.json").read_text())
+    assert found["compared"]["differences"] == []
+    assert found["compared"]["equal"] == len(found["decisions"]) > 20
+    by_rule = lossless.report["triggers"]["by_rule"]
+    assert {name: one for name, one in found["totals"].items() if name in by_rule} == by_rule
+    assert "decisions as recorded, 0 different" in done.output
 
 
 @pytest.mark.parametrize("speed", [None, 1.0], ids=["max", "1"])
@@ -230,22 +309,42 @@ def declared_reasons(recording: Path) -> list[str]:
 
 def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) -> None:
     killed: list[int] = []
+    n_after: list[int] = []
+    asked_ns: list[int] = []
+    told: list[str] = []
     decisions: list[tuple[int, Decision]] = []
 
     def act(received: Received) -> None:
         killer(received)
         if isinstance(received.message, Decision):
             decisions.append((received.message.t_decided_ns, received.message))
+            if killed and not asked_ns and received.message.set_id >= 1_000_000_000:
+                n_after.append(1)
+                if len(n_after) == 5:
+                    asked_ns.append(received.message.t_decided_ns + 1)
+                    arming.start()
         beat = received.message
         if isinstance(beat, Heartbeat) and beat.node == "inference" and beat.epoch == 1 and not killed:
             killed.append(beat.t_ns)
 
+    def person() -> None:
+        told.append(CliRunner().invoke(cli.app, ["arm", "--yes"]).output)
+
     killer = kill("inference")
-    result = live(tmp_path, 12.0, Quiet(act))
+    # Of a thread of its own: the supervisor, which answers, is in this one.
+    arming = threading.Thread(target=person)
+    result = live(tmp_path, 12.0, Quiet(act), task={**TASK, "arming": {}})
+    arming.join()
     assert result.outcome.failures == []
     assert result.outcome.restarts == {"inference": 1}
     after = [decision for t_ns, decision in decisions if killed and t_ns > killed[0]]
-    assert after and all((one.action, one.reason) == ("withheld", "disarmed") for one in after)
+    (person,) = told
+    before_person = [one for one in after if one.t_decided_ns < asked_ns[0]]
+    assert before_person and all((one.action, one.reason) == ("withheld", "disarmed") for one in before_person)
+    # A person armed it again, and its trials have numbers that none had before.
+    assert "armed" in person and "disarmed" not in person
+    trials = [one.trial for one in after if one.action != "withheld"]
+    assert trials and min(trials) == 1_000_000
     # The new process begins from a state of its own, and replay follows it.
     assert result.recording is not None and result.verified is not None and result.verified.ok
     replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]

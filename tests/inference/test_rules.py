@@ -1,45 +1,21 @@
 import itertools
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from ethostream.inference.config import TaskConfig
-from ethostream.inference.rules.config import RuleConfig
+from ethostream.inference.rules.config import ArmingConfig, RuleConfig
 from ethostream.inference.rules.engine import Rules
-from ethostream.streaming.messages import Behavior, Decision, SourceFrame
+from ethostream.inference.rules.zones import inside
+from ethostream.streaming.messages import Behavior, Box, Decision, SyncPulse, Tracks
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
 from hypothesis import given
 from hypothesis import strategies as st
+from rule_streams import ARMING, CLASSES, MS, ZONES, behavior, engine, pulse, tell, tracks
 
-CLASSES = ["still", "groom", "rear"]
-MS = 1_000_000
 RULE = RuleConfig(name="puff", on_enter="groom", actuator="valve", refractory_ms=500.0, max_age_ms=50.0)
-
-
-def behavior(label: str, t_ms: int = 0, **changes: Any) -> Behavior:
-    fields: dict[str, Any] = {
-        "set_id": t_ms,
-        "status": "complete",
-        "sources": (SourceFrame("cam0", 0, 1, t_ms * MS, 1000, t_ms * MS),),
-        "missing": (),
-        "bundle": "tiny@0",
-        "p": (0.1, 0.8, 0.1),
-        "raw": "groom",
-        "label": label,
-        "label_since_ns": 0,
-        "n_skipped": 0,
-        "gap_frames": 0,
-        "warm": True,
-        "boxes": (),
-        "t_exposure_ns": t_ms * MS,
-        "t_received_ns": (t_ms + 5) * MS,
-        "t_taken_ns": (t_ms + 5) * MS,
-        "t_cropped_ns": (t_ms + 6) * MS,
-        "t_embedded_ns": (t_ms + 7) * MS,
-        "t_head_ns": (t_ms + 8) * MS,
-        "t_decided_ns": (t_ms + 9) * MS,
-    }
-    return Behavior(**(fields | changes))
 
 
 def test_an_onset_fires_once_with_its_chain() -> None:
@@ -129,7 +105,7 @@ def test_rules_that_do_not_suit_the_model_are_refused() -> None:
 def test_a_task_names_its_faults() -> None:
     rule = {"name": "puff", "on_enter": "groom", "actuator": "valve"}
     good = {"bundle": "demo", "rules": [rule], "actuators": {"valve": {"kind": "log"}}}
-    assert validate(TaskConfig, good, "task").actuators["valve"] .kind == "log"
+    assert validate(TaskConfig, good, "task").actuators["valve"].kind == "log"
     with pytest.raises(ConfigError, match="actuator 'valve' is not defined"):
         validate(TaskConfig, good | {"actuators": {}}, "task")
     with pytest.raises(ConfigError, match="refractory_s: unknown key"):
@@ -155,3 +131,261 @@ def test_a_snapshot_keeps_whether_it_was_armed() -> None:
     replayed = Rules([RULE], CLASSES, armed=True)
     replayed.restore(live.snapshot())
     assert replayed.step(behavior("groom", 100))[0].reason == "disarmed"
+
+
+def rule(**changes: Any) -> RuleConfig:
+    fields = {"name": "puff", "actuator": "valve", **changes}
+    return RuleConfig.model_validate(fields)
+
+
+def reasons(rules: Rules, stream: list[Behavior]) -> list[tuple[int, str, str]]:
+    """(set, action, reason) of every decision over a stream."""
+    return [(one.set_id, one.action, one.reason) for each in stream for one in rules.step(each)]
+
+
+def bouts(*parts: tuple[str, int], step_ms: int = 10) -> list[Behavior]:
+    """Behaviours of so many ms each, one step every ``step_ms``."""
+    found: list[Behavior] = []
+    t_ms = 0
+    for label, length_ms in parts:
+        found += [behavior(label, t_ms + k * step_ms, label_since_ns=t_ms * MS) for k in range(length_ms // step_ms)]
+        t_ms += length_ms
+    return found
+
+
+def test_a_behaviour_that_has_lasted_long_enough() -> None:
+    rules = Rules([rule(on_enter={"behavior": "groom", "after_ms": 50})], CLASSES, armed=True)
+    stream = bouts(("still", 30), ("groom", 40), ("rear", 30), ("groom", 100))
+    assert reasons(rules, stream) == [(150, "fired", "onset")]
+
+
+def test_the_end_of_a_behaviour_and_how_long_it_was() -> None:
+    at_end = rule(on_exit="groom", when={"dwell": {"min_ms": 60}})
+    stream = bouts(("groom", 50), ("still", 20), ("groom", 80), ("rear", 20))
+    rules = Rules([at_end], CLASSES, armed=True)
+    decisions = [one for each in stream for one in rules.step(each)]
+    assert [(one.set_id, one.action, one.reason) for one in decisions] == [
+        (50, "withheld", "dwell"), (150, "fired", "end"),
+    ]  # fmt: skip
+    assert {one.behavior for one in decisions} == {"groom"}
+
+
+def test_while_it_lasts_and_what_passes_between_two_steps_is_one_opportunity() -> None:
+    lasting = rule(on_while={"behavior": "groom", "every_ms": 40, "after_ms": 20})
+    stream = bouts(("still", 20), ("groom", 130), ("still", 20))
+    assert reasons(Rules([lasting], CLASSES, armed=True), stream) == [(t, "fired", "lasting") for t in (40, 80, 120)]
+    sparse = bouts(("groom", 300), step_ms=100)
+    at_once = rule(on_while={"behavior": "groom", "every_ms": 30})
+    assert [one[0] for one in reasons(Rules([at_once], CLASSES, armed=True), sparse)] == [0, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("between", "parts", "fired"),
+    [
+        (True, [("still", 50), ("rear", 30), ("groom", 20)], [80]),
+        (False, [("still", 50), ("rear", 30), ("groom", 20)], []),
+        (False, [("still", 50), ("groom", 20)], [50]),
+        (True, [("still", 200), ("groom", 20)], []),  # too late
+        (True, [("still", 50), ("rear", 60), ("still", 20), ("groom", 20)], [130]),  # the later beginning counts
+        (True, [("still", 20), ("groom", 20), ("rear", 20), ("groom", 20)], [20]),  # used up
+    ],
+)
+def test_a_sequence(between: bool, parts: list[tuple[str, int]], fired: list[int]) -> None:
+    steps = [{"behavior": "still"}, {"behavior": "groom", "within_ms": 100}]
+    one = rule(on_sequence={"steps": steps, "others_between": between})
+    assert [made[0] for made in reasons(Rules([one], CLASSES, armed=True), bouts(*parts))] == fired
+
+
+def test_how_often_within_a_time() -> None:
+    often = rule(on_rate={"behavior": "groom", "n": 3, "within_s": 0.1})
+    stream = bouts(*[("groom", 20), ("still", 20)] * 7)
+    # Onsets every 40 ms: the third lies 80 ms after the first, and then the count begins anew.
+    assert [one[0] for one in reasons(Rules([often], CLASSES, armed=True), stream)] == [80, 200]
+
+
+def test_set_times_come_whatever_the_animal_does_and_one_that_was_missed_is_stale() -> None:
+    yoked = rule(on_times={"session_s": [0.5, 0.1, 0.115]}, max_age_ms=50)
+    rules = Rules([yoked], CLASSES, armed=True)
+    rules.begin(0)
+    # Decided 9 ms after exposure: 0.1 s and 0.115 s have passed at the first set decided then or later.
+    assert reasons(rules, [behavior("", t) for t in (50, 90, 100, 110, 600)]) == [
+        (100, "fired", "time"), (110, "fired", "time"), (600, "withheld", "stale"),
+    ]  # fmt: skip
+
+
+def test_a_gap_forgets_what_led_to_an_opportunity_and_no_limit() -> None:
+    steps = [{"behavior": "still"}, {"behavior": "groom", "within_ms": 10_000}]
+    rules = Rules([rule(on_sequence={"steps": steps}), RULE.model_copy(update={"name": "b"})], CLASSES, armed=True)
+    stream = [behavior("still", 0), behavior("groom", 100), behavior("still", 200)]
+    stream += [behavior("still", 300, reset=True, gap_frames=9), behavior("groom", 400)]
+    assert [(made[0], made[2]) for made in reasons(rules, stream)] == [
+        (100, "sequence"), (100, "onset"), (400, "sequence"), (400, "refractory"),
+    ]  # fmt: skip
+    rules = Rules([rule(on_exit="groom")], CLASSES, armed=True)
+    cut = [behavior("groom", 0), behavior("still", 500, reset=True, gap_frames=9)]
+    assert reasons(rules, cut) == []  # an end that nobody saw
+
+
+def test_probability_of_another_class_and_the_label_of_the_moment() -> None:
+    p = rule(on_enter="groom", when={"probability": {"behavior": "rear", "max": 0.2}})
+    label = rule(name="b", on_times={"session_s": [0.0]}, when={"label": ["rear"]})
+    rules = Rules([p, label], CLASSES, armed=True)
+    assert reasons(rules, [behavior("groom", 0, p=(0.1, 0.6, 0.3))]) == [
+        (0, "withheld", "probability"), (0, "withheld", "label"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ([], "position unknown"),
+        ([tracks(950, 50)], "onset"),
+        ([tracks(950, 150)], "zone"),
+        ([tracks(950, 50, valid=False)], "position unknown"),
+        ([tracks(899, 50)], "position unknown"),  # 101 ms old
+        ([tracks(950, 50), tracks(980, 150)], "zone"),  # the newest counts
+    ],
+)
+def test_a_zone_in_millimetres(told: list[Tracks], reason: str) -> None:
+    inside = rule(on_enter="groom", when={"zones": [{"zone": "nest"}]})
+    rules = Rules([inside], CLASSES, armed=True, zones=ZONES)
+    rules.step(behavior("still", 890))
+    for one in told:
+        rules.tracked(one)
+    assert rules.step(behavior("groom", 1000))[0].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("boxes", "reason"),
+    [
+        ((Box("cam0", 30, 30, 20, 20, True),), "onset"),  # its middle lies at 40, 40
+        ((Box("cam0", 45, 30, 20, 20, True),), "zone"),
+        ((Box("cam0", 30, 30, 20, 20, False),), "position unknown"),
+        ((Box("cam1", 30, 30, 20, 20, True),), "position unknown"),
+    ],
+)
+def test_a_zone_in_pixels_of_a_view(boxes: tuple[Box, ...], reason: str) -> None:
+    inside = rule(on_enter="groom", when={"zones": [{"zone": "left"}]})
+    rules = Rules([inside], CLASSES, armed=True, zones=ZONES)
+    assert rules.step(behavior("groom", 0, boxes=boxes))[0].reason == reason
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2))
+def test_a_polygon_is_inside_where_it_winds_round_the_point(x: float, y: float) -> None:
+    """Against the sum of angles, on a star that is not convex."""
+    star = [(1.0, 0.0), (0.2, 0.2), (0.0, 1.0), (-0.2, 0.2), (-1.0, 0.0), (-0.2, -0.2), (0.0, -1.0), (0.2, -0.2)]
+    corners = np.array(star) - (x, y)
+    edges = np.roll(corners, -1, axis=0)
+    cross = corners[:, 0] * edges[:, 1] - corners[:, 1] * edges[:, 0]
+    if np.abs(cross).min() < 1e-6:
+        return  # on an edge, or in line with one
+    turns = np.arctan2(cross, (corners * edges).sum(axis=1)).sum() / (2 * np.pi)
+    assert inside(star, x, y) == (abs(turns) > 0.5)
+
+
+def test_a_rule_that_waits_for_another() -> None:
+    first = rule(on_enter="groom")
+    then = rule(name="then", on_enter="rear", when={"rules": [{"rule": "puff", "within_ms": 100}]})
+    never = rule(name="never", on_enter="rear", when={"rules": [{"rule": "puff", "not_within_ms": 100}]})
+    rules = Rules([first, then, never], CLASSES, armed=True)
+    stream = [behavior("rear", 0), behavior("groom", 100), behavior("rear", 200), behavior("rear", 201)]
+    stream += [behavior("still", 290), behavior("rear", 301)]
+    assert [(one.set_id, one.rule, one.reason) for each in stream for one in rules.step(each)] == [
+        (0, "then", "other rule"), (0, "never", "onset"), (100, "puff", "onset"), (200, "then", "onset"),
+        (200, "never", "other rule"), (301, "then", "other rule"), (301, "never", "onset"),
+    ]  # fmt: skip
+
+
+def test_a_session_window_counts_from_the_common_start_to_the_decision() -> None:
+    rules = Rules([rule(on_enter="groom", when={"session": {"from_s": 1, "to_s": 2}})], CLASSES, armed=True)
+    rules.begin(10_000 * MS)
+    stream = [behavior(label, t) for t in (10_980, 10_995, 11_985, 11_995) for label in ("still", "groom")]
+    assert [made[2] for made in reasons(rules, stream)] == ["session time", "onset", "onset", "session time"]
+
+
+LEVEL = {"line": {"kind": "level", "line": "in0"}}
+EDGE = {"line": {"kind": "edge", "line": "in0", "for_s": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("arming", "events", "armed"),
+    [
+        (LEVEL, [], False),  # no board, no arming
+        (LEVEL, [pulse(0, "trigger")], False),  # its level is not known yet
+        (LEVEL, [pulse(0)], True),
+        (LEVEL, [pulse(0), pulse(5, rising=False)], False),
+        ({"line": {**LEVEL["line"], "armed_when": "low"}}, [pulse(0, rising=False)], True),
+        (LEVEL, [pulse(0), 2001], False),  # the board has fallen silent
+        (LEVEL, [pulse(0), pulse(1500, "trigger"), 2001], True),
+        (LEVEL, [pulse(0), 2001, pulse(2100, "trigger")], False),  # who knows what the line did meanwhile
+        (EDGE, [pulse(0)], True),
+        (EDGE, [pulse(0), 499], True),
+        (EDGE, [pulse(0), 500], False),
+        (EDGE, [pulse(0), pulse(300, rising=False), pulse(400), 800], True),
+        ({"at_start": False}, [], False),
+        ({"at_start": False}, [(True, 5)], True),
+        ({}, [(False, 5)], False),
+        ({**LEVEL, "at_start": False}, [pulse(0)], False),
+        ({**LEVEL, "windows": [{"from_s": 1}]}, [pulse(0)], False),
+        ({**LEVEL, "windows": [{"from_s": 1}]}, [pulse(0), 1000], True),
+    ],
+)
+def test_person_schedule_and_line_have_to_agree(
+    arming: dict[str, Any], events: list[SyncPulse | tuple[bool, int] | int], armed: bool
+) -> None:
+    rules = Rules([RULE], CLASSES, True, arming=ArmingConfig.model_validate(arming))
+    rules.begin(0)
+    for event in events:
+        if isinstance(event, int):
+            rules.tick(event * MS)
+        else:
+            tell(rules, event)
+    assert rules.armed == armed
+    said = [one.armed for one in rules.take_changes()]
+    assert said[-1] == armed
+
+
+def test_who_arms_against_the_schedule_is_told_by_whom_the_rules_are_held() -> None:
+    rules = Rules([RULE], CLASSES, False, arming=ArmingConfig.model_validate({"windows": [{"from_s": 9}]}))
+    rules.begin(0, 100)
+    rules.set_armed(True, "person", 200)
+    rules.tick(9000 * MS)
+    rules.set_armed(False, "person", 9_500 * MS)
+    assert [(one.armed, one.by) for one in rules.take_changes()] == [
+        (False, "start"), (False, "schedule"), (True, "schedule"), (False, "person"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="cannot be armed by 'robot'"):
+        rules.set_armed(True, "robot", 0)
+
+
+def test_a_process_that_was_started_again_waits_for_a_person_whatever_schedule_and_line_say() -> None:
+    rules = Rules([RULE], CLASSES, False, arming=ArmingConfig.model_validate({**LEVEL, "windows": [{"from_s": 0}]}))
+    rules.begin(0, 50 * MS)
+    for t_ms in range(100, 3000, 100):
+        rules.pulse(pulse(t_ms))
+        rules.tick(t_ms * MS)
+        assert not rules.armed
+    rules.set_armed(True, "person", 3000 * MS)
+    assert rules.armed
+
+
+def test_without_an_onset_a_step_costs_next_to_nothing() -> None:
+    """Counted in calls, since a clock would judge the machine."""
+    rules = engine(arming=ARMING)
+    stream = bouts(("still", 20_000), step_ms=5)
+    for each in stream[:10]:
+        rules.step(each)
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    quiet = [each for each in stream[10:] if not 90 < each.t_exposure_ns / MS < 4000]
+    sys.setprofile(count)
+    try:
+        for each in quiet:
+            rules.step(each)
+    finally:
+        sys.setprofile(None)
+    assert calls / len(quiet) < 3

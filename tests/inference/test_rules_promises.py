@@ -154,8 +154,15 @@ def test_a_draw_can_be_repeated_by_anybody() -> None:
     assert Chance(rule, 0).jitter_ms(3) == pytest.approx(expected)
 
 
-def test_a_process_that_was_started_again_numbers_its_trials_anew() -> None:
-    assert [one.trial for one in trials_of(3, 0, {"fraction": 0.5}, 1_000_000)] == [1_000_000, 1_000_001, 1_000_002]
+def test_a_process_that_was_started_again_numbers_its_trials_anew_and_its_replay_alike() -> None:
+    trials = trials_of(3, 0, {"fraction": 0.5}, 1_000_000)
+    assert [one.trial for one in trials] == [1_000_000, 1_000_001, 1_000_002]
+    rule = RuleConfig.model_validate(RULE | {"seed": 3, "jitter_ms": 50, "sham": {"fraction": 0.5, "block": 4}})
+    live, replayed = Rules([rule], CLASSES, armed=True, first_trial=2_000_000), Rules([rule], CLASSES, armed=True)
+    replayed.restore(live.snapshot())
+    for t_ms in range(20):
+        message = behavior(CLASSES[t_ms % 2], t_ms)
+        assert replayed.step(message) == live.step(message)
 
 
 def test_arming_is_said_at_each_change() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 from ethostream.streaming.export import export_csv
-from ethostream.streaming.messages import Behavior, Decision, SourceFrame
-from ethostream.streaming.topics import BEHAVIOR, DECISION
+from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, SourceFrame
+from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION
 from ethostream.sync.errors import RecordingError
 
 PERIOD_NS = 16_666_667
@@ -43,7 +43,17 @@ def recorded(make_rig: Any) -> Any:
     t = START_NS + 3 * PERIOD_NS
     source = SourceFrame("cam0", 0, 3, t, 5000, t)
     decision = Decision("reward, once", 3, "fired", "entered", "groom", 0.5, "log", (source,), t, t, t, t)
+    rig.deliver(ARMING, Arming(True, "start", t - 2_000_000_000), source="inference")
     rig.deliver(DECISION, decision, source="inference")
+    sham = msgspec.structs.replace(decision, action="sham", trial=1, t_due_ns=t + 500_000_000, t_fired_ns=0)
+    withheld = msgspec.structs.replace(decision, action="withheld", reason="stale", t_fired_ns=0)
+    fired = msgspec.structs.replace(sham, action="fired", trial=2)
+    for one in (sham, withheld, fired):
+        rig.deliver(DECISION, one, source="inference")
+    sent = Actuation("log", "reward, once", 3, 2, "sent", "", fired.t_due_ns, fired.t_due_ns + 1000)
+    rig.deliver(ACTUATION, sent, source="inference")
+    acknowledged = msgspec.structs.replace(sent, state="acknowledged", t_sent_ns=0, t_on_ns=sent.t_sent_ns + 7)
+    rig.deliver(ACTUATION, acknowledged, source="inference")
     camera.status(stopped=True)
     rig.close()
     return rig
@@ -51,7 +61,9 @@ def recorded(make_rig: Any) -> Any:
 
 def test_tables(recorded: Any, tmp_path: Path) -> None:
     written = export_csv(recorded.folder, tmp_path / "out")
-    assert [path.name for path in written] == ["frames.csv", "behavior.csv", "bouts.csv", "decisions.csv"]
+    assert [path.name for path in written] == [
+        "frames.csv", "behavior.csv", "bouts.csv", "decisions.csv", "trials.csv"
+    ]  # fmt: skip
     frames = rows(written[0])
     assert [(row["seq"], row["video_frame"]) for row in frames] == [
         ("0", "0"), ("1", "1"), ("2", "2"), ("4", "3"), ("5", ""), ("6", "4"), ("3", "")
@@ -74,7 +86,14 @@ def test_tables(recorded: Any, tmp_path: Path) -> None:
     assert bouts[1]["stop_ns"] == str(START_NS + 6 * PERIOD_NS)
     assert bouts[1]["duration_s"] == "0.050000"
     decisions = rows(written[3])
-    assert len(decisions) == 1
+    assert len(decisions) == 4
+    assert (decisions[0]["session_s"], decisions[1]["action"], decisions[2]["trial"]) == ("2.000000", "sham", "-1")
+    trials = rows(written[4])
+    assert [(row["action"], row["trial"], row["due_s"], row["became"]) for row in trials] == [
+        ("fired", "-1", "2.000000", ""), ("sham", "1", "2.500000", ""), ("fired", "2", "2.500000", "acknowledged"),
+    ]  # fmt: skip
+    fired = trials[2]
+    assert [int(fired[name]) - int(fired["t_due_ns"]) for name in ("t_sent_ns", "t_on_ns")] == [1000, 1007]
     assert (decisions[0]["rule"], decisions[0]["frames"]) == ("reward, once", "cam0/0/3")
 
 
