@@ -51,6 +51,8 @@ _SILENT_BEFORE_NS = 100 * NS_PER_MS
 _START_LEAD_NS = 600 * NS_PER_MS
 """More than lies between the word to start and the common start, should that word have been missed."""
 _NAMED = 8
+_MAX_LEAP = 65_536
+"""A board that reports nothing for seconds has failed by then: no honest one skips so many numbers."""
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +94,16 @@ class PulseTally:
     def __init__(self) -> None:
         self.next = 0
         self.n_seen = 0
-        self.missing: list[int] = []
+        self.n_missing = 0
 
-    def add(self, count: int) -> list[int]:
+    def add(self, count: int) -> range:
         """Take pulse ``count``; returns the numbers that were skipped just before it.
 
         Raises:
-            TriggerError: the number was there already, or went back: the board does not count as it should.
+            TriggerError: the number was there already, went back, or leapt beyond reason: the board does not count as
+                it should.
         """
-        if count < self.next:
+        if not self.next <= count <= self.next + _MAX_LEAP:
             raise TriggerError(
                 f"the trigger board reports pulse {count} after pulse {self.next - 1}; its firmware is broken or it "
                 "restarted: flash deploy/firmware anew"
@@ -110,22 +113,22 @@ class PulseTally:
         self.n_seen += 1
         return skipped
 
-    def close(self, n_made: int) -> list[int]:
+    def close(self, n_made: int) -> range:
         """The board made ``n_made`` pulses; returns the numbers at the end that were never reported.
 
         Raises:
-            TriggerError: it reported more than it says it made.
+            TriggerError: it reported more than it says it made, or far less.
         """
-        if n_made < self.next:
+        if not self.next <= n_made <= self.next + _MAX_LEAP:
             raise TriggerError(
                 f"the trigger board says that it made {n_made} pulses, and reported pulse {self.next - 1}; its "
                 "firmware is broken: flash deploy/firmware anew, and do not trust the pulse numbers of this recording"
             )
         return self._skip_to(n_made)
 
-    def _skip_to(self, count: int) -> list[int]:
-        skipped = list(range(self.next, count))
-        self.missing += skipped
+    def _skip_to(self, count: int) -> range:
+        skipped = range(self.next, count)
+        self.n_missing += len(skipped)
         self.next = count
         return skipped
 
@@ -256,7 +259,7 @@ class TriggerLoop:
             self._board.send(Query())
         context.counters.update(
             pulses=self._tally.n_seen,
-            unreported=len(self._tally.missing),
+            unreported=self._tally.n_missing,
             lost=self._board.n_lost,
             damaged=self._board.n_damaged,
         )
