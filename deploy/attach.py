@@ -83,6 +83,7 @@ def attach_monitor(session: str | None, port: int) -> None:
         parent_pid=os.getppid(),
         lives_with_pid=card["pid"],
         keys=card.get("keys"),
+        runtime=folder,
         config={
             "monitor": {"port": port},
             "rig": card["rig"],

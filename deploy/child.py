@@ -127,6 +127,7 @@ class Child:
             t_start_ns=t_start_ns,
             high_water=session.high_water,
             keys=session.keys,
+            runtime=session.folder,
             config=self.row.config,
         )
         path = session.folder / f"{self.row.node}.json"

@@ -54,6 +54,7 @@ class NodeSpec(StrictModel):
         t_start_ns: rig time of the common start, where it has been by then; else 0.
         high_water: messages held per reader while it is slow.
         keys: folder of this host's CURVE keys; None: the bus has none.
+        runtime: the session's runtime folder; None: there is none to be known.
         config: the entry point's own options.
     """
 
@@ -71,6 +72,7 @@ class NodeSpec(StrictModel):
     t_start_ns: int = 0
     high_water: int = Field(default=HIGH_WATER, ge=1)
     keys: Path | None = None
+    runtime: Path | None = None
     config: dict[str, Any] = Field(default_factory=dict)
 
 

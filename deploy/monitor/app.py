@@ -1,16 +1,19 @@
 """The page and its WebSocket."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from ...sync.errors import NodeError
 from .hub import Hub, HubClient
 
 STATIC = Path(__file__).with_name("static")
@@ -18,6 +21,11 @@ STATUS_SLOT = "status"
 MAX_CLIENTS = 16
 TRY_LATER = 1013
 POLICY = 1008
+TOKEN_HEADER = "X-Ethostream-Token"
+"""A page of another site can neither read the token of this one nor send this header to it."""
+_TOKEN_PLACE = "TOKEN-OF-THIS-PAGE"
+
+Disarm = Callable[[], dict[str, Any]]
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
@@ -25,13 +33,18 @@ _HEADERS = {
 }
 
 
-def make_app(hub: Hub, on_start: Callable[[], None]) -> FastAPI:
+def make_app(hub: Hub, on_start: Callable[[], None], on_disarm: Disarm | None = None) -> FastAPI:
     """The application; ``on_start`` is called in its event loop once it serves.
 
     ``/`` the page, ``/api/status`` the newest status as JSON, ``/ws`` both status (text) and tiles (binary) as they
     come. ``/ws?sync=1``: after each batch a text ``{"type": "sync", "n": n}`` follows, and nothing more is sent until
     the client has answered ``n``; so what is on its way to a slow tab stays one batch.
+
+    ``POST /api/disarm`` with the page's token stops the rules from firing (``on_disarm``, in a thread of its own).
+    There is nothing to arm them: whoever can reach the page may stop a rig, and only its user may let it act.
     """
+    token = secrets.token_urlsafe(16)
+    index = (STATIC / "index.html").read_text(encoding="utf-8").replace(_TOKEN_PLACE, token)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
@@ -49,8 +62,18 @@ def make_app(hub: Hub, on_start: Callable[[], None]) -> FastAPI:
         response.headers.update(_HEADERS)
         return response
 
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+    async def page() -> HTMLResponse:
+        return HTMLResponse(index)
+
+    def disarm(request: Request) -> Response:
+        if on_disarm is None:
+            return Response("this page has no rig to disarm", status_code=404)
+        if not secrets.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
+            return Response("reload the page, and press the button there", status_code=403)
+        try:
+            return Response(str(on_disarm()["words"]), media_type="text/plain")
+        except NodeError as error:
+            return Response(str(error), status_code=503, media_type="text/plain")
 
     async def status() -> Response:
         _, payload = hub.newest(STATUS_SLOT)
@@ -71,6 +94,7 @@ def make_app(hub: Hub, on_start: Callable[[], None]) -> FastAPI:
     app.middleware("http")(add_headers)
     app.add_api_route("/", page)
     app.add_api_route("/api/status", status)
+    app.add_api_route("/api/disarm", disarm, methods=["POST"], response_model=None)
     app.add_api_websocket_route("/ws", stream)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -7,6 +7,7 @@ without a lock, tiles are made only while a browser looks on, and the process ru
 import logging
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from ...streaming.messages import Box, FrameHeader
 from ...streaming.node import NodeContext
 from ...streaming.topics import (
     ALARM,
+    ARMING,
     BEHAVIOR,
     CAMERA_STATUS,
     DECISION,
@@ -30,6 +32,7 @@ from ...streaming.wire import Received
 from ...sync.clock import NS_PER_S
 from ...sync.errors import FrameOverwrittenError, NodeError, SharedMemoryError, WireError
 from ...sync.strict import StrictModel, validate
+from ..arming_socket import ask
 from ..live_state import REPLAY_NODE, LiveState
 from ..palette import CLASS_COLORS
 from ..snapshot import Snapshot
@@ -77,7 +80,9 @@ def main(context: NodeContext) -> None:
     config = validate(MonitorNodeConfig, context.spec.config, context.spec.node)
     os.nice(_NICENESS)
     hub = Hub()
-    with MonitorServer(hub, config.monitor.host, config.monitor.port) as server:
+    runtime = context.spec.runtime
+    disarm = None if runtime is None else partial(ask, runtime, "disarm")
+    with MonitorServer(hub, config.monitor.host, config.monitor.port, disarm) as server:
         log.info("monitor page at %s", server.address)
         context.counters["port"] = server.port
         _MonitorLoop(context, config, hub, server).run()
@@ -101,7 +106,7 @@ class _MonitorLoop:
 
     def run(self) -> None:
         context = self._context
-        few = [BEHAVIOR, DECISION, FRAME_SET, RECORDING, ALARM, CAMERA_STATUS, GAP]
+        few = [ARMING, BEHAVIOR, DECISION, FRAME_SET, RECORDING, ALARM, CAMERA_STATUS, GAP]
         with (
             context.subscribe(few) as events,
             context.subscribe([TRUTH], cameras=self._cameras[:1]) as truth,

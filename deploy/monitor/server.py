@@ -8,7 +8,7 @@ import uvicorn
 
 from ...sync.closing import Closing
 from ...sync.errors import AddressError, NodeError
-from .app import make_app
+from .app import Disarm, make_app
 from .hub import Hub
 
 SEND_BUFFER_BYTES = 128 * 1024
@@ -24,18 +24,19 @@ class MonitorServer(Closing):
         hub: where the newest of everything lies.
         host: a loopback address.
         port: 0: any free one; ``port`` then says which.
+        disarm: what the page's button does; None: it has none.
 
     Raises:
         AddressError: the port is in use, or not ours to take.
     """
 
-    def __init__(self, hub: Hub, host: str, port: int) -> None:
+    def __init__(self, hub: Hub, host: str, port: int, disarm: Disarm | None = None) -> None:
         self._listener = _listen(host, port)
         self.port = int(self._listener.getsockname()[1])
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._started = threading.Event()
         config = uvicorn.Config(
-            make_app(hub, self._started.set),
+            make_app(hub, self._started.set, disarm),
             ws_per_message_deflate=False,
             ws_max_size=1024,
             log_config=None,

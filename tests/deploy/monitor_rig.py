@@ -135,6 +135,7 @@ class FakeRig:
                 tuple(sources[:1]), due, now, now, now if fired else 0,
             ))  # fmt: skip
         if i % round(self.rate_hz) == 0:
+            bus.publish(t.ARMING, m.Arming(True, "start", now))
             written = {f"{name}/0": i + 1 for name in self.cameras}
             free = int((231 - 0.02 * i / self.rate_hz) * 2**30)
             bus.publish(t.RECORDING, m.RecordingStatus("r", "/data/r", "running", {}, written, {}, free, now))

@@ -86,6 +86,9 @@ def test_the_page_shows_every_view_and_the_behaviour(tmp_path: Path, page: Any):
         assert float(page.inner_text("#p50")) > 0
         assert page.inner_text("#link") == "connected"
         assert page.inner_text("#mode") == "live"
+        assert page.inner_text("#armed") == "armed"
+        page.click("#disarm")  # this monitor was started without a supervisor, and says so
+        wait_for(page, "document.getElementById('disarm-answer').textContent.includes('no rig to disarm')")
         painted = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 200)"
         assert page.eval_on_selector("#strip", painted)
         if target := os.environ.get("ETHOSTREAM_SCREENSHOT"):

@@ -1,13 +1,15 @@
 import http.client
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from ethostream.deploy import live_state, process_table
-from ethostream.deploy.monitor.app import MAX_CLIENTS
+from ethostream.deploy.monitor.app import MAX_CLIENTS, TOKEN_HEADER
 from ethostream.deploy.monitor.config import MonitorConfig
 from ethostream.deploy.monitor.hub import Hub
 from ethostream.deploy.monitor.server import MonitorServer
@@ -132,9 +134,13 @@ def served() -> Iterator[tuple[Hub, MonitorServer]]:
 
 
 def get(server: MonitorServer, path: str, host: str | None = None) -> tuple[int, str, dict[str, str]]:
+    return ask(server, "GET", path, {} if host is None else {"Host": host})
+
+
+def ask(server: MonitorServer, method: str, path: str, headers: dict[str, str]) -> tuple[int, str, dict[str, str]]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
-        connection.request("GET", path, headers={} if host is None else {"Host": host})
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read().decode(), dict(response.getheaders())
     finally:
@@ -170,6 +176,27 @@ def test_another_site_may_not_read_the_rig(served: tuple[Hub, MonitorServer]):
     assert get(server, "/", host="evil.example")[0] == 400
     with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{server.port}/ws", origin="http://evil.example"):  # pyright: ignore[reportArgumentType]
         pass
+
+
+def test_the_page_disarms_with_its_own_token_alone_and_arms_never() -> None:
+    asked: list[str] = []
+
+    def disarm() -> dict[str, Any]:
+        asked.append("disarm")
+        return {"ok": True, "armed": False, "words": "disarmed"}
+
+    with MonitorServer(Hub(), "127.0.0.1", 0, disarm) as server:
+        found = re.search(r'<meta name="token" content="([^"]+)"', get(server, "/")[1])
+        assert found and len(found.group(1)) > 16
+        token = {TOKEN_HEADER: found.group(1)}
+        for headers in ({}, {TOKEN_HEADER: "TOKEN-OF-THIS-PAGE"}, {TOKEN_HEADER: found.group(1)[:-1]}):
+            assert ask(server, "POST", "/api/disarm", headers)[0] == 403
+        assert ask(server, "GET", "/api/disarm", token)[0] == 405
+        assert ask(server, "POST", "/api/disarm", {**token, "Host": "evil.example"})[0] == 400
+        assert not asked
+        assert ask(server, "POST", "/api/disarm", token)[:2] == (200, "disarmed")
+        assert asked == ["disarm"]
+        assert ask(server, "POST", "/api/arm", token)[0] == 404
 
 
 def test_the_socket_is_not_compressed_and_gives_text_and_tiles(served: tuple[Hub, MonitorServer]):

@@ -35,6 +35,7 @@ export class StatusPanel {
   constructor(palette) {
     this.palette = palette;
     this.fired = new Map();
+    id("disarm").addEventListener("click", () => this.disarm());
   }
 
   onStatus(now) {
@@ -42,6 +43,7 @@ export class StatusPanel {
     this.behavior(now);
     this.latency(now);
     this.frames(now);
+    this.arming(now);
     this.rules(now);
     this.problems(now);
     document.title = now.behavior?.label ? `${now.behavior.label} · ${now.rig}` : `${now.rig} · ethostream`;
@@ -137,6 +139,31 @@ export class StatusPanel {
     count("skipped", now.behavior ? now.behavior.skipped : 0);
   }
 
+  arming(now) {
+    const known = now.armed !== null;
+    id("armed").hidden = !known;
+    id("disarm").hidden = !(now.armed && now.mode === "live");
+    if (!known) return;
+    text("armed", now.armed ? "armed" : "disarmed");
+    id("armed").title = `by ${now.armed_by}`;
+    id("armed").classList.toggle("live", now.armed);
+    id("armed").classList.toggle("warn", !now.armed);
+    if (!now.armed) id("disarm-answer").hidden = true;
+  }
+
+  async disarm() {
+    const token = document.querySelector("meta[name=token]").content;
+    const answer = id("disarm-answer");
+    answer.hidden = false;
+    answer.textContent = "disarming …";
+    try {
+      const response = await fetch("/api/disarm", { method: "POST", headers: { "X-Ethostream-Token": token } });
+      answer.textContent = await response.text();
+    } catch {
+      answer.textContent = "The page cannot reach the rig. Say `ethostream disarm` in a terminal.";
+    }
+  }
+
   rules(now) {
     if (!now.rules.length) return;
     const root = id("rules");
@@ -152,7 +179,8 @@ export class StatusPanel {
     }
     now.rules.forEach((rule, i) => {
       const line = root.children[i];
-      line.lastChild.textContent = `${rule.fired} fired · ${rule.withheld} withheld`;
+      const sham = rule.sham ? ` · ${rule.sham} sham` : "";
+      line.lastChild.textContent = `${rule.fired} fired${sham} · ${rule.withheld} withheld`;
       const before = this.fired.get(rule.name);
       if (before !== undefined && rule.fired > before) {
         const last = now.triggers.findLast((one) => one.rule === rule.name && one.action === "fired");
@@ -166,7 +194,9 @@ export class StatusPanel {
     const latest = [...now.triggers].reverse().slice(0, SHOWN_TRIGGERS);
     id("triggers").replaceChildren(...latest.map((one) => {
       const line = make("li", one.action, "");
-      const why = one.action === "fired" ? `▼ ${one.rule} on ${one.behavior}` : `▽ ${one.rule} withheld: ${one.reason}`;
+      const on = one.behavior ? ` on ${one.behavior}` : "";
+      const words = { fired: `▼ ${one.rule}${on}`, sham: `▽ ${one.rule} sham${on}` };
+      const why = words[one.action] ?? `▽ ${one.rule} withheld: ${one.reason}`;
       line.append(make("span", "", why), make("span", "when", `${ageText(Math.max(0, (now.t_set_ms ?? now.t_ms) - one.t_ms))} ago`));
       return line;
     }));
