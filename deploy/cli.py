@@ -1,6 +1,6 @@
 """The ``ethostream`` command: what runs a rig and reads its recordings; the rest is registered from ``commands/``.
 
-Exit status: 0 all well; 1 something unforeseen; 2 a wrong file or option; 3 to 10 the kind of error that
+Exit status: 0 all well; 1 something unforeseen; 2 a wrong file or option; 3 to 11 the kind of error that
 ``sync/errors.py`` gives; 130 stopped by Ctrl-C before anything ran.
 """
 
@@ -20,6 +20,7 @@ from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
 from .commands.json_output import JsonOption, require_writable, to_stdout, write_result
 from .commands.keys_command import keys_app
+from .commands.latency_command import latency
 from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.repair_command import repair
 from .commands.resume_command import resume
@@ -47,6 +48,7 @@ app.command()(calibrate)
 app.command()(align)
 app.command()(cameras)
 app.command()(doctor)
+app.command()(latency)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)

@@ -1,5 +1,6 @@
 """One board and the actuators of a task that are lines of it: who armed it, what it says, and that it is kept alive."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ...streaming.serial_board import SerialBoard
@@ -12,6 +13,8 @@ LEAST_FIRMWARE = (1, 1)
 _KEEP_ALIVES = 4
 """So many signs of life in each watchdog time."""
 _RELEASE_TRIES = 3
+_MAX_READS = 64
+"""In one turn: a board that talks without end must not hold up the loop."""
 _RELEASE_TIMEOUT_S = 0.1
 
 
@@ -43,6 +46,11 @@ class BoardLink:
         watchdog_ms: the board drops every line when it has heard nothing for this long.
         clock: rig time.
 
+    Attributes:
+        armed: whether it obeys a pulse train, as far as is known.
+        broken: why it is not believed any more; empty while it is.
+        on_input: told each change of a watched input line, and its rig time.
+
     Raises:
         ActuatorError: it cannot be opened, or its firmware is too old.
     """
@@ -52,6 +60,7 @@ class BoardLink:
         self.armed = False
         self.watchdog_ms = watchdog_ms
         self.broken = ""
+        self.on_input: Callable[[Edge, int], object] = lambda _edge, _t_ns: None
         self._clock = clock
         self._lines: dict[int, Line] = {}
         self._next_sign_ns = 0
@@ -142,8 +151,8 @@ class BoardLink:
         assert error is not None
         raise self._break(error)
 
-    def turn(self) -> None:
-        """Read what the board has said, and give a sign of life.
+    def turn(self, timeout_s: float = 0.0) -> None:
+        """Read what the board has said, or says within ``timeout_s``, and give a sign of life.
 
         Raises:
             ActuatorError: it failed, restarted, or contradicts itself.
@@ -155,8 +164,13 @@ class BoardLink:
             if self.armed and now >= self._next_sign_ns:
                 self._next_sign_ns = now + self.watchdog_ms * NS_PER_MS // _KEEP_ALIVES
                 self.board.send(Query())
-            for message in self.board.read(0.0):
-                self._take(message)
+            for _ in range(_MAX_READS):
+                messages = self.board.read(timeout_s)
+                for message in messages:
+                    self._take(message)
+                if not messages:
+                    break
+                timeout_s = 0.0
         except TriggerError as error:
             raise self._break(error) from error
 
@@ -165,6 +179,8 @@ class BoardLink:
             line = self._lines.get(message.line)
             if line is not None:
                 line.edge(message, self.board.clock_fit.to_rig_ns(message.board_us))
+        elif isinstance(message, Edge):
+            self.on_input(message, self.board.clock_fit.to_rig_ns(message.board_us))
         elif isinstance(message, Ack | Nak) and message.command == PulseTrain.TYPE:
             for line in self._lines.values():
                 if isinstance(message, Ack):

@@ -20,7 +20,6 @@ from .actuator import BaseActuator
 from .board_link import BoardLink
 from .limits import PulseConfig
 
-_MAX_PENDING = 16
 _FORGET_NS = 10_000 * NS_PER_MS
 _SLACK_NS = 5 * NS_PER_MS
 """A rise that lies outside the time from command to report by more than this is no acknowledgement."""
@@ -73,6 +72,8 @@ class SerialActuator(BaseActuator):
         self._link = link
         self._clock = clock
         self._output = config.output
+        # Whatever is held up for longer than the watchdog allows is refused by the board.
+        self._doubt_ns = config.watchdog_ms * NS_PER_MS + _SLACK_NS
         self._timeout_ns = round(config.ack_timeout_ms * NS_PER_MS)
         train = PulseTrain(
             config.output, config.pulse_us, config.period_us, config.n_pulses, round(config.max_on_ms * 1000)
@@ -86,10 +87,11 @@ class SerialActuator(BaseActuator):
         self._link.arm()
 
     def _act(self, decision: Decision) -> bool:
-        if len(self._pending) >= _MAX_PENDING:
-            self._say(decision, "refused", f"{_MAX_PENDING} firings before have not been acknowledged")
-            return False
         told_ns = self._clock.now_ns()
+        if self._pending and told_ns - self._pending[-1].told_ns < self._doubt_ns:
+            # It may still be on its way: both would arrive together, and their pulses lie closer than was meant.
+            self._say(decision, "refused", "the firing before has not been answered")
+            return False
         self._pending.append(_Pending(self._link.tell(self._frames), decision, told_ns))
         return True
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 from ethostream.streaming.board_config import BoardConfig
@@ -188,7 +189,7 @@ class SimulatedPort:
     def receive(self, timeout_s: float) -> tuple[bytes, int]:
         self._check()
         board = self._board
-        deadline = board.now_us() + round(timeout_s * 1e6)
+        deadline = board.now_us() + ceil(timeout_s * 1e6)
         while True:
             data, came_us = board.arrived()
             left = deadline - board.now_us()

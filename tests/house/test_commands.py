@@ -35,6 +35,7 @@ COMMANDS = [
     "calibrate",
     "cameras",
     "doctor",
+    "latency",
     "keys make",
     "keys allow",
     "keys show",
