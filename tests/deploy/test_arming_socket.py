@@ -1,0 +1,145 @@
+"""A person arms and disarms a rig that runs: who is heard, who answers, and what happens to a model that does not."""
+
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from ethostream.deploy import cli
+from ethostream.deploy import supervisor as supervisor_module
+from ethostream.deploy.arming_socket import SOCKET, ArmingSocket, Asked, ask
+from ethostream.deploy.process_table import ProcessRow
+from ethostream.deploy.supervisor import Outcome, Supervisor, new_session_id
+from ethostream.streaming.messages import Heartbeat
+from ethostream.streaming.wire import Received
+from ethostream.sync.clock import ClockAnchor, RigClock
+from ethostream.sync.errors import ConfigError, EthostreamError, NodeError
+from typer.testing import CliRunner
+
+NODES = Path(__file__).parent / "nodes"
+pytestmark = pytest.mark.timeout(120)
+
+
+def serve(server: ArmingSocket, answer: Callable[[Asked], None]) -> None:
+    """Take until one has asked."""
+    while not (asked := server.take()):
+        pass
+    for one in asked:
+        answer(one)
+
+
+def test_one_line_each_way_and_only_words_that_are_known(tmp_path: Path) -> None:
+    with ArmingSocket(tmp_path) as server:
+        assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX) as stranger, socket.socket(socket.AF_UNIX) as slow:
+            for one in (stranger, slow):
+                one.connect(str(tmp_path / SOCKET))
+            slow.sendall(b'{"command": "dis')
+            for nonsense in (b"arm\n", b'{"command": "fire"}\n', b"[]\n"):
+                assert server.take() == []
+                stranger.sendall(nonsense)
+                while stranger.fileno() >= 0 and not closed_by(server, stranger):
+                    pass
+                stranger.close()
+                stranger = socket.socket(socket.AF_UNIX)  # noqa: PLW2901
+                stranger.connect(str(tmp_path / SOCKET))
+            stranger.close()
+            slow.sendall(b'arm"}\n')
+            serve(server, lambda one: one.answer(armed=False, words=one.command))
+            assert slow.recv(999) == b'{"ok": true, "armed": false, "words": "disarm"}\n'
+    assert not (tmp_path / SOCKET).exists()
+    with pytest.raises(NodeError, match=r"does not answer .*end it with Ctrl-C"):
+        ask(tmp_path, "disarm")
+
+
+def closed_by(server: ArmingSocket, one: socket.socket) -> bool:
+    """Whether the server has hung up on nonsense, and heard no command in it."""
+    assert server.take() == []
+    one.setblocking(False)
+    try:
+        return one.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+class Person:
+    """Says one command in a thread of its own, once a node runs; ends the run when it is answered."""
+
+    def __init__(self, words: list[str], node: str) -> None:
+        self.error: BaseException | None = None
+        self.output = ""
+        self.states: list[tuple[str, int, str]] = []
+        self._words = words
+        self._node = node
+        self._thread = threading.Thread(target=self._say)
+
+    def _say(self) -> None:
+        result = CliRunner().invoke(cli.app, self._words)
+        self.output, self.error = result.output, result.exception
+
+    def on_message(self, received: Received) -> None:
+        beat = received.message
+        if isinstance(beat, Heartbeat):
+            self.states.append((beat.node, beat.epoch, beat.state))
+            if beat.node == self._node and beat.state == "running" and self._thread.ident is None:
+                self._thread.start()
+
+    def on_tick(self, phase: str) -> bool:
+        return self._thread.ident is not None and not self._thread.is_alive() and self._is_over()
+
+    def _is_over(self) -> bool:
+        return not self.killed or (self._node, 1, "ready") in self.states
+
+    @property
+    def killed(self) -> bool:
+        """The model was ended, so that its next start is awaited."""
+        return "was ended" in self.output
+
+
+def run_with(person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outcome:
+    """A rig of one camera and a model that says nothing about its arming."""
+    monkeypatch.setenv("PYTHONPATH", str(NODES))
+    monkeypatch.setattr(supervisor_module, "ANSWER_S", 0.3)
+    rows = [
+        ProcessRow("eye", "rig_nodes:steady", 0, "backoff", source=True),
+        ProcessRow("brain", "rig_nodes:steady", 1, "backoff", config={"task": {"rules": [{"name": "light"}]}}),
+    ]
+    about = {"rig": "bench"}
+    clock = RigClock(ClockAnchor.take())
+    outcome = Supervisor(rows, clock, new_session_id(), person, tmp_path / "logs", about=about).run()
+    assert not psutil.Process().children(recursive=True)
+    return outcome
+
+
+def test_a_model_that_does_not_answer_a_disarm_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    person = Person(["disarm"], "brain")
+    outcome = run_with(person, monkeypatch, tmp_path)
+    assert person.error is None
+    assert "brain did not answer and was ended; it comes back disarmed" in person.output
+    assert outcome.failures == []
+    assert outcome.restarts == {"brain": 1}
+
+
+def test_one_that_does_not_answer_an_arm_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    person = Person(["arm", "--yes"], "brain")
+    outcome = run_with(person, monkeypatch, tmp_path)
+    assert isinstance(person.error, NodeError)
+    assert "did not answer" in str(person.error)
+    assert outcome.restarts == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        (["arm"], ConfigError, "say so with --yes"),
+        (["arm", "--yes", "--session", "nobody"], ConfigError, "no such rig runs"),
+        (["disarm", "--session", "nobody"], ConfigError, "nothing to disarm"),
+    ],
+)
+def test_what_cannot_be_is_refused(words: list[str], error: type[EthostreamError], said: str) -> None:
+    result = CliRunner().invoke(cli.app, words)
+    assert isinstance(result.exception, error)
+    assert said in str(result.exception)
