@@ -1,0 +1,1 @@
+"""One file for each way of moving frames that `benchmarks/bus.py` measures."""
