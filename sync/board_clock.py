@@ -21,7 +21,7 @@ _DRIFT_SPAN_NS = NS_PER_S
 """Below this span a slope would be made of noise."""
 MAX_DRIFT = 0.01
 _SLACK_NS = NS_PER_MS
-"""A ping that misses the line by more than its own round trip, 1 % of the time since the last one and this, is a step:
+"""A ping that misses the last one by more than the trips of both, 1 % of the time between them and this, is a step:
 the board's clock has jumped or begun anew."""
 _LEAST_TRIP_NS = 20 * NS_PER_US
 
@@ -69,12 +69,14 @@ class BoardClock:
         ping = _Ping(board_us, (t_sent_ns + t_received_ns) // 2, t_received_ns - t_sent_ns)
         if self._pings:
             last = self._pings[-1]
-            off_ns = abs(self.to_rig_ns(board_us) - ping.t_mid_ns)
-            allowed_ns = (ping.trip_ns + self.delay_ns) // 2 + MAX_DRIFT * (ping.t_mid_ns - last.t_mid_ns) + _SLACK_NS
+            # Each says no more than that it lies within its own trip: one that was read late contradicts nothing.
+            passed_ns = ping.t_mid_ns - last.t_mid_ns
+            off_ns = abs((board_us - last.board_us) * NS_PER_US - passed_ns)
+            allowed_ns = (ping.trip_ns + last.trip_ns) // 2 + MAX_DRIFT * passed_ns + _SLACK_NS
             if ping.trip_ns < 0 or board_us < last.board_us or off_ns > allowed_ns:
                 raise TriggerError(
                     f"the board's clock reads {board_us} µs where {last.board_us} µs and "
-                    f"{(ping.t_mid_ns - last.t_mid_ns) / NS_PER_MS:.1f} ms were before it (off by "
+                    f"{passed_ns / NS_PER_MS:.1f} ms were before it (off by "
                     f"{off_ns / NS_PER_MS:.1f} ms); did it restart? check its power and its cable, then start anew"
                 )
         self._pings.append(ping)

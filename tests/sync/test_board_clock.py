@@ -48,6 +48,15 @@ def test_a_jump_is_an_error(jump_us: int) -> None:
         clock.add(sent, board_us + jump_us, received)
 
 
+def test_answers_that_were_read_late_are_no_jump() -> None:
+    """A loop that looks every 20 ms now and then: the line bends towards what it read late, and a good ping is true."""
+    clock = BoardClock()
+    for n, (sent, board_us, received) in enumerate(pings(0.0, 20.0)):
+        late_ns = 20_000_000 if n % 9 else 0
+        clock.add(sent, board_us, received + late_ns)
+    assert clock.n_used == 80
+
+
 def test_nothing_is_said_before_the_first_ping() -> None:
     with pytest.raises(TriggerError, match="never read"):
         BoardClock().to_rig_ns(0)
