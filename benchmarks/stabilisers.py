@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from bisect import bisect_left
+from math import isinf
 from pathlib import Path
 from time import perf_counter  # noqa: TID251
 from typing import Any
@@ -31,8 +32,8 @@ from ethostream.training.config import TrainConfig
 from ethostream.training.onset_scores import TOLERANCE_MS, OnsetScores, pooled, score_onsets
 from ethostream.training.sources import open_sources
 from ethostream.training.splits import PARTS
-from ethostream.training.tune import Candidate, RawAnswers, raw_answers, stabilised
-from ethostream.training.tuning_grid import as_options, stabiliser_grid
+from ethostream.training.tune import RawAnswers, raw_answers, stabilised
+from ethostream.training.tuning_grid import as_options, in_short, stabiliser_grid
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import track
@@ -139,7 +140,10 @@ def row_of(config: StabiliserConfig, recordings: list[RawAnswers]) -> dict[str, 
     delays = Stabiliser(list(BEHAVIORS), config).delays[BEHAVIORS[0]]
     return {
         "stabiliser": as_options(config),
-        "stated_delay_ms": {"typical": round(delays.typical_ms, 1), "worst": delays.worst_ms},
+        "stated_delay_ms": {
+            "typical": None if isinf(delays.typical_ms) else round(delays.typical_ms, 1),
+            "worst": delays.worst_ms,
+        },
         "false_per_hour": together.n_false / hours,
         "n_false": together.n_false,
         "recall": together.recall,
@@ -199,24 +203,25 @@ def measure(hours: float, fit_minutes: float, check_minutes: float, views: int) 
 
 
 def curve(course: list[RawAnswers], hours: float, plot: Path) -> list[dict[str, Any]]:
-    """Every candidate of ``ethostream tune`` over the first hours, for the onsets of rearing, and the figure."""
+    """Every candidate of ``ethostream tune`` over the first hours, and the figure: onsets of all four behaviours."""
     one = course[0]
     n = min(len(one.t_ns), round(hours * 3600 * RATE_HZ))
     part = [RawAnswers(one.name, one.t_ns[:n], one.p[:n], one.truth[:n], one.parts[:n])]
     shown = track(stabiliser_grid(), "curve", console=Console(stderr=True), disable=not sys.stderr.isatty())
-    found = [Candidate(config, {"rear": scores_of(config, part)["rear"]}) for config in shown]
-    usable = [(one.false_per_hour, one.delay_p50_ms, one) for one in found]
-    points: list[PlotPoint] = []
-    for rate, delay_ms, candidate in usable:
-        if rate is None or delay_ms is None:
-            continue
-        beaten = any(
-            r is not None and d is not None and r <= rate and d <= delay_ms and (r, d) != (rate, delay_ms)
-            for r, d, _ in usable
+    rows = [{"in_short": in_short(config), **row_of(config, part)} for config in shown]
+    places = [(row["false_per_hour"], row["delay_p50_ms"], row) for row in rows if row["delay_p50_ms"] is not None]
+    points = [
+        PlotPoint(
+            row["stabiliser"]["kind"],
+            rate,
+            delay_ms,
+            front=not any(r <= rate and d <= delay_ms and (r, d) != (rate, delay_ms) for r, d, _ in places),
+            chosen=False,
         )
-        points.append(PlotPoint(candidate.config.kind, rate, delay_ms, not beaten, chosen=False))
-    write_tuning_plot(plot, f"onsets of rearing over {n / RATE_HZ / 3600:.3g} simulated hours", points)
-    return [one.to_dict() for one in found]
+        for rate, delay_ms, row in places
+    ]
+    write_tuning_plot(plot, f"onsets of four behaviours over {n / RATE_HZ / 3600:.3g} simulated hours", points)
+    return rows
 
 
 def print_table(found: dict[str, Any]) -> None:

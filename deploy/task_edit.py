@@ -24,11 +24,7 @@ def write_key(path: Path, key: str, value: dict[str, Any], comment: str) -> None
         ConfigError: the file cannot be read or written, or is written in a way that cannot be changed without a risk
             for the rest; it is left as it was.
     """
-    try:
-        old = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); check the path") from error
-    new = replaced(old, key, value, comment, str(path))
+    new = replaced(_read(path), key, value, comment, str(path))
     validate(TaskConfig, yaml.safe_load(new), str(path))
     part = path.with_name(f".{path.name}.part")
     try:
@@ -38,6 +34,22 @@ def write_key(path: Path, key: str, value: dict[str, Any], comment: str) -> None
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); check its permissions") from error
+
+
+def require_editable(path: Path, key: str) -> None:
+    """Better now than after minutes of work.
+
+    Raises:
+        ConfigError: as `write_key` would.
+    """
+    replaced(_read(path), key, {}, "", str(path))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name a task file that is there") from error
 
 
 def replaced(text: str, key: str, value: dict[str, Any], comment: str, where: str) -> str:

@@ -5,11 +5,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ..inference.stabilisation.config import StabiliserConfig
+from ..inference.stabilisation.config import (
+    HiddenMarkovConfig,
+    MajorityConfig,
+    SequentialConfig,
+    StabiliserConfig,
+    ThresholdsConfig,
+)
 
 _ADAPTER: TypeAdapter[StabiliserConfig] = TypeAdapter(StabiliserConfig)
-EXIT_SHARE = 0.8
-"""Exit threshold of the grid, as a share of the enter threshold."""
 
 
 def stabiliser_grid() -> list[StabiliserConfig]:
@@ -18,17 +22,28 @@ def stabiliser_grid() -> list[StabiliserConfig]:
 
 
 def in_short(config: StabiliserConfig) -> str:
-    """One line that tells a candidate from the others: kind and what differs from nothing."""
-    parts = [f"{name} {value:g}" for name, value in config.default.model_dump(exclude_none=True).items()]
-    if config.kind == "sequential":
-        parts = [part for part in parts if not part.startswith(("miss", "max_p"))]
-    if config.kind == "hidden_markov":
-        parts.append(f"decorrelation_ms {config.decorrelation_ms:g}")
-    for name in ("smoothing_ms", "close_gaps_ms"):
-        value = getattr(config, name)
-        if value:
-            parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} by class")
-    return f"{config.kind}: {', '.join(parts)}" + (" and others by class" if config.per_class else "")
+    """One line that tells a candidate from the others: kind, and its options for all classes."""
+    match config:
+        case ThresholdsConfig(default=one):
+            words = f"thresholds {one.enter:g} / {one.exit:g}, dwell {one.min_dwell_ms:g} ms"
+        case SequentialConfig(default=one):
+            words = f"sequential, false alarm {one.false_alarm:g} in observations of {one.decorrelation_ms:g} ms"
+        case MajorityConfig(default=one):
+            words = f"majority, {one.share:g} of {one.window_ms:g} ms"
+        case HiddenMarkovConfig(default=one):
+            words = (
+                f"hidden Markov, dwell {one.mean_dwell_ms:g} ms, enter {one.enter:g}, observations of "
+                f"{config.decorrelation_ms:g} ms"
+            )
+    if config.smoothing_ms:
+        words += f"; smoothing {_ms(config.smoothing_ms)}"
+    if config.close_gaps_ms:
+        words += f"; gaps {_ms(config.close_gaps_ms)}"
+    return words + ("; others by class" if config.per_class else "")
+
+
+def _ms(value: float | dict[str, float]) -> str:
+    return "by class" if isinstance(value, dict) else f"{value:g} ms"
 
 
 def as_options(config: StabiliserConfig) -> dict[str, Any]:
@@ -39,13 +54,16 @@ def as_options(config: StabiliserConfig) -> dict[str, Any]:
 
 
 def _thresholds() -> list[dict[str, Any]]:
+    # Without an exit threshold the label never gives way by itself, and a class must always reach its enter threshold.
+    pairs = ((0.5, 0.4), (0.9, 0.7), (0.8, 0.0), (0.95, 0.0))
+    dwells_ms = (0.0, 50.0, 100.0, 150.0, 200.0, 300.0)
     plain = [
-        {"smoothing_ms": smoothing_ms, "default": {"enter": p, "exit": round(EXIT_SHARE * p, 3), "min_dwell_ms": dwell}}
-        for smoothing_ms, p, dwell in product((0.0, 100.0), (0.5, 0.7, 0.85, 0.95), (0.0, 33.0, 100.0, 200.0, 400.0))
+        {"smoothing_ms": smoothing_ms, "default": {"enter": enter, "exit": exit_, "min_dwell_ms": dwell_ms}}
+        for smoothing_ms, (enter, exit_), dwell_ms in product((0.0, 100.0), pairs, dwells_ms)
     ]
     closing = [
-        {"close_gaps_ms": gap, "default": {"enter": p, "exit": round(EXIT_SHARE * p, 3), "min_dwell_ms": dwell}}
-        for gap, p, dwell in product((100.0, 250.0), (0.5, 0.7), (33.0, 100.0))
+        {"close_gaps_ms": gap_ms, "default": {"enter": 0.5, "exit": 0.4, "min_dwell_ms": dwell_ms}}
+        for gap_ms, dwell_ms in product((100.0, 250.0), (50.0, 100.0, 200.0))
     ]
     return [{"kind": "thresholds", **one} for one in (*plain, *closing)]
 
@@ -53,14 +71,14 @@ def _thresholds() -> list[dict[str, Any]]:
 def _sequential() -> list[dict[str, Any]]:
     return [
         {"kind": "sequential", "default": {"false_alarm": false_alarm, "decorrelation_ms": decorrelation_ms}}
-        for false_alarm, decorrelation_ms in product((0.1, 0.01, 1e-3, 1e-5, 1e-8), (33.0, 100.0, 250.0))
+        for false_alarm, decorrelation_ms in product((0.1, 0.01, 1e-3, 1e-5, 1e-8), (33.0, 66.0, 100.0, 150.0))
     ]
 
 
 def _majority() -> list[dict[str, Any]]:
     return [
         {"kind": "majority", "default": {"window_ms": window_ms, "share": share}}
-        for window_ms, share in product((100.0, 200.0, 400.0, 800.0), (0.55, 0.8))
+        for window_ms, share in product((100.0, 200.0, 300.0, 400.0, 600.0, 800.0), (0.55, 0.8))
     ]
 
 
@@ -71,5 +89,7 @@ def _markov() -> list[dict[str, Any]]:
             "default": {"mean_dwell_ms": dwell_ms, "enter": enter},
             "decorrelation_ms": decorrelation_ms,
         }
-        for dwell_ms, enter, decorrelation_ms in product((500.0, 2000.0, 8000.0), (0.6, 0.9), (33.0, 100.0, 250.0))
+        for dwell_ms, enter, decorrelation_ms in product(
+            (500.0, 2000.0, 8000.0), (0.6, 0.9), (33.0, 66.0, 100.0, 200.0)
+        )
     ]

@@ -61,13 +61,12 @@ def tune(
     from ...training.tune import split_in_words
     from ...training.tuning_grid import as_options, in_short
     from ...training.tuning_target import parse_target
-    from ..task_edit import replaced, write_key
+    from ..task_edit import require_editable, write_key
 
     wanted = parse_target(target)
     config, root = load_config(data, data_root)
-    if write is not None:  # better refused now than after minutes
-        text = write.read_text(encoding="utf-8") if write.is_file() else ""
-        replaced(text, "stabiliser", {"kind": "thresholds"}, "", str(write))
+    if write is not None:
+        require_editable(write, "stabiliser")
     loaded = Bundle.load(resolve_bundle(bundle))
     found = _run(loaded, config, root, wanted, tolerance_ms, rule_behavior, quiet=to_stdout(json_path))
     split = split_in_words(found, config)
@@ -174,27 +173,28 @@ def _print(found: "Tuning", target: str, tolerance_ms: float, split: str) -> Non
     from ...training.tuning_grid import in_short
 
     console = Console(highlight=False)
-    several = len(found.behaviors) > 1
-    worst = " (worst)" if several else ""
     table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("")
+    for name in ("p50", "p99", "false/h", *found.behaviors):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stabiliser", overflow="fold")
-    for name in ("delay p50 ms", "p99 ms", f"false/h{worst}", *(f"recall {name}" for name in found.behaviors)):
-        table.add_column(name, justify="right")
     shown = [("bundle's own: ", found.candidates[0]), *(("", one) for one in found.front)]
     for prefix, one in shown:
         row = one.to_dict()
         recalls = [scores.recall for scores in one.scores.values()]
         cells = [row["delay_p50_ms"], row["delay_p99_ms"], row["false_per_hour"]]
         table.add_row(
-            ("-> " if one is found.chosen else "") + prefix + row["in_short"],
+            "->" if one is found.chosen else "",
             *(_number(value) for value in cells),
             *("-" if value is None else f"{value:.3f}" for value in recalls),
+            prefix + row["in_short"],
             style="bold" if one is found.chosen else "",
         )
     hours = max(one.hours for one in found.candidates[0].scores.values())
     console.print(
-        f"onsets of {', '.join(found.behaviors)}; false: no bout within {tolerance_ms:g} ms; "
-        f"{hours * 60:.3g} minutes judged for the choice"
+        f"onsets of {', '.join(found.behaviors)}, {hours * 60:.3g} minutes; delay in ms; false: without a bout within "
+        f"{tolerance_ms:g} ms, per hour{' of the worst behaviour' if len(found.behaviors) > 1 else ''}; under the name "
+        "of a behaviour its recall"
     )
     console.print(table)
     if found.chosen is not None:

@@ -1,6 +1,7 @@
 """What every kind of stabiliser is: something that turns the probabilities of a step into the index of a class."""
 
 from dataclasses import dataclass
+from math import isinf
 from typing import Final, Protocol
 
 import numpy as np
@@ -38,6 +39,8 @@ class AddedDelay:
 
     def in_words(self) -> str:
         """As it is printed."""
+        if isinf(self.typical_ms):
+            return f"(not at a probability of {CLEAR_P:g})"
         if self.worst_ms == self.typical_ms:
             return f"{self.typical_ms:.4g} ms"
         worst = "without a bound" if self.worst_ms is None else f"{self.worst_ms:.4g} ms"

@@ -24,7 +24,8 @@ class WaldTest:
     The bounds are log(1 / false_alarm) and log(miss), the cautious form: by Wald's inequality each test then keeps
     both rates however far a step overshoots. This rests on independent observations. Frames within
     ``decorrelation_ms`` may depend on each other in any way (Hölder's inequality: their weights sum to one); what lies
-    further apart is taken as independent given the behaviour, and where it is not, the true rates are higher.
+    further apart is taken as independent given the behaviour, and where it is not, the true rates are higher. They are
+    so, too, where probabilities are no true odds; ``max_p`` keeps an overconfident model from deciding by one frame.
     """
 
     __slots__ = ("_decorrelation_ms", "_lower", "_max_p", "_min_p", "_prior_log_odds", "_upper", "total")

@@ -17,8 +17,8 @@ CLASSES = ["a", "b"]
 MS = 1_000_000
 
 
-def flickering(name: str, part: int, seed: int, n: int = 3600) -> RawAnswers:
-    """Two minutes at 30 Hz: bouts of some seconds, and false answers of 1 to 4 frames in between."""
+def flickering(name: str, part: int, seed: int, n: int = 2400) -> RawAnswers:
+    """Eighty seconds at 30 Hz: bouts of some seconds, and false answers of 1 to 4 frames in between."""
     random = np.random.default_rng(seed)
     truth = np.concatenate([np.full(random.integers(45, 150), k % 2) for k in range(n // 45)])[:n]
     p_b = np.where(truth == 1, 0.9, 0.1) + random.normal(0.0, 0.03, len(truth))
@@ -129,6 +129,7 @@ def test_the_command_chooses_draws_and_writes(tmp_path: Path) -> None:
         (["--target", "speed >= 3"], "is not understood"),
         (["--plot", "curve.pdf"], "neither .png nor .svg"),
         (["--rule-behavior", "fly"], "the bundle knows locomote"),
+        (["--write", "absent.yaml"], "name a task file that is there"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_model_runs(options: list[str], message: str, tmp_path: Path) -> None:
