@@ -5,11 +5,12 @@ from typing import Literal
 
 from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ..sync.errors import SharedMemoryError
+from ..sync.latency import LatencyHistogram
 from .camera_encoder import DISK_FULL, CameraEncoder, FrameJob
 from .disk_space import DiskSpace
 from .disk_watch import DiskWatch
 from .frame_account import FrameAccount
-from .messages import Alarm, CameraStatus, FrameHeader, Gap, Message, RecordingStatus
+from .messages import Alarm, Behavior, CameraStatus, Decision, FrameHeader, Gap, Message, RecordingStatus
 from .recording_config import RecordingConfig
 from .recording_writer import RecordingWriter
 from .ring import RingReader
@@ -63,6 +64,7 @@ class Recorder:
         self._next_status_ns = 0
         self._events_failed = False
         self._n_unlogged_said = 0
+        self._latency = {name: LatencyHistogram() for name in ("exposure_to_behavior", "exposure_to_trigger")}
 
     @property
     def quiet(self) -> bool:
@@ -126,6 +128,10 @@ class Recorder:
         if isinstance(message, FrameHeader):
             self._take_frame(message, received)
             return
+        if isinstance(message, Behavior):
+            self._latency["exposure_to_behavior"].add(message.t_decided_ns - message.t_exposure_ns)
+        elif isinstance(message, Decision) and message.t_fired_ns:
+            self._latency["exposure_to_trigger"].add(message.t_fired_ns - message.t_exposure_ns)
         account = self._accounts.get(received.camera)
         if account is None:
             return
@@ -337,4 +343,4 @@ class Recorder:
         self._writer.flusher.end()
         self._watch_log()
         self._say("stopped", now)
-        self._writer.close(now, self.written, self.declared, self._video_stopped)
+        self._writer.close(now, self.written, self.declared, self._video_stopped, self._latency)

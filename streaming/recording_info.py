@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from ..sync.clock import NS_PER_S
 from ..sync.errors import ConfigError, RecordingError
+from ..sync.latency import LatencyHistogram
 from ..sync.strict import StrictModel, validate
 from .durable import write_atomically
 from .pixel_format import PixelFormat, frame_shape
@@ -74,6 +75,37 @@ class RepairNote(StrictModel):
     kept: str = ""
 
 
+class LatencyCounts(StrictModel):
+    """A latency histogram as it is kept: see `LatencyHistogram`.
+
+    Attributes:
+        buckets: upper edge in ns and count of each bucket that is not empty.
+        max_ns: the longest.
+        sum_ns: of all.
+        n_negative: durations below zero, in no bucket.
+    """
+
+    buckets: list[tuple[int, int]] = Field(default_factory=list[tuple[int, int]])
+    max_ns: int = 0
+    sum_ns: int = 0
+    n_negative: int = 0
+
+    @classmethod
+    def of(cls, histogram: LatencyHistogram) -> "LatencyCounts":
+        """What is kept of ``histogram``."""
+        return cls(
+            buckets=histogram.buckets(),
+            max_ns=histogram.max_ns,
+            sum_ns=histogram.sum_ns,
+            n_negative=histogram.n_negative,
+        )
+
+    @property
+    def histogram(self) -> LatencyHistogram:
+        """The histogram again."""
+        return LatencyHistogram.restored(self.buckets, self.max_ns, self.sum_ns, self.n_negative)
+
+
 class PartLink(StrictModel):
     """The part before this one: a recording of the same session that a crash ended.
 
@@ -117,6 +149,8 @@ class RecordingInfo(StrictModel):
         continues: the part before this one.
         continued_by: name of the part after this one.
         repaired: what `repair` has done to it.
+        latency: by path (``exposure_to_behavior``, ``exposure_to_trigger``) the latencies that the recorder saw; empty
+            where nothing was decided, in torn recordings, and before 0.2.
     """
 
     model_config = ConfigDict(
@@ -145,6 +179,7 @@ class RecordingInfo(StrictModel):
     continues: PartLink | None = None
     continued_by: str = ""
     repaired: RepairNote | None = None
+    latency: dict[str, LatencyCounts] = Field(default_factory=dict[str, LatencyCounts])
 
 
 def software_versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..sync.clock import ClockAnchor
 from ..sync.errors import RecordingError, VideoError
+from ..sync.latency import LatencyHistogram
 from .durable import FileSync, sync_folder
 from .event_flusher import EventFlusher
 from .event_log import EventLogWriter
@@ -14,6 +15,7 @@ from .recording_config import RecordingConfig
 from .recording_info import (
     EVENTS_FILE,
     INFO_FILE,
+    LatencyCounts,
     PartLink,
     RecordedCamera,
     RecordedFormat,
@@ -140,7 +142,12 @@ class RecordingWriter:
             one.end()
 
     def close(
-        self, t_stop_ns: int, written: Mapping[str, int], declared: Mapping[str, int], video_stopped: str = ""
+        self,
+        t_stop_ns: int,
+        written: Mapping[str, int],
+        declared: Mapping[str, int],
+        video_stopped: str = "",
+        latency: Mapping[str, LatencyHistogram] | None = None,
     ) -> None:
         """Close the event log, then mark the recording as closed. The videos must be closed before.
 
@@ -160,6 +167,7 @@ class RecordingWriter:
                 "n_messages": self.events.n_messages,
                 "n_refused": self.events.n_refused,
                 "video_stopped": video_stopped,
+                "latency": {name: LatencyCounts.of(one) for name, one in (latency or {}).items() if one.n},
                 "not_forced": {one.path.name: one.error for one in self.syncs if one.error},
             }
         )

@@ -28,3 +28,14 @@ def test_maximum_and_count_are_exact_and_negative_times_are_set_apart() -> None:
 def test_nothing_measured_gives_nulls() -> None:
     summary = LatencyHistogram().summary()
     assert (summary.p50, summary.p99, summary.p999, summary.max, summary.n) == (None, None, None, None, 0)
+
+
+@given(st.lists(st.integers(-5, 10**12), max_size=200))
+def test_a_histogram_comes_back_from_its_buckets(durations: list[int]) -> None:
+    one = LatencyHistogram()
+    for duration in durations:
+        one.add(duration)
+    again = LatencyHistogram.restored(one.buckets(), one.max_ns, one.sum_ns, one.n_negative)
+    assert again.summary() == one.summary()
+    assert again.buckets() == one.buckets()
+    assert (again.n, again.sum_ns, again.n_negative) == (one.n, one.sum_ns, one.n_negative)
