@@ -23,6 +23,7 @@ from .commands.keys_command import keys_app
 from .commands.latency_command import latency
 from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.repair_command import repair
+from .commands.report_command import report as report_page
 from .commands.resume_command import resume
 from .commands.rules_command import rules_app
 from .commands.time_command import time_app
@@ -43,6 +44,7 @@ app.add_typer(rules_app, name="rules")
 app.command()(arm)
 app.command()(disarm)
 app.command()(repair)
+app.command("report")(report_page)
 app.command()(resume)
 app.command()(calibrate)
 app.command()(align)

@@ -19,6 +19,7 @@ COMMANDS = [
     "replay",
     "verify",
     "repair",
+    "report",
     "resume",
     "export",
     "align",
