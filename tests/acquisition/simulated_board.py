@@ -59,6 +59,7 @@ class SimulatedBoard:
         start_us: what the board's own clock shows when the simulation begins.
 
     Attributes:
+        step_us: how long each turn of the board's main loop takes.
         from_host, from_board: change the bytes of one write on their way; may return fewer, more or others.
     """
 
@@ -70,6 +71,7 @@ class SimulatedBoard:
         self.held = False
         self.plugged = True
         self.restarts: list[int] = []
+        self.step_us = STEP_US
         self._library = library
         self._start_us = start_us
         self._board = library.board_new(0, start_us)
@@ -100,8 +102,8 @@ class SimulatedBoard:
         while True:
             arrives = self._down[0][0] if self._down and not self.held else until_us
             now = self.now_us()
-            stop = max(now, min(until_us, arrives, now + 2000))
-            self._library.board_run(self._board, stop, STEP_US)
+            stop = max(now, min(until_us, arrives, now + max(2000, self.step_us)))
+            self._library.board_run(self._board, stop, self.step_us)
             self.clock.set_ns(self.t0_ns + stop * NS_PER_US)
             while not self.held and self._down and self._down[0][0] <= stop:
                 data = self._down.popleft()[1]

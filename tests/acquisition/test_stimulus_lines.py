@@ -121,6 +121,22 @@ def test_a_train_that_the_budget_cannot_hold_is_refused_as_a_whole(world: Simula
     assert len(on_us(world)) == 200
 
 
+def test_a_board_that_is_held_up_pays_for_what_its_pulses_last_longer(
+    world: SimulatedBoard, board: SerialBoard
+) -> None:
+    """Its main loop takes 9 ms a turn: pulses of 10 ms last up to 19, and the train ends when its share is used up."""
+    board.command(p.Watchdog(60_000))
+    board.command(train(10_000, 41_000, n=5000))
+    world.step_us = 9000
+    world.run(55_000_000)
+    pulses = highs(world.changes(), 1, world.now_us())
+    asked = 5000 * 41_000
+    assert len(pulses) < 55_000_000 * 5000 / asked - 50
+    begin = pulses[0][0]
+    on = sum(fall - rise for rise, fall in pulses)
+    assert on <= MAX_ON_US + MAX_DUTY * (pulses[-1][1] - begin) + 2 * world.step_us
+
+
 def test_a_train_is_reported_when_it_begins_and_when_it_ends(world: SimulatedBoard, board: SerialBoard) -> None:
     board.command(p.Watchdog(60_000))
     for _ in range(2):

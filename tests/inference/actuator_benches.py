@@ -323,7 +323,10 @@ class TcpBench(Bench):
                 self.connection.settimeout(0.01)
                 self.n_connections += 1
             self.text += self.connection.recv(4096)
-        except OSError:  # nothing has come, or the test has closed the server
+        except TimeoutError:
+            return
+        except OSError:  # the test has closed the server: nothing waits here any more
+            self.clock.sleep_until_ns(self.clock.now_ns() + 10_000_000)
             return
         *lines, self.text = self.text.split(b"\n")
         self.acted += [json.loads(line)["set_id"] for line in lines]

@@ -226,6 +226,34 @@ def test_a_firing_that_is_not_acknowledged_has_failed_once(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["simulated"])
+def test_nothing_is_fired_while_a_command_may_still_be_on_its_way(bench: Any) -> None:
+    """Both would arrive together, and their pulses lie closer than the host's limits meant."""
+    actuator = bench.open(watchdog_ms=400)
+    actuator.arm()
+    bench.world.hold()
+    assert actuator.fire(decision(1))
+    for set_id in (2, 3):
+        bench.world.run(100_000)
+        assert not actuator.fire(decision(set_id))
+    bench.world.release_held()
+    reports = bench.until(actuator, lambda new: any(one.state == "acknowledged" for one in new))
+    refused = [(one.decision.set_id, one.reason) for one in reports if one.state == "refused"]
+    assert refused == [(2, "the firing before has not been answered"), (3, "the firing before has not been answered")]
+    assert actuator.fire(decision(4))
+    assert bench.wait(actuator, 2) is not None
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_a_loop_that_turns_keeps_the_shortest_watchdog_quiet(bench: Any) -> None:
+    """Between two pings for the clock there are more signs of life."""
+    actuator = bench.open(watchdog_ms=100)
+    actuator.arm()
+    for _ in range(200):
+        bench.world.run(20_000)
+        assert actuator.poll() == [] and actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
 def test_what_the_board_refuses_is_said_so(bench: Any) -> None:
     """The host's own limits are wider here: the board keeps its own."""
     actuator = bench.open(pulse_ms=1900.0, max_on_ms=9000.0, max_duty=1.0)
