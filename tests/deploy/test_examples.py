@@ -51,7 +51,10 @@ def test_four_videos_as_synchronised_views(test_data: Path, tmp_path: Path) -> N
     assert result.outcome.reason == "sources ended"
     assert {camera["captured"] for camera in result.report["cameras"].values()} == {120}
     sets = result.report["sets"]
-    assert sets["complete"] + sets["partial"] >= 120 and sets["complete"] > 100
+    # How many are complete depends on the machine; that every frame is in a set, or said to be late for it, does not.
+    n_in_sets = 4 * (sets["complete"] + sets["partial"]) - sum(sets["missing"].values())
+    assert n_in_sets + sets["late"] == 480 and sets["complete"] > 0
+    assert result.verified is not None and result.verified.ok, result.verified
     assert result.recording is not None
     replay = run_replay(result.recording, make_display(None, headless=True), None, None, None, False, None)
     assert replay.outcome.failures == []

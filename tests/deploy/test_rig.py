@@ -242,7 +242,7 @@ def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -
 
     assert lossless.recording is not None
     result = run_replay(lossless.recording, Quiet(stop), 1.0, None, None, False, None)
-    assert result.outcome.reason == "interrupted"
+    assert result.outcome.reason == "interrupted", result.outcome.failures
     assert result.report["replay"]["exact"] is None and "stopped" in result.report["replay"]["why"]
 
 
