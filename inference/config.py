@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel
 from .actuators.config import ActuatorConfig
+from .actuators.limits import PulseConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
 from .rules.conditions import check_names
@@ -54,6 +55,7 @@ class TaskConfig(StrictModel):
             if rule.actuator not in self.actuators:
                 have = ", ".join(self.actuators) or "none"
                 raise ValueError(f"rule {rule.name!r}: actuator {rule.actuator!r} is not defined (there are: {have})")
+            _check_duty(rule, self.actuators[rule.actuator])
         try:
             check_names(self.rules, self.zones, self.tracking is not None)
         except ConfigError as error:
@@ -65,3 +67,15 @@ class TaskConfig(StrictModel):
         if self.disparity is not None and self.bundle is None:
             raise ValueError("disparity: its views are for a model only: set bundle, or leave it out")
         return self
+
+
+def _check_duty(rule: RuleConfig, actuator: ActuatorConfig) -> None:
+    """A duty that is reckoned with shorter pulses than the actuator makes would be none."""
+    if rule.max_duty is None or not isinstance(actuator, PulseConfig):
+        return
+    asked_ms = actuator.pulse_ms * actuator.n_pulses
+    if rule.max_duty.pulse_ms < asked_ms:
+        raise ValueError(
+            f"rule {rule.name!r}: max_duty.pulse_ms {rule.max_duty.pulse_ms:g}: actuator {rule.actuator!r} is asked "
+            f"for {asked_ms:g} ms at each firing; set it to that"
+        )

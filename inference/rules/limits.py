@@ -33,7 +33,7 @@ class Limits:
         self._n_duty, self._duty_ns = 0, 0
         if config.max_duty is not None:
             self._n_duty = config.max_duty.n_pulses
-            self._duty_ns = round(config.max_duty.over_s * NS_PER_S + config.max_duty.pulse_ms * NS_PER_MS)
+            self._duty_ns = round(config.max_duty.over_s * NS_PER_S)
         self._n_kept = max(1, self._n_rate, self._n_duty)
         self.n_trials = 0
         self.exposure_ns = NEVER_NS

@@ -1,5 +1,6 @@
 """Streams of behaviour for the tests of rules, and rules of every kind to run on them."""
 
+from random import Random
 from typing import Any
 
 from ethostream.inference.rules.config import ArmingConfig, RuleConfig
@@ -118,35 +119,50 @@ def tell(rules: Rules, event: Event) -> list[Decision]:
     return []
 
 
-@st.composite
-def streams(draw: st.DrawFn, max_size: int = 80) -> list[Event]:
-    """Behaviour with bouts, gaps, partial and stale sets, cold starts; tracks, board pulses, a person in between."""
+def stream(seed: int, n: int, faults: float = 0.3, jumps: float = 0.0) -> list[Event]:
+    """Behaviour that changes at nearly every step, with gaps, partial, stale and cold sets, tracks, pulses, a person.
+
+    Args:
+        seed: of everything.
+        n: steps.
+        faults: share of steps that are not to be trusted, or stand for a person or an edge.
+        jumps: share of steps that come seconds after the one before.
+    """
+    random = Random(seed)
     events: list[Event] = []
     t_ms, since_ms, label = 0.0, 0.0, ""
-    kinds = st.sampled_from(["same"] * 4 + ["change"] * 5 + ["gap", "partial", "stale", "cold", "person", "line"])
-    for kind in draw(st.lists(kinds, min_size=20, max_size=max_size)):
-        t_ms += draw(st.integers(5, 120))
-        changes: dict[str, Any] = {}
+    kinds = ["gap", "partial", "stale", "cold", "person", "line"]
+    for _ in range(n):
+        t_ms += random.randint(1000, 20_000) if random.random() < jumps else random.randint(5, 60)
+        kind = random.choice(kinds) if random.random() < faults else "good"
+        changes: dict[str, Any] = {"t_decided_ns": round((t_ms + random.randint(5, 45)) * MS)}
         if kind == "person":
-            events.append((draw(st.booleans()), round(t_ms * MS)))
+            events.append((random.random() < 0.7, round(t_ms * MS)))
             continue
         if kind == "line":
-            events.append(pulse(t_ms, draw(st.sampled_from(["in0", "trigger"])), rising=draw(st.booleans())))
+            events.append(pulse(t_ms, random.choice(["in0", "trigger"]), rising=random.random() < 0.8))
             continue
-        if kind == "change":
-            label, since_ms = draw(st.sampled_from(CLASSES)), t_ms
-        elif kind == "gap":
-            missed = draw(st.integers(1, 5))
-            changes = {"gap_frames": missed, "reset": missed > 3, "warm": missed <= 3}
+        if random.random() < 0.6:
+            label, since_ms = random.choice(CLASSES), t_ms
+        if kind == "gap":
+            missed = random.randint(1, 5)
+            changes |= {"gap_frames": missed, "reset": missed > 3, "warm": missed <= 3}
         elif kind == "partial":
-            changes = {"status": "partial", "missing": ("cam1",)}
+            changes |= {"status": "partial", "missing": ("cam1",)}
         elif kind == "stale":
             changes = {"t_decided_ns": round((t_ms + 51) * MS)}
         elif kind == "cold":
-            changes = {"warm": False}
-        changes["boxes"] = (Box("cam0", draw(st.sampled_from([0, 40])), 0, 20, 20, draw(st.booleans())),)
-        changes["p"] = draw(st.sampled_from([(0.1, 0.8, 0.1), (0.2, 0.2, 0.6)]))
+            changes |= {"warm": False}
+        changes["boxes"] = (Box("cam0", random.choice([0, 0, 40]), 0, 20, 20, random.random() < 0.9),)
+        changes["p"] = random.choice([(0.1, 0.8, 0.1), (0.2, 0.2, 0.6)])
         events.append(behavior(label, t_ms, label_since_ns=round(since_ms * MS), **changes))
-        if draw(st.booleans()):
-            events.append(tracks(t_ms, draw(st.sampled_from([50.0, 150.0])), valid=draw(st.booleans())))
+        if random.random() < 0.7:
+            events.append(tracks(t_ms, random.choice([50.0, 50.0, 150.0]), valid=random.random() < 0.9))
     return events
+
+
+def streams() -> st.SearchStrategy[list[Event]]:
+    """Streams of every length and trust."""
+    return st.builds(
+        stream, st.integers(0, 2**32), st.integers(1, 150), st.sampled_from([0.1, 0.4]), st.sampled_from([0.0, 0.05])
+    )

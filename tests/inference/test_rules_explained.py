@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.deploy import cli
-from ethostream.deploy.config import load_task
+from ethostream.deploy.config import load_run, load_task
+from ethostream.deploy.rig_run import check_rules, fixed_task
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.config import ArmingConfig, RuleConfig
 from ethostream.inference.rules.engine import Rules
@@ -147,6 +148,27 @@ def test_a_fault_names_the_rule_and_the_cure(changes: dict[str, Any], said: str)
 def test_a_fault_of_zones_and_arming_names_the_cure(task: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         validate(TaskConfig, TASK | task, "task.yaml")
+
+
+def test_a_duty_is_reckoned_with_the_pulses_that_the_actuator_makes() -> None:
+    serial = {"kind": "serial", "port": "/dev/ttyACM0", "pulse_ms": 10, "n_pulses": 5, "period_ms": 50}
+    for pulse_ms, fits in ((50, True), (49, False)):
+        rule = RULE | {"max_duty": {"share": 0.1, "over_s": 10, "pulse_ms": pulse_ms}}
+        task = TASK | {"rules": [rule], "actuators": {"valve": serial}}
+        if fits:
+            validate(TaskConfig, task, "task.yaml")
+            continue
+        with pytest.raises(ConfigError, match=r"'puff': max_duty.pulse_ms 49: actuator 'valve' is asked for 50 ms"):
+            validate(TaskConfig, task, "task.yaml")
+
+
+def test_the_example_fits_the_demo_rig(repository: Path) -> None:
+    run = load_run(repository / "deploy" / "demo" / "rig.yaml", repository / "examples" / "closed_loop_task.yaml")
+    check_rules(fixed_task(run.task), run.rig, list(run.rig.cameras))
+    line = {"line": {"kind": "level", "line": "in0"}}
+    task = fixed_task(run.task).model_copy(update={"arming": ArmingConfig.model_validate(line)})
+    with pytest.raises(ConfigError, match=r"'in0': the rig's board does not watch it \(no input\); set trigger.inputs"):
+        check_rules(task, run.rig, list(run.rig.cameras))
 
 
 def test_what_does_not_suit_the_model_is_refused() -> None:
