@@ -49,7 +49,9 @@ STABILISERS: dict[str, dict[str, Any]] = {
     "none: the most probable class": {"default": {"enter": 0, "exit": 0, "min_dwell_ms": 0}},
     "thresholds, as in the bundle": {"default": {"enter": 0.5, "exit": 0.4, "min_dwell_ms": 33}},
     "thresholds 0.7 / 0.56, dwell 100 ms": {"default": {"enter": 0.7, "exit": 0.56, "min_dwell_ms": 100}},
-    "the same, gaps up to 150 ms closed": {
+    "thresholds 0.7 / 0.56, dwell 200 ms": {"default": {"enter": 0.7, "exit": 0.56, "min_dwell_ms": 200}},
+    "thresholds 0.95 / 0, no dwell": {"default": {"enter": 0.95, "exit": 0, "min_dwell_ms": 0}},
+    "dwell 100 ms, gaps up to 150 ms closed": {
         "default": {"enter": 0.7, "exit": 0.56, "min_dwell_ms": 100}, "close_gaps_ms": 150,
     },
     "smoothing 100 ms, thresholds 0.7 / 0.56": {
@@ -58,6 +60,9 @@ STABILISERS: dict[str, dict[str, Any]] = {
     "sequential, false alarm 0.001": {"kind": "sequential"},
     "majority of 300 ms": {"kind": "majority"},
     "hidden Markov, mean dwell 2 s": {"kind": "hidden_markov"},
+    "hidden Markov, mean dwell 0.5 s, enter 0.9": {
+        "kind": "hidden_markov", "default": {"mean_dwell_ms": 500, "enter": 0.9},
+    },
 }  # fmt: skip
 
 

@@ -74,6 +74,16 @@ def test_the_label_holds_until_another_class_is_accepted() -> None:
     assert [tests.step(opposite, t * 100 * MS) for t in range(40, 43)] == [0, 1, 1]
 
 
+def test_what_was_gathered_for_another_class_outlasts_the_label_being_confirmed() -> None:
+    quick = ClassTest(false_alarm=0.4, decorrelation_ms=100.0)
+    config = SequentialConfig(kind="sequential", default=ClassTest(decorrelation_ms=100.0), per_class={"a": quick})
+    tests = SequentialTests(["a", "b", "c", "d"], config)
+    p = np.array([0.44, 0.46, 0.05, 0.05])  # evidence of 0.86 nats for a, 0.94 for b, whose bound is 6.9
+    labels = [tests.step(p, t * 100 * MS) for t in range(12)]
+    # a is accepted by the second observation and again and again; that it took the label set b back once.
+    assert labels == [-1, -1] + [0] * 8 + [1] * 2
+
+
 def test_a_model_with_another_prior_is_read_with_it() -> None:
     """A class that the model takes for rare gathers evidence at a probability at which a common one does not."""
     rare, common = ClassTest(prior=0.05), ClassTest(prior=0.6)

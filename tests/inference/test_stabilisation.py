@@ -158,6 +158,14 @@ def test_a_majority_is_that_of_the_time_in_the_window(sequence: Sequence) -> Non
         assert found == [*CLASSES, ""][label]
 
 
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
+def test_on_a_tie_the_label_holds(first: str, second: str) -> None:
+    rows = {"a": np.array([0.9, 0.1, 0.0]), "b": np.array([0.1, 0.9, 0.0])}
+    stabiliser = Stabiliser(CLASSES, config_of({"kind": "majority", "default": {"window_ms": 100, "share": 0.5}}))
+    assert run(stabiliser, [(rows[first], 10)] * 20)[-1][1] == first
+    assert [label for _, label, _ in run(stabiliser, [(rows[second], 10)] * 6, 200 * MS)] == [first] * 5 + [second]
+
+
 def test_one_frame_after_missing_ones_is_no_majority_of_its_own() -> None:
     config = config_of({"kind": "majority", "default": {"window_ms": 300, "share": 0.6}})
     stabiliser = Stabiliser(CLASSES, config)
