@@ -54,11 +54,12 @@ def test_pose_only_where_asked():
 
 
 def test_instants_do_not_accumulate_rounding():
-    clock = FakeClock(START_NS + 24 * 3600 * NS_PER_S)
-    camera = make(clock, rate_hz=59.94)
-    k = grabs(camera, 1)[0].seq
-    assert k == -(-24 * 3600 * 5994 // 100)
-    assert camera._instants.exposure_ns(k) == START_NS + k * NS_PER_S * 100 // 5994
+    camera = make(FakeClock(START_NS + 1800 * NS_PER_S), rate_hz=59.94)
+    (grab,) = grabs(camera, 1)
+    assert grab.seq == -(-1800 * 5994 // 100)
+    day = 24 * 3600 * 5994 // 100
+    for k in (grab.seq, day, day + 1):
+        assert camera._instants.exposure_ns(k) == START_NS + k * NS_PER_S * 100 // 5994
 
 
 def test_views_of_a_rig_expose_at_the_same_instants():
