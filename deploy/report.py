@@ -13,6 +13,7 @@ import msgspec
 
 from ..streaming.clock_account import ClockAccounts
 from ..streaming.messages import (
+    Actuation,
     Alarm,
     Arming,
     Behavior,
@@ -89,6 +90,9 @@ class RunReport:
             case Decision():
                 self._triggers.add(message)
                 self._latency.add_decision(message)
+            case Actuation():
+                self._triggers.add_actuation(message)
+                self._latency.add_actuation(message)
             case Arming():
                 self._triggers.add_arming(message)
             case CameraStatus():

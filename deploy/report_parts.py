@@ -4,7 +4,17 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from ..streaming.messages import Arming, Behavior, CameraStatus, Decision, FrameHeader, FrameSet, Gap, RecordingStatus
+from ..streaming.messages import (
+    Actuation,
+    Arming,
+    Behavior,
+    CameraStatus,
+    Decision,
+    FrameHeader,
+    FrameSet,
+    Gap,
+    RecordingStatus,
+)
 from ..sync.clock import NS_PER_S
 from ..sync.latency import LatencyHistogram
 from .scores import LabelScores
@@ -16,6 +26,8 @@ OTHER_REASONS = "other"
 ACTIONS = ("fired", "sham", "withheld")
 MAX_ARMINGS = 50
 """Changes of arming that are kept; the rest are counted."""
+MAX_UNANSWERED = 256
+"""Firings whose line is waited for; most kinds of actuator never say."""
 
 
 class CameraPart:
@@ -135,7 +147,8 @@ class LatencyPart:
     def __init__(self, live: bool = True) -> None:
         self._live = live
         names = "exposure_to_received received_to_behavior received_to_trigger exposure_to_behavior exposure_to_trigger"
-        self._paths = {name: LatencyHistogram() for name in names.split()}
+        self._paths = {name: LatencyHistogram() for name in [*names.split(), "exposure_to_line"]}
+        self._exposed: dict[tuple[str, int, int], int] = {}
         self._sets_received = LatencyHistogram()
         self._stages = {name: LatencyHistogram() for name in ("wait", "crop", "embed", "head", "decide")}
 
@@ -162,6 +175,15 @@ class LatencyPart:
         if decision.action == "fired" and decision.t_fired_ns and self._live:
             self._paths["received_to_trigger"].add(decision.t_fired_ns - decision.t_received_ns)
             self._paths["exposure_to_trigger"].add(decision.t_fired_ns - decision.t_exposure_ns)
+            self._exposed[decision.rule, decision.set_id, decision.trial] = decision.t_exposure_ns
+            if len(self._exposed) > MAX_UNANSWERED:
+                del self._exposed[next(iter(self._exposed))]
+
+    def add_actuation(self, one: Actuation) -> None:
+        """A line that rose, by its device's own clock; what the rule delayed is not in ``_exposed``."""
+        t_exposure_ns = self._exposed.pop((one.rule, one.set_id, one.trial), None) if one.t_on_ns else None
+        if t_exposure_ns is not None:
+            self._paths["exposure_to_line"].add(one.t_on_ns - t_exposure_ns)
 
     def to_dict(self) -> dict[str, Any]:
         paths = dict(self._paths)
@@ -237,6 +259,10 @@ class TriggerPart:
         self._rules: dict[str, tuple[Counter[str], Counter[str]]] = {}
         self._armed: list[Arming] = []
         self._n_armings = 0
+        self._acts = Counter[str]()
+
+    def add_actuation(self, one: Actuation) -> None:
+        self._acts[one.state] += 1
 
     def add_arming(self, arming: Arming) -> None:
         """What was said of arming; the last ones are kept."""
@@ -264,6 +290,7 @@ class TriggerPart:
             "withheld": self._counts["withheld"],
             "withheld_by_reason": dict(self._reasons),
             "by_rule": rules,
+            "actuations": dict(self._acts),
             "armed": self._armed[-1].armed if self._armed else None,
             "n_armings": self._n_armings,
             "armings": [{"armed": one.armed, "by": one.by, "t_ns": one.t_ns} for one in self._armed],

@@ -39,7 +39,7 @@ def test_empty_report_has_every_key_and_no_number_that_was_not_measured(tmp_path
         assert {"captured", "dropped_device", "dropped_declared", "duplicates", "rate_hz"} <= set(read["cameras"][name])
     assert read["sets"]["mispaired"] is None
     paths = {"exposure_to_received", "received_to_behavior", "received_to_trigger", "exposure_to_behavior"}
-    assert set(read["latency_ms"]) == paths | {"exposure_to_trigger"}
+    assert set(read["latency_ms"]) == paths | {"exposure_to_trigger", "exposure_to_line"}
     for summary in read["latency_ms"].values():
         assert summary == {"p50": None, "p99": None, "p999": None, "max": None, "n": 0}
     assert {"provider", "bundle", "steps", "skipped"} <= set(read["inference"])
@@ -165,6 +165,9 @@ def test_trials_and_what_was_withheld_stand_by_rule_and_arming_with_its_word():
         report.add(t.DECISION, rig.decision(i, action, reason, rule))
     later = msgspec.structs.replace(rig.decision(9, "fired"), rule="b", t_due_ns=rig.T0, t_fired_ns=0)
     report.add(t.DECISION, later)
+    for state, on_ns, set_id in [("sent", 0, 0), ("acknowledged", 22_000_000, 0), ("acknowledged", 90_000_000, 9)]:
+        act = m.Actuation("log", "b" if set_id else "a", set_id, -1, state, "", rig.T0, rig.T0)
+        report.add(t.ACTUATION, msgspec.structs.replace(act, t_on_ns=on_ns and rig.T0 + on_ns))
     for armed, by in [(True, "start"), (False, "person")]:
         report.add(t.ARMING, m.Arming(armed, by, rig.T0))
     triggers = report.to_dict()["triggers"]
@@ -175,7 +178,10 @@ def test_trials_and_what_was_withheld_stand_by_rule_and_arming_with_its_word():
     assert (triggers["sham"], triggers["armed"], triggers["n_armings"]) == (1, False, 2)
     assert triggers["armings"][1] == {"armed": False, "by": "person", "t_ns": rig.T0}
     # What acts later on purpose says nothing of how fast the rig is.
-    assert report.to_dict()["latency_ms"]["exposure_to_trigger"]["n"] == 1
+    latency = report.to_dict()["latency_ms"]
+    assert (latency["exposure_to_trigger"]["n"], latency["exposure_to_line"]["n"]) == (1, 1)
+    assert latency["exposure_to_line"]["max"] == pytest.approx(22)
+    assert triggers["actuations"] == {"sent": 1, "acknowledged": 2}
 
 
 def test_without_a_model_reception_is_measured_on_every_set():
