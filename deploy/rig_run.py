@@ -197,7 +197,7 @@ def run_rig(
         part: this run goes on with a session that has parts already; it then names the recording.
         on_begin: called once the folder of the recording is made.
     """
-    run = run.model_copy(update={"task": fixed_task(run.task)})
+    run = run.model_copy(update={"task": fixed_task(run.task, again=part is not None)})
     formats, rate_hz = probe_formats(run)
     check_rules(run.task, run.rig, list(formats))
     _check_geometry(run.task, formats, rate_hz)
@@ -323,13 +323,17 @@ def run_replay(
     return RunResult(outcome, result, recording_path, None)
 
 
-def fixed_task(task: TaskConfig) -> TaskConfig:
+def fixed_task(task: TaskConfig, *, again: bool = False) -> TaskConfig:
     """The task with what a run fixes before it starts: seeds that were not given, and the times of yoked rules.
+
+    ``again``: it is the task of a part before this one. Every seed is drawn anew: trials are counted from 0 again, and
+    with the old seeds the animal would get the same shams in the same order.
 
     Raises:
         ConfigError, RecordingError: see `with_times`.
     """
-    rules = with_seeds(with_times(task.rules), lambda: secrets.randbits(32))
+    rules = [rule.model_copy(update={"seed": None}) for rule in task.rules] if again else task.rules
+    rules = with_seeds(with_times(rules), lambda: secrets.randbits(32))
     return task.model_copy(update={"rules": rules})
 
 

@@ -1,6 +1,7 @@
 """Rules in words, the page that shows them, and faults that name rule and cure."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,24 @@ def test_explain_checks_behaviours_against_the_model_and_names_the_file(tmp_path
     said = CliRunner().invoke(cli.app, ["rules", "explain", str(task)])
     assert isinstance(said.exception, ConfigError)
     assert str(said.exception).startswith(f"{task}: rule 'puff': on_enter 'dance' is not among the model's classes")
+
+
+def test_a_run_draws_the_seeds_that_are_missing_and_a_further_part_all_of_them() -> None:
+    rules = [RULE | {"jitter_ms": 5, "seed": 3}, RULE | {"name": "b", "sham": {"fraction": 0.5}}]
+    task = validate(TaskConfig, TASK | {"rules": rules}, "task.yaml")
+    fixed = fixed_task(task)
+    assert fixed.rules[0].seed == 3 and fixed.rules[1].seed is not None
+    again = fixed_task(fixed, again=True)
+    assert not {one.seed for one in again.rules} & {None, *(one.seed for one in fixed.rules)}
+    assert fixed_task(fixed) == fixed  # what a recording holds is fixed already
+
+
+def test_explain_says_what_a_model_that_looks_ahead_costs(
+    write_tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = write_tiny_bundle(look_ahead_frames=3)
+    task = TASK | {"bundle": str(folder), "max_look_ahead_frames": 3, "rules": [RULE | {"on_enter": "rear"}]}
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(task))
+    said = CliRunner().invoke(cli.app, ["rules", "explain", str(tmp_path / "task.yaml")])
+    assert said.exit_code == 0, said.output
+    assert "waits for 3 frames of the future: every decision comes 100 ms later" in said.output
