@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 from ethostream.deploy import cli
+from ethostream.deploy.tuning_plot import PlotPoint, write_tuning_plot
 from ethostream.inference.stabilisation.config import ThresholdsConfig
-from ethostream.training.tune import RawAnswers, Tuning, choose, tune
+from ethostream.training.tune import RawAnswers, Tuning, choose, score_stabiliser, tune
 from ethostream.training.tuning_target import parse_target
 from typer.testing import CliRunner
 
@@ -17,8 +19,8 @@ CLASSES = ["a", "b"]
 MS = 1_000_000
 
 
-def flickering(name: str, part: int, seed: int, n: int = 2400) -> RawAnswers:
-    """Eighty seconds at 30 Hz: bouts of some seconds, and false answers of 1 to 4 frames in between."""
+def flickering(name: str, part: int, seed: int, n: int = 1800) -> RawAnswers:
+    """One minute at 30 Hz: bouts of some seconds, and false answers of 1 to 4 frames in between."""
     random = np.random.default_rng(seed)
     truth = np.concatenate([np.full(random.integers(45, 150), k % 2) for k in range(n // 45)])[:n]
     p_b = np.where(truth == 1, 0.9, 0.1) + random.normal(0.0, 0.03, len(truth))
@@ -71,6 +73,28 @@ def test_with_one_part_choice_and_report_are_the_same() -> None:
     assert found.chosen is not None
     assert found.reported is found.chosen.scores
     assert found.behaviors == CLASSES
+
+
+def test_all_recordings_of_a_part_count() -> None:
+    recordings = [flickering("one", 1, 1, 600), flickering("two", 1, 2, 600), flickering("three", 2, 3, 600)]
+    counted = [
+        score_stabiliser(CLASSES, ThresholdsConfig(), chosen, "validation", 300.0, ["b"])["b"]
+        for chosen in (recordings, recordings[:1], recordings[1:])
+    ]
+    for name in ("n_bouts", "n_found", "n_triggers"):
+        both, first, second = (getattr(one, name) for one in counted)
+        assert both == first + second
+        assert first > 0 < second
+
+
+def test_the_curve_can_be_a_picture(tmp_path: Path) -> None:
+    points = [PlotPoint("thresholds", 300.0, 60.0, True, False), PlotPoint("majority", 0.0, 400.0, True, True)]
+    write_tuning_plot(tmp_path / "curve.png", "two", points)
+    image = cv2.imread(str(tmp_path / "curve.png"))
+    assert image is not None
+    for color in ("0072b2", "d55e00"):  # as in tuning_plot.COLORS, of the first and second group
+        blue, green, red = (int(color[k : k + 2], 16) for k in (4, 2, 0))
+        assert (image == (blue, green, red)).all(axis=2).sum() > 30
 
 
 def test_the_front_is_not_beaten(tuned: Tuning) -> None:

@@ -9,7 +9,7 @@ from ethostream.inference.stabilisation.config import StabiliserConfig, Threshol
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
 from ethostream.sync.errors import ClockError
 from ethostream.sync.strict import StrictModel
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -83,6 +83,7 @@ def test_a_restored_stabiliser_continues_the_same(options: dict[str, Any], seque
 
 
 @given(configs, steps, steps)
+@settings(max_examples=50)
 def test_a_reset_one_is_as_new(options: dict[str, Any], before: Sequence, sequence: Sequence) -> None:
     used, new = (Stabiliser(CLASSES, config_of(options)) for _ in range(2))
     end = run(used, before)
@@ -93,6 +94,7 @@ def test_a_reset_one_is_as_new(options: dict[str, Any], before: Sequence, sequen
 
 
 @given(configs, steps, st.integers(0, 10**18))
+@settings(max_examples=50)
 def test_only_differences_of_time_count(options: dict[str, Any], sequence: Sequence, shift_ns: int) -> None:
     plain, shifted = (Stabiliser(CLASSES, config_of(options)) for _ in range(2))
     assert [row[1] for row in run(plain, sequence)] == [row[1] for row in run(shifted, sequence, shift_ns)]
@@ -110,6 +112,7 @@ def test_no_label_without_its_conditions(options: dict[str, Any], sequence: Sequ
 
 
 @given(configs, steps)
+@settings(max_examples=50)
 def test_the_label_is_known_since_its_change(options: dict[str, Any], sequence: Sequence) -> None:
     since, before = 0, ""
     for t_ns, label, since_ns in run(Stabiliser(CLASSES, config_of(options)), sequence):
@@ -119,6 +122,7 @@ def test_the_label_is_known_since_its_change(options: dict[str, Any], sequence: 
 
 
 @given(steps, st.floats(5.0, 500.0), st.integers(2, 4))
+@settings(max_examples=50)
 def test_smoothing_does_not_depend_on_how_often_it_is_asked(sequence: Sequence, tau_ms: float, n: int) -> None:
     """A step that is split into several with the same probabilities changes nothing."""
     raw = {"kind": "thresholds", "default": {"enter": 0.0, "exit": 0.0, "min_dwell_ms": 0.0}}

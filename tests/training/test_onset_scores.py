@@ -5,7 +5,7 @@ import pytest
 from ethostream.sync.errors import ConfigError
 from ethostream.training.onset_scores import OnsetScores, pooled, score_onsets
 from ethostream.training.tuning_target import parse_target
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CLASSES = ["a", "b"]
@@ -74,6 +74,7 @@ labels = st.lists(st.tuples(st.integers(-1, 1), st.integers(2, 7)), min_size=1, 
 
 
 @given(labels, labels, st.integers(0, 5))
+@settings(max_examples=60)
 def test_counts_equal_those_by_brute_force(truth: list[int], label: list[int], steps: int) -> None:
     """Everything is labelled here; every trigger is looked at step by step."""
     truth = [max(one, 0) for one in truth]
