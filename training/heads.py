@@ -117,7 +117,8 @@ class GruCore(Core):
 class TcnCore(Core):
     """Residual blocks of dilated causal convolutions (Bai, Kolter & Koltun 2018), without normalisation over time.
 
-    The state of a block is its last (kernel - 1) x dilation inputs, [b, n, (kernel - 1) * dilation], oldest first.
+    The state of a block is its last (kernel - 1) x dilation inputs, [b, (kernel - 1) * dilation, n], oldest first: so a
+    step moves whole stretches of memory.
     """
 
     def __init__(self, n_hidden: int, kernel: int, dilations: list[int]) -> None:
@@ -133,16 +134,16 @@ class TcnCore(Core):
         return 1 + sum(self.reach)
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        return [(self.n_hidden, reach) for reach in self.reach]
+        return [(reach, self.n_hidden) for reach in self.reach]
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = x.transpose(1, 2)
+        y = x
         after: list[Tensor] = []
         for dilated, mixing, reach, past in zip(self.dilated, self.mixing, self.reach, state, strict=True):
-            seen = torch.cat([past, y], dim=2)
-            after.append(seen[:, :, -reach:])
-            y = y + mixing(torch.relu(dilated(seen)))
-        return y.transpose(1, 2), tuple(after)
+            seen = torch.cat([past, y], dim=1)
+            after.append(seen[:, -reach:])
+            y = y + mixing(torch.relu(dilated(seen.transpose(1, 2)))).transpose(1, 2)
+        return y, tuple(after)
 
 
 def build_head(

@@ -20,7 +20,7 @@ from ..inference.onnxruntime_backend import open_graph
 from ..sync.errors import ParityError
 from .heads import CausalHead
 from .networks import Embedder
-from .onnx_cores import exportable
+from .onnx_cores import exportable, exportable_step
 
 OPSET: Final = 20
 MAX_RELATIVE_ERROR: Final = 1e-5
@@ -31,7 +31,7 @@ MIN_PARITY_STEPS: Final = 300
 class _StepGraph(nn.Module):
     def __init__(self, head: CausalHead) -> None:
         super().__init__()
-        self.head = exportable(head)
+        self.head = exportable_step(head)
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         p, after = self.head.forward_step(x, state)

@@ -1,0 +1,148 @@
+"""One step of a causal head on one core, through `inference/head.py` as the rig runs it.
+
+    python benchmarks/head_step.py [--steps 20000] [--json head_step.json]
+
+LSTM and GRU of three layers and a TCN, 64 wide, from 2048 features (a large embedder), and the bundled size. Beside the
+step of one animal stand that of eight in one batch, and for the TCN what recomputing its window at each frame would
+take. Targets: LSTM and GRU <= 60 us, TCN <= 80 us and at least 10 times cheaper than its window, eight animals < 2
+times one. Runs of every kind take turns, and the median of a run's steps counts; the fastest run is the figure, since
+what other programs take from a core is not the head's.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from time import perf_counter_ns  # noqa: TID251
+from typing import Any
+
+import numpy as np
+import torch
+from ethostream.inference.head import Head, initial_state
+from ethostream.inference.manifest import HeadSpec, StateTensor
+from ethostream.inference.onnxruntime_backend import open_graph
+from ethostream.training.heads import CausalHead, TcnCore, build_head
+from ethostream.training.onnx_export import export_head_sequence, export_head_step
+from rich.console import Console
+from rich.table import Table
+
+N_CLASSES = 6
+ROUNDS = 10
+WIDE: dict[str, Any] = {"n_features": 2048, "n_hidden": 64, "n_layers": 3, "dilations": [1, 2, 4, 8, 16, 32, 64]}
+SMALL: dict[str, Any] = {"n_features": 40, "n_hidden": 48, "n_layers": 1, "dilations": [1, 2, 4, 8]}
+LIMIT_US = {"lstm": 60.0, "gru": 60.0, "tcn": 80.0}
+WINDOW_RATIO, ANIMALS, ANIMALS_RATIO = 10.0, 8, 2.0
+
+
+def spec_of(head: CausalHead, kind: str) -> HeadSpec:
+    state = [
+        {"name": f"state_{place}", "shape": list(shape), "dtype": "float32", "initial": 0.0}
+        for place, shape in enumerate(head.state_shapes())
+    ]
+    return HeadSpec.model_validate(
+        {
+            "kind": kind,
+            "dims": head.n_features,
+            "x": {"name": "x", "shape": ["b", head.n_features], "dtype": "float32"},
+            "p": {"name": "p", "shape": ["b", head.n_classes], "dtype": "float32"},
+            "state": [StateTensor.model_validate(one) for one in state],
+            "step_file": "head_step.onnx",
+            "sequence_file": "head_sequence.onnx",
+        }
+    )
+
+
+class Case:
+    """One head, opened."""
+
+    def __init__(self, kind: Any, size: dict[str, Any]) -> None:
+        torch.manual_seed(0)
+        model = build_head(kind, n_classes=N_CLASSES, **size).eval()
+        self._spec = spec_of(model, kind)
+        graph = open_graph(export_head_step(model), "head_step.onnx", "cpu", 1)
+        self._heads = {n: Head(graph, self._spec, n) for n in (1, ANIMALS)}
+        self._sequence = open_graph(export_head_sequence(model), "head_sequence.onnx", "cpu", 1)
+        self.window = model.core.receptive_field if isinstance(model.core, TcnCore) else 0
+        random = np.random.default_rng(0)
+        self._x = {n: random.normal(size=(n, model.n_features)).astype(np.float32) for n in self._heads}
+        self._seen = random.normal(size=(1, max(1, self.window), model.n_features)).astype(np.float32)
+
+    def step_us(self, n: int, steps: int) -> tuple[float, float]:
+        """Median and p99 of ``steps`` steps of ``n`` animals."""
+        head, x, slots = self._heads[n], self._x[n], np.arange(n)
+        times = np.empty(steps)
+        for step in range(steps):
+            began = perf_counter_ns()
+            head.step(x, slots)
+            times[step] = perf_counter_ns() - began
+        return float(np.median(times)) / 1000.0, float(np.quantile(times, 0.99)) / 1000.0
+
+    def window_us(self, times: int) -> float:
+        """Median of recomputing the window."""
+        feeds = {"x": self._seen}
+        state = initial_state(self._spec.state, 1)
+        feeds |= {tensor.name: value for tensor, value in zip(self._spec.state, state, strict=True)}
+        taken: list[int] = []
+        for _ in range(times):
+            began = perf_counter_ns()
+            self._sequence.run(feeds)
+            taken.append(perf_counter_ns() - began)
+        return float(np.median(taken)) / 1000.0
+
+
+def measure(steps: int) -> dict[str, dict[str, Any]]:
+    sizes = {"2048 -> 64 x 3": WIDE, "40 -> 48 x 1 (bundled)": SMALL}
+    cases = {(name, kind): Case(kind, size) for name, size in sizes.items() for kind in LIMIT_US}
+    found: dict[tuple[str, str], dict[str, list[float]]] = {
+        key: {"step_us": [], "p99_us": [], "animals_us": [], "window_us": []} for key in cases
+    }
+    each = max(20, steps // ROUNDS)
+    for _ in range(ROUNDS):
+        for key, case in cases.items():
+            p50, p99 = case.step_us(1, each)
+            found[key]["step_us"].append(p50)
+            found[key]["p99_us"].append(p99)
+            found[key]["animals_us"].append(case.step_us(ANIMALS, each)[0])
+            if case.window:
+                found[key]["window_us"].append(case.window_us(max(3, each // 20)))
+    result: dict[str, dict[str, Any]] = {}
+    for (name, kind), one in found.items():
+        best = {figure: round(min(values), 2) for figure, values in one.items() if values}
+        ok = best["step_us"] <= LIMIT_US[kind] and best["animals_us"] < ANIMALS_RATIO * best["step_us"]
+        if "window_us" in best:
+            best["window_ratio"] = round(best["window_us"] / best["step_us"], 2)
+            ok = ok and best["window_ratio"] >= WINDOW_RATIO
+        best["animals_ratio"] = round(best["animals_us"] / best["step_us"], 2)
+        result[f"{kind} {name}"] = {**best, "window_frames": cases[name, kind].window, "target_met": ok}
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    result = measure(options.steps)
+    table = Table(title="One step of a head on one core, us")
+    for name in ("head", "step", "p99", f"{ANIMALS} animals", "times", "window", "times", "target"):
+        table.add_column(name, justify="left" if name == "head" else "right")
+    for name, one in result.items():
+        window = [f"{one['window_us']:.0f}", f"{one['window_ratio']:.1f}"] if "window_us" in one else ["", ""]
+        values = [f"{one[key]:.1f}" for key in ("step_us", "p99_us", "animals_us")]
+        table.add_row(name, *values, f"{one['animals_ratio']:.2f}", *window, "met" if one["target_met"] else "missed")
+    Console().print(table)
+    if options.json:
+        about = {"processor": platform.machine(), "python": platform.python_version()}
+        command = " ".join(["python", "benchmarks/head_step.py", *sys.argv[1:]])
+        text = json.dumps({"machine": about, "command": command, "heads": result}, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    wide = [one for name, one in result.items() if "2048" in name]
+    return int(not all(one["target_met"] for one in wide))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
