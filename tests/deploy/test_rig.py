@@ -188,7 +188,9 @@ def test_replay_equals_live(lossless: RunResult, speed: float | None, tmp_path: 
     assert replay["behaviors"] > 100
     assert replay["decisions"] > 0
     assert result.report["behavior"]["bouts"] == lossless.report["behavior"]["bouts"]
-    assert result.report["triggers"] == lossless.report["triggers"]
+    # What was decided and armed comes again; what actuators did does not, since none is opened.
+    assert lossless.report["triggers"]["actuations"]["sent"] > 5
+    assert result.report["triggers"] == lossless.report["triggers"] | {"actuations": {}}
 
 
 def test_a_replay_that_differs_is_caught(lossless: RunResult, tmp_path: Path) -> None:
