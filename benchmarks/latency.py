@@ -2,7 +2,7 @@
 
     python benchmarks/latency.py [--sets 100000] [--views 8] [--rate 60] [--json latency.json] [--plot latency.svg]
 
-Simulated cameras, each in its process, the bundled model, and a rule that fires an actuator of kind null at every set
+Simulated cameras, each in its process, the bundled model (made one of --rate), and a rule that fires an actuator of kind null at every set
 with a label. The cameras have their picture ready before its exposure; exposure (--exposure-us) and transfer (1 us) are
 in what is measured. Beside it stand embedder and head, and what is left without those two and without the exposure:
 bus, frame set, crops, stabiliser, rules. Drift compares the median of the last minutes with that of the first ones.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from bundle_at_rate import bundle_at
 from ethostream.deploy.config import load_run
 from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import run_rig
@@ -127,12 +128,11 @@ def measure(views: int, sets: int, options: argparse.Namespace) -> tuple[dict[st
         {"name": name, "on_while": {"behavior": name, "every_ms": 0.1}, "actuator": "none", "require_complete": False}
         for name in CLASSES
     ]
-    task = {"bundle": "demo", "rules": rules, "actuators": {"none": {"kind": "null"}}}
-    # At 60 Hz a bundle of 30 Hz steps on every other set.
-    steps_hz = min(options.rate, 30.0)
     watch = LatencyWatch(sets, options.exposure_us)
-    seconds = WARM_UP_S + 2.0 + sets / steps_hz
+    seconds = WARM_UP_S + 2.0 + sets / options.rate
     with tempfile.TemporaryDirectory(dir=options.out) as folder:
+        bundle = bundle_at(options.rate, Path(folder))
+        task = {"bundle": bundle, "rules": rules, "actuators": {"none": {"kind": "null"}}}
         for name, value in (("rig", rig), ("task", task)):
             (Path(folder) / f"{name}.yaml").write_text(yaml.safe_dump(value), encoding="utf-8")
         run = load_run(Path(folder) / "rig.yaml", Path(folder) / "task.yaml")
@@ -178,7 +178,7 @@ def main() -> int:
         "--sets", default="20000", help="sets per number of views, as 20000 or 20000,20000,20000,100000"
     )
     parser.add_argument("--views", default="1,2,4,8")
-    parser.add_argument("--rate", type=float, default=30.0, help="Hz; the bundled model steps at most at 30")
+    parser.add_argument("--rate", type=float, default=60.0, help="Hz; the model steps on every set")
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--exposure-us", type=int, default=100)
