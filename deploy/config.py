@@ -17,6 +17,7 @@ from ..acquisition.kinds import CameraConfig, follows_pulses
 from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
 from ..streaming.address import check_address
+from ..streaming.board_config import BoardConfig
 from ..streaming.lsl_config import LslConfig
 from ..streaming.recording_config import RecordingConfig
 from ..streaming.time_config import TimeConfig
@@ -171,11 +172,23 @@ def load_run(
     for override in overrides:
         _apply(data, override)
     where = {"rig": str(rig), "task": str(task or "task"), "session": str(session or "session")}
-    return RunConfig(
+    run = RunConfig(
         rig=validate(RigConfig, data["rig"], where["rig"]),
         task=validate(TaskConfig, data["task"], where["task"]),
         session=validate(SessionConfig, data["session"], where["session"]),
     )
+    _check_ports(run, where["task"])
+    return run
+
+
+def _check_ports(run: RunConfig, where: str) -> None:
+    """A serial port has one owner, and trigger and actuators are driven by two processes."""
+    for name, actuator in run.task.actuators.items():
+        if run.rig.trigger is not None and isinstance(actuator, BoardConfig) and actuator.port == run.rig.trigger.port:
+            raise ConfigError(
+                f"{where}: actuators.{name}.port: {actuator.port} is the board that triggers the cameras; actuators "
+                "need a board of their own"
+            )
 
 
 def load_task(path: Path, bundle: str | None = None) -> TaskConfig:

@@ -40,7 +40,7 @@ class GpioActuatorConfig(PulseConfig):
     chip: str = Field(default="/dev/gpiochip0", pattern=r"^/dev/[A-Za-z0-9_-]+$")
     line: int = Field(ge=0, le=1023)
     active_low: bool = False
-    watchdog_ms: int = Field(default=500, ge=50, le=10_000)
+    watchdog_ms: int = Field(default=1000, ge=50, le=10_000)
 
 
 class GpioActuator(BaseActuator):

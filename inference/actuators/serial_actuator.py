@@ -37,7 +37,7 @@ class SerialActuatorConfig(BoardConfig, PulseConfig):
 
     kind: Literal["serial"] = "serial"
     output: int = Field(default=1, ge=0, le=15)
-    watchdog_ms: int = Field(default=500, ge=100, le=10_000)
+    watchdog_ms: int = Field(default=1000, ge=100, le=10_000)
     ack_timeout_ms: float = Field(default=250.0, gt=0, le=5000)
 
 

@@ -194,6 +194,20 @@ def test_which_cameras_follow_a_trigger(rig: Path, camera: str, follows: bool) -
             load_run(rig)
 
 
+def test_an_actuator_needs_a_board_of_its_own(rig: Path) -> None:
+    rig.write_text(f"name: x\ncameras: {{top: {BASLER}}}\n{BOARD.format(cameras='null')}")
+    trigger = load_run(rig).rig.trigger
+    assert trigger is not None
+    task = rig.with_name("task.yaml")
+    for port in (trigger.port, "/dev/ttyACM7"):
+        task.write_text(f"actuators: {{valve: {{kind: serial, port: {port}}}}}")
+        if port == trigger.port:
+            with pytest.raises(ConfigError, match=r"actuators\.valve\.port: .* is the board that triggers the cameras"):
+                load_run(rig, task)
+        else:
+            assert list(load_run(rig, task).task.actuators) == ["valve"]
+
+
 def test_the_rig_file_of_the_page_on_triggering_loads(rig: Path) -> None:
     page = (REPO / "docs" / "triggering.md").read_text()
     rig.write_text(page.split("```yaml\n")[1].split("```")[0])

@@ -163,7 +163,7 @@ def test_the_rise_that_is_told_is_the_rise_that_was(bench: Any) -> None:
     ],
 )
 def test_a_board_that_fails_or_lies_is_disarmed_and_said_so(bench: Any, fault: str, words: str) -> None:
-    world, actuator = bench.world, bench.open(pulse_ms=400.0)
+    world, actuator = bench.world, bench.open(pulse_ms=400.0, watchdog_ms=500)
     actuator.arm()
     assert actuator.fire(decision(1))
     bench.wait(actuator, 1)
@@ -209,7 +209,7 @@ def test_a_board_that_fails_or_lies_is_disarmed_and_said_so(bench: Any, fault: s
 
 @pytest.mark.parametrize("kind", ["simulated"])
 def test_a_firing_that_is_not_acknowledged_has_failed_once(bench: Any) -> None:
-    actuator = bench.open()
+    actuator = bench.open(watchdog_ms=500)
     actuator.arm()
     bench.world.from_host = lambda data: data if len(data) < 20 else b""  # a pulse train is the longest of all
     assert actuator.fire(decision(1))
