@@ -1,12 +1,13 @@
 """Exposure to trigger call through the whole rig, over many frame sets, in the manner of Strand-Braid's harness.
 
-    python benchmarks/latency.py [--sets 100000] [--views 8] [--rate 60] [--json latency.json] [--plot latency.svg]
+    python benchmarks/latency.py [--sets 100000] [--views 8] [--rate 60] [--json FILE] [--plot FILE.svg]
 
-Simulated cameras, each in its process, the bundled model (made one of --rate), and a rule that fires an actuator of kind null at every set
-with a label. The cameras have their picture ready before its exposure; exposure (--exposure-us) and transfer (1 us) are
-in what is measured. Beside it stand embedder and head, and what is left without those two and without the exposure:
-bus, frame set, crops, stabiliser, rules. Drift compares the median of the last minutes with that of the first ones.
-Exits 1 where a frame was lost without a word. The machine should have nothing else to do.
+Simulated cameras, each in its process, the bundled model (made one of --rate), and a rule that fires an actuator of
+kind null at every set with a label. The cameras have their picture ready before its exposure; exposure (--exposure-us)
+and transfer (1 us) are in what is measured. Beside it stand embedder and head, and what is left without those two and
+without the exposure: bus, frame set, crops, stabiliser, rules.
+
+Drift compares the median of the last minutes with that of the first ones. Exits 1 where a frame was lost without a word. The machine should have nothing else to do.
 """
 
 import argparse

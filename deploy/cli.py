@@ -22,6 +22,7 @@ from .commands.json_output import JsonOption, require_writable, to_stdout, write
 from .commands.keys_command import keys_app
 from .commands.latency_command import latency
 from .commands.model_commands import bundle_app, evaluate, predict, train
+from .commands.profile_command import profile
 from .commands.repair_command import repair
 from .commands.report_command import report as report_page
 from .commands.resume_command import resume
@@ -43,6 +44,7 @@ app.add_typer(time_app, name="time")
 app.add_typer(rules_app, name="rules")
 app.command()(arm)
 app.command()(disarm)
+app.command()(profile)
 app.command()(repair)
 app.command("report")(report_page)
 app.command()(resume)

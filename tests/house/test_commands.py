@@ -20,6 +20,7 @@ COMMANDS = [
     "verify",
     "repair",
     "report",
+    "profile",
     "resume",
     "export",
     "align",
