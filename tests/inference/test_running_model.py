@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from board_processes import BoardProcess
 from ethostream.inference.node_config import InferenceNodeConfig
 from ethostream.inference.running_model import RunningModel
 from ethostream.streaming.messages import Actuation, Control, Decision, Message
@@ -128,3 +129,28 @@ def test_a_person_disarms_and_arms(context: NodeContext, write_tiny_bundle: Call
     model.close()
     states = [(one.state, one.reason) for one in said if isinstance(one, Actuation)]
     assert states[:2] == [("cancelled", "disarmed by person"), ("released", "disarmed by person")]
+
+
+def test_a_board_answers_through_the_node(
+    context: NodeContext, write_tiny_bundle: Callable[..., Path], firmware: Path
+) -> None:
+    """The whole way: the node's loop keeps the board armed, and its rise is told in rig time."""
+    with BoardProcess.firmware(firmware) as board:
+        model = make(context, write_tiny_bundle(), kind="serial", port=board.port, pulse_ms=1.0, watchdog_ms=5000)
+        said = listen(context)
+        context.state = "running"
+        model.tick()
+        before_ns = context.clock.now_ns()
+        model._act(fired(context, 7))
+        acts: list[Actuation] = []
+        while not any(one.state == "acknowledged" for one in acts):
+            context.clock.sleep_until_ns(context.clock.now_ns() + 1_000_000)
+            model.tick()
+            acts = [one for one in said if isinstance(one, Actuation)]
+            assert not any(one.state in ("failed", "refused") for one in acts), acts
+        model.close()
+        (told,) = [one for one in acts if one.state == "acknowledged"]
+        assert (told.set_id, told.trial, told.rule) == (7, 7, "r") and told.board_us > 0
+        # As far as the board's clock is known after a handshake, on whatever machine this is.
+        assert before_ns - 50_000_000 < told.t_on_ns < context.clock.now_ns() + 50_000_000
+        assert context.counters["act_acknowledged"] == 1
