@@ -81,11 +81,7 @@ def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
     """A bundle's manifest."""
     out = console or _console()
     out.print(Text(bundle.identity, style="bold cyan"))
-    delays = Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).delays
-    out.print(
-        "labels come later than probabilities by "
-        + ", ".join(f"{name} {delay.in_words()}" for name, delay in delays.items())
-    )
+    out.print(Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).delays_in_words())
     print_result(bundle.manifest.model_dump(mode="json", by_alias=True), out)
 
 

@@ -115,6 +115,7 @@ class RunningModel:
         if context.spec.t_start_ns:
             self.pipeline.rules.begin(context.spec.t_start_ns, context.clock.now_ns())
         log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self._model_views))
+        log.info(self.pipeline.model.stabiliser.delays_in_words())
 
     def step(
         self,

@@ -43,6 +43,11 @@ class Stabiliser:
         """By how much each class typically comes later than its probability, milliseconds."""
         return {name: delay.typical_ms for name, delay in self.delays.items()}
 
+    def delays_in_words(self) -> str:
+        """What is said of its delays at the start of a run, and of a bundle."""
+        each = ", ".join(f"{name} {delay.in_words()}" for name, delay in self.delays.items())
+        return f"labels come later than probabilities by {each}"
+
     @property
     def label(self) -> str:
         """The behaviour that holds; "" before the first one."""

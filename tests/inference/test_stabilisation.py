@@ -223,3 +223,18 @@ def test_every_class_that_is_named_is_known() -> None:
         {"kind": "majority", "per_class": {"x": {}}, "smoothing_ms": {"y": 1}, "close_gaps_ms": {"a": 1}}
     )
     assert config.unknown(CLASSES) == ["x", "y"]
+
+
+def test_delays_are_said_in_words() -> None:
+    thresholds = {"default": {"min_dwell_ms": 60}, "per_class": {"c": {"min_dwell_ms": 0}}, "close_gaps_ms": 40}
+    said = Stabiliser(CLASSES, config_of(thresholds)).delays_in_words()
+    assert said == "labels come later than probabilities by a 100 ms, b 100 ms, c 40 ms"
+    sequential = {"kind": "sequential", "per_class": {"b": {"prior": 0.95}}, "smoothing_ms": {"a": 50}}
+    # log(1000) over log(0.9 / 0.1) - log(1 / 2) nats, a tenth of a second each
+    assert (
+        Stabiliser(CLASSES, config_of(sequential))
+        .delays_in_words()
+        .endswith(
+            "a 289 ms (at worst without a bound), b (not at a probability of 0.9), c 239 ms (at worst without a bound)"
+        )
+    )
