@@ -21,8 +21,9 @@ from .board_link import BoardLink
 from .limits import PulseConfig
 
 _FORGET_NS = 10_000 * NS_PER_MS
-_SLACK_NS = 5 * NS_PER_MS
-"""A rise that lies outside the time from command to report by more than this is no acknowledgement."""
+_SLACK_NS = 10 * NS_PER_MS
+"""A rise that lies outside the time from command to report by more than this and the least round trip is no
+acknowledgement. A ceramic resonator is off by 5 ms in the second before its drift is known."""
 _REFUSALS = {Reason.BUSY: "the board's line is busy", Reason.OVER_LIMIT: "the board's own limit of time on"}
 
 
@@ -133,12 +134,13 @@ class SerialActuator(BaseActuator):
         if not edge.rising:
             return
         now = self._clock.now_ns()
-        asked = [one for one in self._pending if one.told_ns <= t_ns + _SLACK_NS]
+        slack_ns = _SLACK_NS + self._link.board.clock_fit.delay_ns
+        asked = [one for one in self._pending if one.told_ns <= t_ns + slack_ns]
         if self._last_count is not None and edge.count <= self._last_count:
             self._lied(f"reports train {edge.count} after train {self._last_count}")
         elif not asked:
             self._lied("reports a rise that nobody asked for")
-        elif t_ns > now + _SLACK_NS:
+        elif t_ns > now + slack_ns:
             self._lied(f"reports a rise {(t_ns - now) / NS_PER_MS:.1f} ms before it happens")
         else:
             mine = asked[-1]
