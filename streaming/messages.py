@@ -147,8 +147,8 @@ class Behavior(Message, frozen=True):
     ``p`` are the fused probabilities in the order of ``classes``, the bundle's classes. ``raw`` is their arg max,
     ``label`` the stabilised behaviour ("" before the first one). ``n_skipped`` sets before this one were not looked at
     because newer ones had come; ``gap_frames`` model steps before this one had no input. ``warm`` is False until the
-    state has seen enough frames to be trusted. The ``t_*_ns`` are when each stage ended. ``reset``: the model began anew
-    just before this set: it is its first, a gap was too long, or pixels had changed while they were read.
+    state has seen enough frames to be trusted. The ``t_*_ns`` are when each stage ended. ``reset``: the model began
+    anew just before this set: it is its first, a gap was too long, or pixels had changed while they were read.
     """
 
     set_id: int
@@ -180,8 +180,9 @@ class Decision(Message, frozen=True):
     """A rule's answer when its time had come: fired, sham or withheld, and why, with its chain of source frames.
 
     A ``sham`` is a firing in all but that nothing acts. Fired and sham decisions are the rule's trials, counted from 0
-    over the session in ``trial`` (-1 where withheld). ``t_due_ns`` is when the actuator shall act, its delay included, and
-    of a sham when it would have; 0 where withheld. ``reason`` is one of ``inference/rules/reasons.py``. ``t_fired_ns`` is when an actuator without a delay had been told, else 0 (`Actuation` says).
+    over the session in ``trial`` (-1 where withheld). ``t_due_ns`` is when the actuator shall act, its delay included,
+    and of a sham when it would have; 0 where withheld. ``reason`` is one of ``inference/rules/reasons.py``.
+    ``t_fired_ns`` is when an actuator without a delay had been told, else 0 (`Actuation` says).
     """
 
     rule: str

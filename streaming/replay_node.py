@@ -166,7 +166,7 @@ class _Replay:
                 )
 
     def _every_set(self) -> Iterator[Plan]:
-        """Every recorded set; a decision is judged as if it had been made when the set closed. First comes the start."""
+        """The start, then every recorded set; a decision is judged as if it had been made when the set closed."""
         started = False
         for logged in self._recording.messages([FRAME_SET, ARMING]):
             message = logged.message

@@ -112,12 +112,15 @@ def rehearse(
     found = Rehearsed(zero_ns, 0.0, [], [], [rule.name for rule in rules], drawn, 0)
     engine: Rules | None = None
     before: list[Message] = []
+    arming: Arming | None = None
     epoch = 0
     size = max(1, recording.events.path.stat().st_size)
     for n, logged in enumerate(recording.messages([BEHAVIOR, TRACKS, SYNC_PULSE, ARMING, DECISION])):
         if on_progress is not None and n % _PER_PROGRESS == 0:
             on_progress(logged.place / size)
         message = logged.message
+        if isinstance(message, Arming):
+            arming = message
         if isinstance(message, Decision):
             found.recorded.append(message)
         elif not isinstance(message, Behavior):
@@ -132,6 +135,9 @@ def rehearse(
                 engine = _open(rules, task, message, epoch, zero_ns, as_recorded)
                 for one in () if again else before:
                     _tell(engine, one)
+                if arming is not None:
+                    # Of a process that was started again, what was said before its first set as well.
+                    engine.arming.recorded(arming)
             found.decisions += engine.step(message)
             found.n_behaviors += 1
             found.seconds = found.session_s(message.t_exposure_ns)

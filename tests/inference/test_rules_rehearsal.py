@@ -130,6 +130,17 @@ def test_a_dry_run_of_the_recorded_task_makes_every_decision_again(recorded: Pat
     assert found.drawn == []
 
 
+def test_who_arms_before_the_first_set_of_a_new_process_is_heard(tmp_path: Path) -> None:
+    messages: list[Message] = [Arming(True, "start", START_NS), behavior("still", 5000)]
+    messages += [Arming(False, "start", 6 * S), Arming(True, "person", 6 * S)]
+    labels = ("still", "groom")
+    messages += [behavior(label, 7000 + k, set_id=SETS_PER_EPOCH + k) for k, label in enumerate(labels)]
+    rules = [{"name": "r", "actuator": "log", "on_enter": "groom"}]
+    task = TaskConfig.model_validate({"bundle": "demo", "rules": rules, "actuators": {"log": {"kind": "log"}}})
+    recording = Recording.open(record(tmp_path / "rec", messages))
+    assert [one.action for one in rehearse(recording, task, as_recorded=True).decisions] == ["fired"]
+
+
 def test_another_task_differs_and_the_difference_is_named(recorded: Path) -> None:
     rules = [dict(TASK["rules"][0], refractory_ms=0), TASK["rules"][1]]
     task = TaskConfig.model_validate({**TASK, "rules": rules})
