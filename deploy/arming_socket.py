@@ -15,7 +15,8 @@ from typing import Any, Final, Literal, Self
 
 from ..sync.errors import NodeError
 
-SOCKET: Final = "arming.sock"
+SOCKET: Final = "arm"
+"""Short, as the path of a socket file may not have more than 107 bytes."""
 ANSWER_S: Final = 3.0
 """The model is asked for this long; who does not answer a disarm by then is ended."""
 _CLIENT_S: Final = ANSWER_S + 5.0
