@@ -11,8 +11,9 @@ from .actuators.config import ActuatorConfig
 from .actuators.limits import PulseConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
+from .rules.arming_config import ArmingConfig
 from .rules.conditions import check_names
-from .rules.config import ArmingConfig, RuleConfig
+from .rules.config import RuleConfig
 from .rules.zones import ZoneConfig
 from .stabilisation.config import StabiliserConfig
 from .tracking.config import TrackingConfig

@@ -7,7 +7,7 @@ import numpy as np
 from ...streaming.messages import Arming, SyncPulse
 from ...sync.clock import NS_PER_S
 from ..cropper import State
-from .config import ArmingConfig, LineEdge, LineLevel
+from .arming_config import ArmingConfig, LineEdge, LineLevel
 from .triggers import FAR_NS, NEVER_NS
 
 PERSON: Final = "person"

@@ -1,109 +1,24 @@
 """Rules as they stand in the task file: when one has an opportunity, what must hold, and what limits it."""
 
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from ...sync.strict import StrictModel
+from .opportunity_config import (
+    EnterTrigger,
+    Ms,
+    PositiveMs,
+    RateTrigger,
+    SequenceTrigger,
+    TimesTrigger,
+    WhileTrigger,
+)
 
-MAX_TIMES: Final = 20_000
-"""Times of a yoked rule; they are kept in every recording."""
 MAX_PER_MIN: Final = 6_000
 TRIGGERS: Final = ("on_enter", "on_exit", "on_while", "on_sequence", "on_rate", "on_times")
 
-Ms = Annotated[float, Field(ge=0.0, le=86_400_000.0)]
-PositiveMs = Annotated[float, Field(gt=0.0, le=86_400_000.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Times = Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], Field(min_length=1, max_length=MAX_TIMES)]
-
-
-class EnterTrigger(StrictModel):
-    """A behaviour begins; with ``after_ms``, it has lasted for so long since."""
-
-    behavior: str
-    after_ms: Ms = 0.0
-
-
-class WhileTrigger(StrictModel):
-    """A behaviour goes on: once ``after_ms`` after it began, then every ``every_ms`` while it lasts."""
-
-    behavior: str
-    every_ms: PositiveMs
-    after_ms: Ms = 0.0
-
-
-class SequenceStep(StrictModel):
-    """A behaviour of a sequence, begun at most ``within_ms`` after the one before it began."""
-
-    behavior: str
-    within_ms: PositiveMs | None = None
-
-
-class SequenceTrigger(StrictModel):
-    """Behaviours that begin one after the other; each completed sequence is one opportunity.
-
-    Attributes:
-        steps: in order; each but the first has a ``within_ms``.
-        others_between: other behaviours may begin in between.
-    """
-
-    steps: list[SequenceStep] = Field(min_length=2, max_length=16)
-    others_between: bool = True
-
-    @model_validator(mode="after")
-    def _timed(self) -> Self:
-        if self.steps[0].within_ms is not None:
-            raise ValueError("steps: the first one has nothing before it; leave out its within_ms")
-        if any(step.within_ms is None for step in self.steps[1:]):
-            raise ValueError("steps: every one but the first needs a within_ms")
-        if not self.others_between:
-            for before, after in zip(self.steps, self.steps[1:], strict=False):
-                if before.behavior == after.behavior:
-                    raise ValueError(
-                        f"steps: {after.behavior!r} cannot begin again with nothing in between; name what comes in "
-                        "between, or set others_between: true"
-                    )
-        return self
-
-
-class RateTrigger(StrictModel):
-    """A behaviour begins for the ``n``-th time within ``within_s``; then the count begins anew."""
-
-    behavior: str
-    n: int = Field(ge=2, le=1000)
-    within_s: float = Field(gt=0.0, le=86_400.0)
-
-
-class TimesTrigger(StrictModel):
-    """Set times of the session, whatever the animal does: the yoked control of another session. One source of three.
-
-    Attributes:
-        session_s: the times themselves, seconds since the session began.
-        csv: a table with a head; its column ``column`` holds them.
-        column: of ``csv``.
-        recording: a recording folder; the times at which rule ``rule`` had its actuator act there.
-        rule: of ``recording``.
-        trials: of ``recording``: ``fired`` ones only, or ``all``, shams included.
-    """
-
-    session_s: Times | None = None
-    csv: Path | None = None
-    column: str = "session_s"
-    recording: Path | None = None
-    rule: str | None = None
-    trials: Literal["fired", "all"] = "fired"
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("session_s", "csv", "recording") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"on_times: give one of session_s, csv and recording (given: {', '.join(given) or 'none'})"
-            )
-        if (self.recording is None) != (self.rule is None):
-            raise ValueError("on_times: rule and recording go together: name the rule of the recording to repeat")
-        return self
 
 
 class ProbabilityCondition(StrictModel):
@@ -330,67 +245,3 @@ class RuleConfig(StrictModel):
             named |= {f"on_sequence.steps[{i}]": step.behavior for i, step in enumerate(self.on_sequence.steps)}
         named |= {f"when.label[{i}]": label for i, label in enumerate(self.when.label or ())}
         return {key: behavior for key, behavior in named.items() if behavior is not None}
-
-
-class ArmWindow(StrictModel):
-    """A stretch of the session in which rules may fire, seconds since it began; ``to_s`` null: to its end."""
-
-    from_s: float = Field(default=0.0, ge=0.0)
-    to_s: float | None = Field(default=None, gt=0.0)
-
-
-class LineLevel(StrictModel):
-    """Armed while a board's input line is at a level.
-
-    Attributes:
-        line: input line of the trigger board, ``in0``, ``in1``, ...; the rig's ``trigger.inputs`` must hold it.
-        armed_when: the level.
-        silent_after_s: without any pulse of the board for so long the level is not known, and rules are disarmed.
-    """
-
-    kind: Literal["level"] = "level"
-    line: str = Field(pattern=r"^in\d+$")
-    armed_when: Literal["high", "low"] = "high"
-    silent_after_s: float = Field(default=2.0, gt=0.0, le=60.0)
-
-
-class LineEdge(StrictModel):
-    """Armed for a while after each edge of a board's input line.
-
-    Attributes:
-        line: as of `LineLevel`.
-        edge: which edge.
-        for_s: how long each arms.
-        silent_after_s: as of `LineLevel`.
-    """
-
-    kind: Literal["edge"] = "edge"
-    line: str = Field(pattern=r"^in\d+$")
-    edge: Literal["rising", "falling"] = "rising"
-    for_s: float = Field(gt=0.0, le=86_400.0)
-    silent_after_s: float = Field(default=2.0, gt=0.0, le=60.0)
-
-
-class ArmingConfig(StrictModel):
-    """When rules may fire at all: person, schedule and line must all agree.
-
-    Attributes:
-        at_start: False: a person has to arm them (``ethostream arm``) before anything fires.
-        windows: stretches of the session, in order, not touching; empty: the whole.
-        line: an input line of the trigger board; null: none is asked.
-    """
-
-    at_start: bool = True
-    windows: list[ArmWindow] = Field(default_factory=list[ArmWindow], max_length=1000)
-    line: Annotated[LineLevel | LineEdge, Field(discriminator="kind")] | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        end: float | None = -1.0
-        for one in self.windows:
-            if end is None or one.from_s <= end:
-                raise ValueError(f"arming.windows: the one from {one.from_s:g} s begins before the one before it ends")
-            if one.to_s is not None and one.to_s <= one.from_s:
-                raise ValueError(f"arming.windows: from {one.from_s:g} s to {one.to_s:g} s is empty; give a later to_s")
-            end = one.to_s
-        return self

@@ -14,9 +14,10 @@ from ...sync.clock import NS_PER_MS
 from ...sync.errors import BundleError, ConfigError
 from ..cropper import State
 from .arming import PERSON, ArmingState
+from .arming_config import ArmingConfig
 from .chance import Chance
 from .conditions import Conditions, Positions, Situation, check_names
-from .config import ArmingConfig, RuleConfig
+from .config import RuleConfig
 from .limits import Limits
 from .reasons import Withheld
 from .triggers import FAR_NS, NEVER_NS, make_trigger

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .config import ArmingConfig, LineEdge, LineLevel, OtherRuleCondition, RuleConfig, TimesTrigger, ZoneCondition
+from .arming_config import ArmingConfig, LineEdge, LineLevel
+from .config import OtherRuleCondition, RuleConfig, ZoneCondition
+from .opportunity_config import TimesTrigger
 from .zones import BoxMmConfig, BoxPxConfig, PolygonMmConfig, ZoneConfig
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ...sync.clock import NS_PER_MS, NS_PER_S
 from ...sync.errors import ConfigError
-from .config import EnterTrigger, RateTrigger, RuleConfig, SequenceTrigger, TimesTrigger, WhileTrigger
+from .config import RuleConfig
+from .opportunity_config import EnterTrigger, RateTrigger, SequenceTrigger, TimesTrigger, WhileTrigger
 from .reasons import Cause
 
 NEVER_NS: Final = int(np.iinfo(np.int64).min)

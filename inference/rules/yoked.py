@@ -14,7 +14,8 @@ from ...streaming.topics import ARMING, BEHAVIOR, DECISION
 from ...sync.clock import NS_PER_S
 from ...sync.errors import ConfigError
 from .arming import START
-from .config import MAX_TIMES, RuleConfig, TimesTrigger
+from .config import RuleConfig
+from .opportunity_config import MAX_TIMES, TimesTrigger
 
 _DIGITS: Final = 6
 

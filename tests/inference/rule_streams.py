@@ -3,7 +3,8 @@
 from random import Random
 from typing import Any
 
-from ethostream.inference.rules.config import ArmingConfig, RuleConfig
+from ethostream.inference.rules.arming_config import ArmingConfig
+from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import Rules
 from ethostream.inference.rules.zones import BoxMmConfig, BoxPxConfig
 from ethostream.streaming.messages import AnimalTrack, Behavior, Box, Decision, SourceFrame, SyncPulse, Tracks

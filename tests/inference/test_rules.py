@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ethostream.inference.config import TaskConfig
-from ethostream.inference.rules.config import ArmingConfig, RuleConfig
+from ethostream.inference.rules.arming_config import ArmingConfig
+from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import Rules
 from ethostream.inference.rules.zones import inside
 from ethostream.streaming.messages import Behavior, Box, Decision, SyncPulse, Tracks

@@ -11,7 +11,8 @@ from ethostream.deploy import cli
 from ethostream.deploy.config import load_run, load_task
 from ethostream.deploy.rig_run import check_rules, fixed_task
 from ethostream.inference.config import TaskConfig
-from ethostream.inference.rules.config import ArmingConfig, RuleConfig
+from ethostream.inference.rules.arming_config import ArmingConfig
+from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import Rules
 from ethostream.inference.rules.explanation import explain_arming, explain_rule
 from ethostream.inference.rules.reasons import CAUSES, REASONS, WITHHELD

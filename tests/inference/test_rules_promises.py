@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from ethostream.inference.rules.arming_config import ArmingConfig
 from ethostream.inference.rules.chance import Chance
-from ethostream.inference.rules.config import ArmingConfig, RuleConfig
+from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import Rules
 from ethostream.inference.rules.limits import Limits
 from ethostream.inference.rules.reasons import CAUSES, WITHHELD
