@@ -128,6 +128,7 @@ class Child:
             high_water=session.high_water,
             keys=session.keys,
             runtime=session.folder,
+            process=self.row.process,
             config=self.row.config,
         )
         path = session.folder / f"{self.row.node}.json"

@@ -19,6 +19,7 @@ from ..inference.config import TaskConfig
 from ..streaming.address import check_address
 from ..streaming.board_config import BoardConfig
 from ..streaming.lsl_config import LslConfig
+from ..streaming.process_config import ProcessConfig
 from ..streaming.recording_config import RecordingConfig
 from ..streaming.time_config import TimeConfig
 from ..sync.errors import AddressError, ConfigError
@@ -85,6 +86,7 @@ class RigConfig(StrictModel):
     time: TimeConfig = TimeConfig()
     lsl: LslConfig = LslConfig()
     trigger: TriggerConfig | None = None
+    process: ProcessConfig = ProcessConfig()
     links: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_clock_drift_ppm: float = Field(default=200.0, gt=0)
 

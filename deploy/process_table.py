@@ -1,10 +1,11 @@
 """The processes of a rig, as data: what runs, in which order it stops, who is started again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..acquisition.camera import CameraFormat
+from ..streaming.process_config import NodeProcess
 from .config import RunConfig
 
 Restart = Literal["backoff", "never"]
@@ -23,6 +24,7 @@ class ProcessRow:
         source: it brings frames; the run ends when every source has.
         upstream: publishers it must hear before it is ready.
         config: options of its entry.
+        process: cores, priority, memory and garbage collection.
     """
 
     node: str
@@ -32,6 +34,7 @@ class ProcessRow:
     source: bool = False
     upstream: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict[str, Any])
+    process: NodeProcess = field(default_factory=NodeProcess)
 
 
 INFERENCE = "inference"
@@ -101,7 +104,12 @@ def live_table(
         )
     if run.rig.monitor.enabled:
         rows.append(monitor_row(run, formats, rate_hz))
-    return rows
+    return with_processes(run, rows)
+
+
+def with_processes(run: RunConfig, rows: list[ProcessRow]) -> list[ProcessRow]:
+    """Each row with what the rig file's ``process`` section says of it."""
+    return [replace(row, process=run.rig.process.of(row.node)) for row in rows]
 
 
 def time_rows(run: RunConfig) -> list[ProcessRow]:
@@ -182,7 +190,7 @@ def replay_table(
     ]
     if run.rig.monitor.enabled:
         rows.append(monitor_row(run, formats, rate_hz))
-    return rows
+    return with_processes(run, rows)
 
 
 def inference_row(

@@ -19,6 +19,7 @@ from ..inference.rules.engine import Rules
 from ..inference.rules.yoked import with_seeds, with_times
 from ..streaming.lsl_config import LslConfig
 from ..streaming.messages import FrameSet
+from ..streaming.process_config import ProcessConfig
 from ..streaming.recording_config import LOSSLESS_16_BIT
 from ..streaming.recording_reader import Recording
 from ..streaming.time_config import TimeConfig
@@ -239,6 +240,7 @@ def replay_rig(rig: RigConfig, monitor: bool) -> RigConfig:
             "bus": bus,
             "time": TimeConfig(),
             "lsl": LslConfig(),
+            "process": ProcessConfig(),
         }
     )
 

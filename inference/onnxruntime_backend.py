@@ -47,14 +47,17 @@ def _runtime(provider: Provider) -> Any:
 class OnnxRuntimeGraph:
     """One ONNX graph in an ONNX Runtime session."""
 
-    def __init__(self, model: bytes, name: str, provider: Provider = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, model: bytes, name: str, provider: Provider = "cpu", threads: int = 1, spin: bool = False
+    ) -> None:
         """Open ``model``.
 
         Args:
             model: bytes of the ``.onnx`` file.
             name: file name, for messages.
             provider: which execution provider must run it.
-            threads: intra-op threads. Workers do not spin, since a rig shares its cores.
+            threads: intra-op threads.
+            spin: whether workers wait busily; not where a rig shares its cores.
 
         Raises:
             ProviderError: onnxruntime or the provider is not there.
@@ -72,7 +75,7 @@ class OnnxRuntimeGraph:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = LOG_ERROR
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         own_errors = [one for one in vars(state).values() if isinstance(one, type) and issubclass(one, Exception)]
         self._errors: tuple[type[Exception], ...] = (ValueError, RuntimeError, *own_errors)
@@ -114,6 +117,6 @@ class OnnxRuntimeGraph:
         return dict(zip(self._output_names, values, strict=True))
 
 
-def open_graph(model: bytes, name: str, provider: Provider, threads: int) -> Graph:
+def open_graph(model: bytes, name: str, provider: Provider, threads: int, spin: bool = False) -> Graph:
     """Open ``model`` in ONNX Runtime; see `OnnxRuntimeGraph`."""
-    return OnnxRuntimeGraph(model, name, provider, threads)
+    return OnnxRuntimeGraph(model, name, provider, threads, spin)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,6 +37,7 @@ from .disparity_config import DisparityOptions
 from .geometry import chosen_views, open_disparity, open_tracker
 from .manifest import Manifest
 from .node_config import InferenceNodeConfig
+from .onnxruntime_backend import open_graph
 from .pipeline import BehaviorPipeline, middle_ns
 from .rules.arming import PERSON, START
 
@@ -87,6 +89,7 @@ class RunningModel:
             provider=task.provider,
             threads=task.threads,
             max_look_ahead_frames=task.max_look_ahead_frames,
+            opener=partial(open_graph, spin=context.spec.process.spin),
         )
         disparity = open_disparity(config)
         self._model_views = chosen_views(

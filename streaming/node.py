@@ -20,16 +20,20 @@ import psutil
 import zmq
 from pydantic import Field
 
-from ..sync.clock import NS_PER_MS, ClockAnchor, RigClock
+from ..sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
 from ..sync.errors import BusError, EthostreamError
 from ..sync.strict import StrictModel, validate
 from .keys import Gatekeeper, load_keys
 from .messages import Alarm, Control, Heartbeat, Message
+from .process_config import NodeProcess
+from .process_setup import QuietCollector, set_up_process
 from .publisher import HIGH_WATER, Publisher
 from .subscriber import EverySubscriber, LatestSubscriber
 from .topics import ALARM, CONTROL, HEARTBEAT, Topic
 
 HEARTBEAT_PERIOD_NS = 200 * NS_PER_MS
+_SAY_REFUSED_NS = NS_PER_S
+"""What the system refused is said this long after a node is ready: by then the recorder hears it."""
 SUPERVISOR = "supervisor"
 
 State = Literal["starting", "ready", "running", "stopping"]
@@ -55,6 +59,7 @@ class NodeSpec(StrictModel):
         high_water: messages held per reader while it is slow.
         keys: folder of this host's CURVE keys; None: the bus has none.
         runtime: the session's runtime folder; None: there is none to be known.
+        process: cores, priority, memory and garbage collection of the process.
         config: the entry point's own options.
     """
 
@@ -73,14 +78,18 @@ class NodeSpec(StrictModel):
     high_water: int = Field(default=HIGH_WATER, ge=1)
     keys: Path | None = None
     runtime: Path | None = None
+    process: NodeProcess = NodeProcess()
     config: dict[str, Any] = Field(default_factory=dict)
 
 
 class NodeContext:
     """What a node is given: clock, publisher, subscriptions, heartbeat and the wish to stop. One thread."""
 
-    def __init__(self, spec: NodeSpec) -> None:
+    def __init__(self, spec: NodeSpec, refused: Sequence[str] = ()) -> None:
         self.spec = spec
+        self._refused = list(refused)
+        self._ready_ns = 0
+        self._collector = QuietCollector()
         self.clock = RigClock(ClockAnchor(spec.anchor_utc_ns, spec.anchor_monotonic_ns))
         self.keys = None if spec.keys is None else load_keys(spec.keys)
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -133,6 +142,10 @@ class NodeContext:
 
     def set_state(self, state: State) -> None:
         """Change the state and say so at once."""
+        if state in ("ready", "running") and not self._ready_ns:
+            self._ready_ns = self.clock.now_ns()
+            if self.spec.process.collect_between_sets:
+                self._collector.begin()
         self.state = state
         self._next_beat_ns = 0
         self.beat()
@@ -148,6 +161,14 @@ class NodeContext:
             self._stop = True
         spec = self.spec
         self.publish(HEARTBEAT, Heartbeat(spec.node, spec.epoch, os.getpid(), self.state, now, dict(self.counters)))
+        if self._refused and self._ready_ns and now - self._ready_ns >= _SAY_REFUSED_NS:
+            self._say_refused()
+        self._collector.turn()
+
+    def _say_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        for text in refused:
+            self.alarm("warning", text)
 
     def publish(self, topic: Topic, message: Message, camera: str = "", pixels: bytes | None = None) -> bytes:
         """Publish under this node's name."""
@@ -177,6 +198,8 @@ class NodeContext:
 
     def close(self) -> None:
         """Send what is queued and leave the bus."""
+        self._say_refused()
+        self._collector.end()
         self.publisher.close()
         if self._gatekeeper is not None:
             self._gatekeeper.close()
@@ -213,8 +236,10 @@ def run_node(spec: NodeSpec, *, in_terminal: bool = False) -> int:
     # Under a supervisor Ctrl-C is for the supervisor alone; it stops the nodes in order.
     signal.signal(signal.SIGINT, on_terminate if in_terminal else signal.SIG_IGN)
     try:
+        # Before anything is loaded: threads that libraries start take cores and priority from this one.
+        refused = set_up_process(spec.process, spec.node)
         entry = load_entry(spec.entry)
-        context = NodeContext(spec)
+        context = NodeContext(spec, refused)
         if stopped_early:
             context.request_stop()
         try:
