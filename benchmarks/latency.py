@@ -7,7 +7,8 @@ kind null at every set with a label. The cameras have their picture ready before
 and transfer (1 us) are in what is measured. Beside it stand embedder and head, and what is left without those two and
 without the exposure: bus, frame set, crops, stabiliser, rules.
 
-Drift compares the median of the last minutes with that of the first ones. Exits 1 where a frame was lost without a word. The machine should have nothing else to do.
+Drift compares the median of the last minutes with that of the first ones. Exits 1 where a frame was lost without a
+word. The machine should have nothing else to do.
 """
 
 import argparse
