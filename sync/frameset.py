@@ -160,7 +160,7 @@ class FrameSetAssembler(Generic[T]):
         if self._history[place].seen(key):
             self.counts.frames_duplicate += 1
             return closed
-        pulse = -1
+        pulse, as_stamped_ns = -1, t_mid_ns
         if trigger_id >= 0:
             pulse = self._ids.pulse(place, trigger_id, epoch, now_ns)
             t_mid_ns -= self._ids.offset_ns[place]
@@ -179,7 +179,7 @@ class FrameSetAssembler(Generic[T]):
             best = _OpenSet[T]([None] * n, [-1] * n, [0] * n, t_mid_ns, t_mid_ns, now_ns + self.deadline_ns)
             self._open.append(best)
         if trigger_id >= 0:
-            best.ids[place], best.times[place] = trigger_id, t_mid_ns
+            best.ids[place], best.times[place] = trigger_id, as_stamped_ns
             if best.pulse < 0:
                 best.pulse = pulse
         best.items[place] = item

@@ -110,7 +110,7 @@ class TriggerIds:
             self.counts.realigned[place] += 1
 
     def closed(self, ids: Sequence[int], times_ns: Sequence[int], pulse: int) -> None:
-        """Learn from a closed set: raw ids and times (offsets taken out) in the cameras' order, id -1 where none."""
+        """Learn from a closed set: raw ids and times, offsets left in, in the cameras' order, id -1 where none."""
         aligned: list[int] = []
         for place, trigger_id in enumerate(ids):
             one = self._cameras[place]
@@ -121,7 +121,8 @@ class TriggerIds:
             elif trigger_id + one.shift == pulse:
                 aligned.append(place)
         if len(aligned) > 1:
-            self._learn(aligned, times_ns)
+            # Offsets as they are now: while several sets are open, each teaches only what the last has not taught.
+            self._learn(aligned, [t_ns - offset for t_ns, offset in zip(times_ns, self.offset_ns, strict=True)])
 
     def _learn(self, aligned: list[int], times_ns: Sequence[int]) -> None:
         """The members of one set lie at one instant: what is left between them is error of their clocks."""

@@ -107,6 +107,12 @@ def set_world(seed: int, n_instants: int = 0) -> SetWorld:
         ends = begins + rng.uniform(1.0, 10.0) * PERIOD
         events = [one._replace(t_arrival_ns=int(ends)) if begins < one.t_arrival_ns < ends else one for one in events]
         rng.shuffle(events)  # pyright: ignore[reportArgumentType]
+        # A camera that went and came back meanwhile is never known to have been gone.
+        gone, back = (
+            {one.camera: one.t_arrival_ns for one in events if isinstance(one, Word) and one.lost is lost}
+            for lost in (True, False)
+        )
+        events = [one for one in events if isinstance(one, Frame) or gone.get(one.camera) != back.get(one.camera)]
     # Of what is taken at once a camera's return comes before its frames, and its end after them.
     events.sort(key=lambda one: (one.t_arrival_ns, 2 * one.lost if isinstance(one, Word) else 1))
     return SetWorld(seed, n_cameras, n, deadline, mode.with_ids, mode.agreeing, events)

@@ -7,7 +7,7 @@ import pytest
 import set_worlds
 from ethostream.sync.errors import ClockError
 from ethostream.sync.frameset import ClosedSet, FrameSetAssembler
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from set_worlds import PERIOD, TOLERANCE
 
@@ -188,6 +188,8 @@ def test_ten_thousand_worlds(part: int) -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(10_000, 1_000_000_000), st.integers(44, 60))
+@example(751258, 44)  # while the host stands still one camera goes and comes back
+@example(12921, 44)  # the host stands still at first: many open sets teach of clocks that are far off
 def test_any_generated_world(seed: int, n_instants: int) -> None:
     score = set_worlds.play(set_worlds.set_world(seed, n_instants))
     assert score.clean, score

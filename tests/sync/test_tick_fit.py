@@ -10,7 +10,7 @@ from ethostream.sync.tick_fit import TickFit
 from ethostream.sync.tick_jump import HELD_FRAMES
 from ethostream.sync.tick_unwrap import TickUnwrap
 from ethostream.sync.tick_window import TickWindow
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 PERIOD_NS = 16_666_667
@@ -68,6 +68,10 @@ def test_thousands_of_worlds(part: int) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(10_000, 1_000_000_000), st.integers(400, 900), st.sampled_from([0.0, 20_000.0, 200_000.0]))
+@example(202021, 400, 0.0)  # a step of half a period 30 frames after a reset: the fit does not know the pace again yet
+@example(695209, 400, 0.0)  # all frames after the second jump are dropped
+@example(11784487, 400, 0.0)  # fifty frames are dropped just where the clock jumps again
+@example(110348, 433, 0.0)  # two jumps nine frames apart, both found
 def test_any_world(seed: int, n_frames: int, noise_ns: float) -> None:
     score = tick_worlds.play(tick_worlds.tick_world(seed, n_frames, noise_ns))
     assert score.clean, score

@@ -119,7 +119,7 @@ def _integers(values: NDArray[np.float64]) -> list[int]:
 def _clock(
     rng: np.random.Generator, at_ns: NDArray[np.float64], period_ns: float, drift: float, bits: int, tick_hz: float
 ) -> tuple[list[Jump], NDArray[np.float64]]:
-    """The device's clock at each exposure, with up to `N_CLOCK_FAULTS` jumps far enough apart to lock between them."""
+    """The device's clock at each exposure, with up to `N_CLOCK_FAULTS` jumps, an eighth of the world apart or so."""
     n = len(at_ns)
     wander = np.cumsum(rng.normal(0.0, 2e-10, n)) * period_ns  # a crystal in a room: some hundredths of a ppm a minute
     clock_ns = at_ns * (1.0 + drift) + np.cumsum(wander)
@@ -164,6 +164,9 @@ def _queue(rng: np.random.Generator, n: int, most_ns: float) -> NDArray[np.float
 
 DETECTED_WITHIN = 10
 """Frames within which a jump of the device's clock must be declared."""
+LEARNT_WITHIN, PACE_DOUBT = 32, 0.05
+"""Frames of a fit that has just begun, in which a jump of less than a period, and less than this share of what was
+dropped before it, may pass as the camera's own pace."""
 _EVERY = 5
 
 
@@ -227,14 +230,24 @@ def play(world: TickWorld) -> TickScore:
         score.frame_error_ns.append(fit.at(ticks) - t_true_ns)
         locked, last_ns, last_error = True, t_ns, error
     left = list(declared)
-    for place, jump in enumerate(world.jumps):
-        if place and jump.at - world.jumps[place - 1].at < DETECTED_WITHIN:
-            continue  # what was dropped between them makes one of two
+    for before, jump in zip([None, *world.jumps], world.jumps, strict=False):
         found = [place for place in left if 0 <= place - jump.at < DETECTED_WITHIN]
-        score.missed += not found
         left = [place for place in left if place not in found[:1]]
+        score.missed += not found and _must_be_found(world, jump, before)
     score.false_steps = len(left)
     score.never_locked = not score.lock_frames
     if not score.clean:
         score.failed_seeds.append(world.seed)
     return score
+
+
+def _must_be_found(world: TickWorld, jump: Jump, before: Jump | None) -> bool:
+    since = jump.at - (before.at if before else 0)
+    if before and since < DETECTED_WITHIN:
+        return False  # what was dropped between them makes one of two
+    if jump.at + DETECTED_WITHIN > len(world.seq):
+        return False  # the world ends
+    if since >= LEARNT_WITHIN + (DETECTED_WITHIN if before else 0):
+        return True
+    n_periods = world.seq[jump.at] - world.seq[jump.at - 1] if jump.at else 1
+    return abs(jump.by_ns) >= (1.0 + PACE_DOUBT * n_periods) * 1e9 / world.rate_hz
