@@ -122,6 +122,7 @@ def measure(views: int, sets: int, options: argparse.Namespace) -> tuple[dict[st
     rig = {
         "name": "latency",
         "cameras": {f"cam{view}": {**camera, "view": view} for view in range(views)},
+        "sets": {"deadline_ms": 2000.0 / options.rate},
         "recording": {"video": False},
         "monitor": {"enabled": False},
         **({"process": yaml.safe_load(options.process)} if options.process else {}),
