@@ -68,12 +68,12 @@ def _print(figures: dict[str, Any], trace: Path | None) -> None:
 
     console = Console()
     table = Table(title=f"Stages, ms, over {figures['seconds']:g} s")
-    for name in ("stage", "p50", "p99", "p99.9", "max", "n", "what"):
-        table.add_column(name, justify="left" if name in ("stage", "what") else "right")
+    for name in ("stage", "p50", "p99", "p99.9", "max", "n", "process"):
+        table.add_column(name, justify="left" if name in ("stage", "process") else "right")
     for name, one in figures["stage_ms"].items():
         if one["n"]:
             values = [milliseconds(one[key]) for key in ("p50", "p99", "p999", "max")]
-            table.add_row(name, *values, str(one["n"]), STAGES[name])
+            table.add_row(name, *values, str(one["n"]), STAGES[name].partition(":")[0])
     console.print(table)
     processes = Table(title="Processes")
     for name in ("process", "cores", "processor ms per frame set"):
