@@ -98,9 +98,7 @@ class BehaviorModel:
             )
         unknown = (manifest.stabiliser if stabiliser is None else stabiliser).unknown(manifest.classes)
         if unknown:
-            raise ConfigError(
-                f"stabiliser: {unknown} are not classes of the bundle ({', '.join(manifest.classes)})"
-            )
+            raise ConfigError(f"stabiliser: {unknown} are not classes of the bundle ({', '.join(manifest.classes)})")
         self._fusion: Fusion = video.fusion
         self._joined = video.fusion == "joined"
         self._embedder = embedder
