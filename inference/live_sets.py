@@ -170,7 +170,8 @@ class LiveSets:
         if received.n_lost:
             self.counters["lost"] += received.n_lost
             self._alarm_once(f"frames of camera {header.camera} were lost on the way to the model")
-        if header.ticks >= 0 and header.time_source == "host" and header.trigger_id < 0:
+        settled = header.ticks < 0 or header.time_source != "host"
+        if not settled and (header.trigger_id < 0 or not self._assembler.knows_ids(header.camera, header.epoch)):
             run = self._unsettled.get(header.camera)
             if run and (len(run) >= _UNSETTLED_RUN or run[0].epoch != header.epoch):
                 self._say_unsettled(header.camera)
@@ -195,7 +196,7 @@ class LiveSets:
         late_before = self._assembler.counts.frames_late
         key = (header.epoch, header.seq, header.t_exposure_ns)
         closed = self._assembler.add(
-            header.camera, key, t_mid_ns, header.t_received_ns, received, header.trigger_id, header.epoch
+            header.camera, key, t_mid_ns, header.t_received_ns, received, header.trigger_id, header.epoch, settled
         )
         if any(self._assembler.ids.mismatched):
             self._say_mismatches()

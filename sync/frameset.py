@@ -11,7 +11,8 @@ once, even when an older one is still open: a dropped frame of one camera never 
 
 Cameras that count the pulses of a common trigger say more than any clock: where two frames carry trigger ids, the ids
 alone decide whether they are of one instant, and clocks may then differ by more than half a period. By how much each
-does is learnt from the sets that the ids complete, and taken out before any time is compared (`trigger_ids`).
+does is learnt from the sets that the ids complete, and taken out before any time is compared (`trigger_ids`). A frame
+whose time is not to be believed yet (``timed`` False) is paired by its id alone, and no other frame by its time.
 """
 
 from collections import deque
@@ -31,6 +32,9 @@ _HISTORY_FRAMES = 1024
 _MAX_OPEN = 64
 """Open sets at the same time; the oldest is closed as partial when another begins."""
 
+_NO_TIME_NS = 2**62
+"""Half the span of a set without a believed time: no time lies close to both its ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedSet(Generic[T]):
@@ -48,12 +52,15 @@ class ClosedSet(Generic[T]):
 
 @dataclass(slots=True)
 class _OpenSet(Generic[T]):
+    """``min_ns`` and ``max_ns`` are those of frames whose times are believed, while there is none, of the others."""
+
     items: list[T | None]
     ids: list[int]
     times: list[int]
     min_ns: int
     max_ns: int
     deadline_ns: int
+    timed: bool
     n: int = 0
     pulse: int = -1
 
@@ -134,6 +141,10 @@ class FrameSetAssembler(Generic[T]):
         """What became of the trigger ids, per camera in the assembler's order."""
         return self._ids.counts
 
+    def knows_ids(self, camera: str, epoch: int) -> bool:
+        """Whether this start of a camera counts triggers comparably with the other cameras; its first one does."""
+        return self._ids.known(self._index[camera], epoch)
+
     def add(
         self,
         camera: str,
@@ -143,6 +154,7 @@ class FrameSetAssembler(Generic[T]):
         item: T,
         trigger_id: int = -1,
         epoch: int = 0,
+        timed: bool = True,
     ) -> list[ClosedSet[T]]:
         """Give one frame; returns the sets that it closed.
 
@@ -154,6 +166,7 @@ class FrameSetAssembler(Generic[T]):
             item: what to hand out in the set.
             trigger_id: the trigger pulse that made this frame, counted by the camera; -1: not known.
             epoch: of the camera; ids begin anew with it.
+            timed: ``t_mid_ns`` is to be believed; where it is not, the frame finds others by its trigger id, or nobody.
         """
         place = self._index[camera]
         closed = self.tick(now_ns)
@@ -164,28 +177,33 @@ class FrameSetAssembler(Generic[T]):
         if trigger_id >= 0:
             pulse = self._ids.pulse(place, trigger_id, epoch, now_ns)
             t_mid_ns -= self._ids.offset_ns[place]
-        best = self._match(place, t_mid_ns, pulse)
-        if best is None and pulse >= 0:
-            other = self._match(place, t_mid_ns, -1)
+        best = self._match(place, t_mid_ns, pulse, timed)
+        if best is None and pulse >= 0 and timed:
+            other = self._match(place, t_mid_ns, -1, timed)
             if other is not None:
                 self._ids.disputed(place, trigger_id, other.pulse)
         if best is None:
-            if self._too_late(t_mid_ns, pulse):
+            if self._too_late(t_mid_ns, pulse, timed):
                 self.counts.frames_late += 1
                 return closed
             if len(self._open) >= _MAX_OPEN:
                 closed.append(self._close(self._open[0]))
             n = len(self.cameras)
-            best = _OpenSet[T]([None] * n, [-1] * n, [0] * n, t_mid_ns, t_mid_ns, now_ns + self.deadline_ns)
+            best = _OpenSet[T]([None] * n, [-1] * n, [0] * n, t_mid_ns, t_mid_ns, now_ns + self.deadline_ns, timed)
             self._open.append(best)
         if trigger_id >= 0:
-            best.ids[place], best.times[place] = trigger_id, as_stamped_ns
+            if timed:
+                best.ids[place], best.times[place] = trigger_id, as_stamped_ns
             if best.pulse < 0:
                 best.pulse = pulse
         best.items[place] = item
         best.n += 1
-        best.min_ns = min(best.min_ns, t_mid_ns)
-        best.max_ns = max(best.max_ns, t_mid_ns)
+        if timed and not best.timed:
+            best.timed, best.min_ns, best.max_ns = True, t_mid_ns, t_mid_ns
+            self._absorb(best)
+        elif timed or not best.timed:
+            best.min_ns = min(best.min_ns, t_mid_ns)
+            best.max_ns = max(best.max_ns, t_mid_ns)
         if self._finished(best):
             closed.append(self._close(best))
         return closed
@@ -212,7 +230,7 @@ class FrameSetAssembler(Generic[T]):
         """When `tick` has something to do next, None while nothing is open."""
         return min((one.deadline_ns for one in self._open), default=None)
 
-    def _match(self, place: int, t_mid_ns: int, pulse: int) -> _OpenSet[T] | None:
+    def _match(self, place: int, t_mid_ns: int, pulse: int, timed: bool) -> _OpenSet[T] | None:
         best: _OpenSet[T] | None = None
         best_distance = self.tolerance_ns + 1
         for one in self._open:
@@ -222,19 +240,39 @@ class FrameSetAssembler(Generic[T]):
                 if one.pulse == pulse:
                     return one
                 continue
+            if not (timed and one.timed):
+                continue
             distance = max(one.max_ns - t_mid_ns, t_mid_ns - one.min_ns)
             if distance < best_distance:
                 best, best_distance = one, distance
         return best
 
-    def _too_late(self, t_mid_ns: int, pulse: int) -> bool:
+    def _absorb(self, one: _OpenSet[T]) -> None:
+        """Its time is known from now on: take in the set that time alone began beside it."""
+        for other in self._open:
+            near = max(one.max_ns, other.max_ns) - min(one.min_ns, other.min_ns) <= self.tolerance_ns
+            apart = all(mine is None or theirs is None for mine, theirs in zip(one.items, other.items, strict=True))
+            if other is one or not (other.timed and other.pulse < 0 and near and apart):
+                continue
+            for place, item in enumerate(other.items):
+                if item is not None:
+                    one.items[place], one.ids[place], one.times[place] = item, other.ids[place], other.times[place]
+            one.n += other.n
+            one.min_ns, one.max_ns = min(one.min_ns, other.min_ns), max(one.max_ns, other.max_ns)
+            one.deadline_ns = min(one.deadline_ns, other.deadline_ns)
+            self._open.remove(other)
+            return
+
+    def _too_late(self, t_mid_ns: int, pulse: int, timed: bool) -> bool:
         if pulse >= 0 and self._closed_pulses:
             if pulse in self._known_pulses:
                 return True
             if len(self._closed_pulses) == _HISTORY_SETS and pulse < self._closed_pulses[0]:
                 return True
             # Of the closed sets only those without an id can still have been this frame's.
-            return self._n_plain > 0 and self._was_closed(t_mid_ns, plain_only=True)
+            return timed and self._n_plain > 0 and self._was_closed(t_mid_ns, plain_only=True)
+        if not timed:
+            return False
         if self._newest_ns is None or t_mid_ns > self._newest_ns + self.tolerance_ns:
             return False
         if self._horizon_ns is not None and t_mid_ns <= self._horizon_ns:
@@ -258,13 +296,16 @@ class FrameSetAssembler(Generic[T]):
         if len(self._closed) == _HISTORY_SETS:
             _, oldest, pulse = self._closed[0]
             self._n_plain -= pulse < 0
-            self._horizon_ns = oldest if self._horizon_ns is None else max(self._horizon_ns, oldest)
-        self._closed.append((one.min_ns, one.max_ns, one.pulse))
+            if oldest < _NO_TIME_NS:
+                self._horizon_ns = oldest if self._horizon_ns is None else max(self._horizon_ns, oldest)
+        low, high = (one.min_ns, one.max_ns) if one.timed else (-_NO_TIME_NS, _NO_TIME_NS)
+        self._closed.append((low, high, one.pulse))
         if one.pulse >= 0:
             self._remember(one)
         else:
             self._n_plain += 1
-        self._newest_ns = one.max_ns if self._newest_ns is None else max(self._newest_ns, one.max_ns)
+        if one.timed:
+            self._newest_ns = one.max_ns if self._newest_ns is None else max(self._newest_ns, one.max_ns)
         missing = tuple(self._missing(one))
         if missing:
             self.counts.partial += 1

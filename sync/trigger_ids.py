@@ -79,6 +79,11 @@ class TriggerIds:
         """By how much each camera's clock is ahead of that of the first camera, as far as ids have told."""
         self.counts = IdCounts([0] * n, [0] * n, [0] * n)
 
+    def known(self, place: int, epoch: int) -> bool:
+        """Whether `pulse` would tell a number for this start of a camera."""
+        one = self._cameras[place]
+        return one.epoch < 0 or (one.epoch == epoch and one.shift is not None)
+
     def pulse(self, place: int, trigger_id: int, epoch: int, now_ns: int) -> int:
         """The number that this id has in common with the other cameras; -1 while that is not known."""
         one = self._cameras[place]

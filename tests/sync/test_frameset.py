@@ -247,6 +247,35 @@ def test_ids_of_a_camera_that_returned_are_brought_in_line() -> None:
     assert assembler.ids.realigned == [0, 1]
 
 
+def test_a_time_that_is_not_believed_draws_nobody_into_a_set() -> None:
+    """Camera b is stamped by its arrival, most of a period late; c came back, and is told by time until its ids are."""
+    assembler = FrameSetAssembler[str](["a", "b", "c"], PERIOD, deadline_ns=4 * PERIOD)
+    ready: list[set[str | None]] = []
+    assembler.add("c", (0, 0, 0), 0, 0, "c0", 0, 0)
+    for k in range(1, 40):
+        t_ns, late_ns = k * PERIOD, k * PERIOD + PERIOD * 96 // 100
+        closed = assembler.add("b", k, late_ns, late_ns, f"b{k}", k, 0, timed=False)
+        closed += assembler.add("c", (1, k, 0), t_ns + PERIOD, late_ns, f"c{k + 1}", k, 1)
+        closed += assembler.add("a", k, t_ns, late_ns + 10, f"a{k}", k, 0)
+        ready += [set(one.items) - {None} for one in closed]
+    ready += [set(one.items) - {None} for one in assembler.flush()]
+    assert all(len({name[1:] for name in one if name}) == 1 for one in ready), ready
+    assert sum(len(one) for one in ready) + assembler.counts.frames_late == 1 + 3 * 39
+    assert {"a39", "b39", "c39"} in ready, "its ids were learnt from the times of camera a"
+
+
+def test_a_set_without_a_believed_time_makes_nobody_late() -> None:
+    assembler = FrameSetAssembler[str](["a", "b"], PERIOD)
+    closed: list[ClosedSet[str]] = []
+    for k in range(3):
+        closed += assembler.add("b", k, (k + 5) * PERIOD, k * PERIOD, f"b{k}", k, 0, timed=False)
+    closed += assembler.tick(3 * PERIOD)
+    assert [one.missing for one in closed] == [("a",)] * 3
+    for k in range(3, 9):
+        assembler.add("a", k, k * PERIOD, k * PERIOD + 1, f"a{k}")
+    assert assembler.counts.frames_late == 0
+
+
 def test_all_ids_begin_anew_together() -> None:
     assembler = FrameSetAssembler[str](["a", "b"], PERIOD)
     frames = [
