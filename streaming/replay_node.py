@@ -117,6 +117,7 @@ class _Replay:
         self._plan = self._exact_plan() if config.exact else self._every_set()
         self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
+        self._passed: deque[FrameSet] = deque()
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
         self._in_a_hole = False
         self._first_exposure_ns: int | None = None
@@ -131,6 +132,7 @@ class _Replay:
                 return
             self._handle(logged.message)
         self._hand_over(end=True)
+        self._announce_passed()
         while self._under_way and not self._context.should_stop:
             self._collect(_POLL_MS)
 
@@ -191,10 +193,22 @@ class _Replay:
         elif isinstance(message, SyncPulse):
             self._context.publish(SYNC_PULSE, message)
         elif isinstance(message, FrameSet):
-            # Sets that the model takes are announced by the inference node's answer, the others by this node.
-            head = self._head.set_id if isinstance(self._head, ReplaySet) else None
-            if message.set_id != head and message.set_id not in self._handed:
-                self._context.publish(FRAME_SET, message)
+            self._passed.append(message)
+            self._announce_passed()
+
+    def _announce_passed(self) -> None:
+        """Sets that the model takes are announced by the inference node's answer, the others by this node.
+
+        Which they are shows when the plan is past them: a set may be logged before the last of its frames.
+        """
+        while self._passed:
+            set_id = self._passed[0].set_id
+            beyond = self._head.set_id > set_id if isinstance(self._head, ReplaySet) else self._head is None
+            if not beyond and len(self._passed) <= _HANDED_KEPT:
+                return
+            passed = self._passed.popleft()
+            if set_id not in self._handed:
+                self._context.publish(FRAME_SET, passed)
 
     def _frame(self, header: FrameHeader) -> None:
         camera = header.camera
