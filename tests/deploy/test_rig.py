@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter, deque
 from contextlib import closing
@@ -163,7 +165,10 @@ def test_each_trial_is_rebuilt_from_the_recording(lossless: RunResult) -> None:
     assert all(one.t_sent_ns >= one.t_due_ns == fired[key].t_due_ns for key, one in sent.items())
     arming = [one.message for one in recording.messages([ARMING]) if isinstance(one.message, Arming)]
     assert [(one.armed, one.by) for one in arming] == [(True, "start"), (False, "schedule"), (True, "schedule")]
-    assert [one.t_ns - arming[0].t_ns for one in arming[1:]] == pytest.approx([3e9, 3.5e9], abs=2e8)
+    # How soon after its time a change is noticed depends on the machine; that nothing acts in between does not.
+    shut_ns, opened_ns = (one.t_ns for one in arming[1:])
+    assert shut_ns - arming[0].t_ns >= 2.9e9 and opened_ns - arming[0].t_ns >= 3.4e9
+    assert not [one for one in decisions if one.action != "withheld" and shut_ns < one.t_decided_ns < opened_ns]
 
 
 def test_a_set_that_was_logged_before_its_frames_is_counted_once(lossless: RunResult, tmp_path: Path) -> None:
@@ -361,7 +366,11 @@ def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) ->
             killed.append(beat.t_ns)
 
     def person() -> None:
-        told.append(CliRunner().invoke(cli.app, ["arm", "--yes"]).output)
+        command = [sys.executable, "-c", "from ethostream.deploy.entry import main; main()", "arm", "--yes"]
+        # A model that is too busy to answer in time stays disarmed, and the person tries again.
+        while not told or "did not answer" in told[-1]:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            told.append(done.stdout + done.stderr)
 
     killer = kill("inference")
     # Of a thread of its own: the supervisor, which answers, is in this one.
@@ -371,11 +380,11 @@ def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) ->
     assert result.outcome.failures == []
     assert result.outcome.restarts == {"inference": 1}
     after = [decision for t_ns, decision in decisions if killed and t_ns > killed[0]]
-    (person,) = told
+    person = told[-1]
     before_person = [one for one in after if one.t_decided_ns < asked_ns[0]]
     assert before_person and all((one.action, one.reason) == ("withheld", "disarmed") for one in before_person)
     # A person armed it again, and its trials have numbers that none had before.
-    assert "armed" in person and "disarmed" not in person
+    assert "armed" in person and "disarmed" not in person, told
     trials = [one.trial for one in after if one.action != "withheld"]
     assert trials and min(trials) == 1_000_000
     # The new process begins from a state of its own, and replay follows it.
