@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import resource
 from collections.abc import Callable
 from typing import Final
 
@@ -51,6 +52,10 @@ def set_up_process(options: NodeProcess, node: str) -> list[str]:
 
 def lock_memory() -> str:
     """Lock all memory of this process, now and later, into RAM; returns why not, "" where it is."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if limit != resource.RLIM_INFINITY and os.geteuid() != 0:
+        # It could be locked now, while it is small; what is loaded later would then find no memory at all.
+        return f"its user may lock {limit / 2**20:.0f} MiB"
     library = ctypes.CDLL(None, use_errno=True)
     if library.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return ""

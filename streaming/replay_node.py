@@ -51,6 +51,8 @@ from .topics import (
 
 _PUBLISHED_KEPT = 8192
 _HANDED_KEPT = 4096
+_OUT_OF_ORDER = 16
+"""A frame whose camera is so many frames further does not come any more."""
 _POLL_MS = 20
 _SETS_REMEMBERED = 4096
 """Sets whose behaviour is looked for: it follows its set at once, but for what the model was late."""
@@ -117,6 +119,7 @@ class _Replay:
         self._plan = self._exact_plan() if config.exact else self._every_set()
         self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
+        self._newest: dict[tuple[str, int], int] = {}
         self._passed: deque[FrameSet] = deque()
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
         self._in_a_hole = False
@@ -215,6 +218,8 @@ class _Replay:
         key = (camera, header.epoch, header.seq)
         if key in self._published:
             return
+        start = (camera, header.epoch)
+        self._newest[start] = max(header.seq, self._newest.get(start, -1))
         if camera not in self._videos:
             self._open(header)
         upcoming = self._next_frame[camera]
@@ -270,6 +275,12 @@ class _Replay:
                 return
             self._collect(_POLL_MS)
 
+    def _is_out(self, key: FrameKey) -> bool | None:
+        """Whether a frame is published; False: without pixels here, or its header is lost; None: it may still come."""
+        camera, epoch, seq = key
+        lost = self._newest.get((camera, epoch), -1) > seq + _OUT_OF_ORDER
+        return self._published.get(key, False if lost else None)
+
     def _hand_over(self, *, end: bool) -> None:
         """Hand over the next sets of the plan whose frames are all out; ``end``: no more frames will come."""
         while self._head is not None and not self._context.should_stop:
@@ -279,7 +290,7 @@ class _Replay:
             elif isinstance(head, Arming):
                 self._context.publish(ARMING, head)
             else:
-                state = [self._published.get((one.camera, one.epoch, one.seq)) for one in head.sources]
+                state = [self._is_out((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):
                     self._skip(head)
                 elif None in state:

@@ -252,12 +252,15 @@ class SerialBoard:
                 f"board {self.name}: restarted by itself, and its counts with it; check its power supply and cable"
             )
         if isinstance(message, Pong):
-            t_sent_ns = self._asked.pop(message.token, None)
-            if t_sent_ns is None:
+            if message.token not in self._asked:
                 raise TriggerError(
                     f"board {self.name}: answers a ping ({message.token}) that was never sent; two programs seem to "
                     "use this port, or its firmware is broken"
                 )
+            # Answers come in order: one that was damaged on the way is not waited for any more.
+            while (oldest := next(iter(self._asked))) != message.token:
+                del self._asked[oldest]
+            t_sent_ns = self._asked.pop(message.token)
             self.clock_fit.add(t_sent_ns, self._unwrapper.unwrap(message.board_us), t_received_ns)
         elif isinstance(message, Edge):
             return Edge(message.line, message.flags, message.count, self._unwrapper.unwrap(message.board_us))

@@ -179,6 +179,7 @@ class Tuning:
         chosen: the one with the least delay that meets the target; None: none does.
         reported: its scores on data that the choice has not seen, or, with ``same_data``, the very same.
         same_data: there is only one part, so the choice is reported on what it was made on.
+        lacks: the part that is not there, "" where both are.
         choice, report: names of the recordings (with their part) of either.
         behaviors: those that the target is asked of.
     """
@@ -187,6 +188,7 @@ class Tuning:
     chosen: Candidate | None
     reported: dict[str, OnsetScores]
     same_data: bool
+    lacks: str
     choice: list[str]
     report: list[str]
     behaviors: list[str]
@@ -257,6 +259,7 @@ def tune(
         chosen=chosen,
         reported=reported,
         same_data=report == choice,
+        lacks="" if report != choice else "test" if choice == "validation" else "validation",
         choice=[f"{one.name} ({choice})" for one in there[choice]],
         report=[f"{one.name} ({report})" for one in there[report]],
         behaviors=behaviors,
@@ -297,8 +300,8 @@ def split_in_words(tuning: Tuning, config: TrainConfig) -> str:
     made = ", ".join(tuning.choice)
     if tuning.same_data:
         return (
-            f"chosen and reported on the same data ({made}): the data file has no validation part, so the scores are "
-            "too good; give it one"
+            f"chosen and reported on the same data ({made}): the data file has no {tuning.lacks} part, so the scores "
+            "are too good; give it one"
         )
     words = f"chosen on {made}; reported on {', '.join(tuning.report)}"
     if not isinstance(config.split, RecordingSplit):

@@ -162,3 +162,20 @@ def test_a_status_says_whether_the_board_would_obey(world: SimulatedBoard, board
     assert armed()
     world.run(400_000)
     assert not armed()
+
+
+def test_an_answer_to_a_ping_that_is_lost_is_not_waited_for(world: SimulatedBoard, board: SerialBoard) -> None:
+    """The next answers say that the board is there."""
+    lost: list[bytes] = []
+
+    def lose_the_first(data: bytes) -> bytes:
+        if lost:
+            return data
+        lost.append(data)
+        return b""
+
+    world.from_host = lose_the_first
+    n_used = board.clock_fit.n_used
+    for _ in range(12):
+        board.read(0.3)
+    assert lost and board.clock_fit.n_used > n_used + 3

@@ -171,11 +171,15 @@ def test_each_trial_is_rebuilt_from_the_recording(lossless: RunResult) -> None:
     assert not [one for one in decisions if one.action != "withheld" and shut_ns < one.t_decided_ns < opened_ns]
 
 
-def test_a_set_that_was_logged_before_its_frames_is_counted_once(lossless: RunResult, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [0, 1], ids=["late", "one header is lost"])
+def test_a_set_that_was_logged_before_its_frames_is_counted_once(
+    lossless: RunResult, tmp_path: Path, lost: int
+) -> None:
     """The log merges what several processes sent, and a busy one comes late. Any model: every set is taken."""
     assert lossless.recording is not None
     folder = tmp_path / "shuffled"
     shutil.copytree(lossless.recording, folder)
+    n_lost = 0
     waiting: deque[LoggedMessage] = deque()
     with closing(EventLogWriter(folder / "new.mcap")) as log:
 
@@ -183,7 +187,9 @@ def test_a_set_that_was_logged_before_its_frames_is_counted_once(lossless: RunRe
             log.append(one.topic, one.camera, one.seq, one.body, one.log_time_ns)
 
         for one in EventLog(lossless.recording / "events.mcap").messages():
-            if one.topic is FRAME:
+            if one.topic is FRAME and n_lost < lost and isinstance(one.message, FrameHeader) and one.message.seq == 60:
+                n_lost += 1
+            elif one.topic is FRAME:
                 waiting.append(one)  # frames come up to six frames late
                 if len(waiting) > 6:
                     write(waiting.popleft())
@@ -192,6 +198,7 @@ def test_a_set_that_was_logged_before_its_frames_is_counted_once(lossless: RunRe
         for one in waiting:
             write(one)
     (folder / "new.mcap").replace(folder / "events.mcap")
+    assert n_lost == lost
     result = run_replay(folder, Quiet(), None, "demo", None, False, None)
     assert result.outcome.failures == []
     assert {key: result.report["sets"][key] for key in ("complete", "partial")} == {
