@@ -239,8 +239,10 @@ class Supervisor:
             if deciding is None:
                 asked.answer(armed=None, words="this run has no rules that could fire", ok=asked.command == "disarm")
                 continue
-            publisher.publish(CONTROL, Control(asked.command))
-            asked.deadline_ns = now + round(ANSWER_S * NS_PER_S)
+            wait_ns = round(ANSWER_S * NS_PER_S)
+            asked.deadline_ns = now + wait_ns
+            # Obeyed in the first half of the wait alone: the answer has the other half to come back in.
+            publisher.publish(CONTROL, Control(asked.command, until_ns=now + wait_ns // 2))
             self._asked.append(asked)
         late = [asked for asked in self._asked if now > asked.deadline_ns]
         self._asked = [asked for asked in self._asked if now <= asked.deadline_ns]

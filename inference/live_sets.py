@@ -4,6 +4,8 @@ This is the one authority on sets in the rig. A set that is passed over because 
 to the model; frames that end in no set are declared.
 """
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +51,9 @@ _START_DEADLINES = 2
 """So long after the first complete set, as deadlines of a set, every one before it has closed."""
 _UNSETTLED_RUN = 256
 """Frames without a settled clock are declared in runs of at most this many."""
+
+
+log = logging.getLogger(__name__)
 
 
 class LiveSets:
@@ -154,8 +159,8 @@ class LiveSets:
         if isinstance(message, Gap) and message.source == "recorder":
             # From here on replay lacks pixels: a state after the gap is where it can go on.
             self._state_due = self._state_due or bool(self._recording)
-        if isinstance(message, Control) and self._model is not None:
-            self._model.control(message)
+        if isinstance(message, Control):
+            self._obey(message)
         if isinstance(message, SyncPulse) and self._model is not None:
             self._model.pulse(message)
         if isinstance(message, CameraStatus):
@@ -165,6 +170,23 @@ class LiveSets:
             self._recorded_from = message.first_seq
             self._state_due = True
         return []
+
+    def _obey(self, message: Control) -> None:
+        if self._model is None:
+            return
+        if message.command == "arm" and not self._may_arm(message):
+            log.warning("an arm that came too late, or before this process was ready, is left out")
+            return
+        self._model.control(message)
+
+    def _may_arm(self, message: Control) -> bool:
+        """Who asked is told after a while that nobody answered: what was given up so must not take effect later.
+
+        A process that is still starting answers nobody, and could be ready only when its answer is not awaited any
+        more.
+        """
+        expired = 0 < message.until_ns < self._context.clock.now_ns()
+        return not expired and self._context.state != "starting"
 
     def _add(self, received: Received, header: FrameHeader) -> list[ClosedSet[Received]]:
         if received.n_lost:

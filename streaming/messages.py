@@ -290,11 +290,13 @@ class Control(Message, frozen=True):
     """From the supervisor to every node: ``start`` begins acquisition at ``t_start_ns``.
 
     ``arm`` and ``disarm`` are a person's wish: rules may fire from now on, or must not. The running model answers with
-    `Arming`.
+    `Arming`. An ``arm`` holds until ``until_ns`` (rig time; 0: without end): one that is read later is left out, since
+    who asked has been told that nobody answered. A ``disarm`` never expires.
     """
 
     command: Literal["start", "arm", "disarm"]
     t_start_ns: int = 0
+    until_ns: int = 0
 
 
 class ClockStatus(Message, frozen=True):

@@ -99,13 +99,15 @@ class Person:
         return "was ended" in self.output
 
 
-def run_with(person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outcome:
+def run_with(
+    person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str = "rig_nodes:steady", **config: object
+) -> Outcome:
     """A rig of one camera and a model that says nothing about its arming."""
     monkeypatch.setenv("PYTHONPATH", str(NODES))
     monkeypatch.setattr(supervisor_module, "ANSWER_S", 0.3)
     rows = [
         ProcessRow("eye", "rig_nodes:steady", 0, "backoff", source=True),
-        ProcessRow("brain", "rig_nodes:steady", 1, "backoff", config={"task": {"rules": [{"name": "light"}]}}),
+        ProcessRow("brain", model, 1, "backoff", config={"task": {"rules": [{"name": "light"}]}, **config}),
     ]
     about = {"rig": "bench"}
     clock = RigClock(ClockAnchor.take())
@@ -129,6 +131,16 @@ def test_one_that_does_not_answer_an_arm_is_left_alone(monkeypatch: pytest.Monke
     assert isinstance(person.error, NodeError)
     assert "did not answer" in str(person.error)
     assert outcome.restarts == {}
+
+
+def test_an_arm_expires_before_it_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    person = Person(["arm", "--yes"], "brain")
+    run_with(person, monkeypatch, tmp_path, "rig_nodes:hears_commands", note=str(note))
+    assert "did not answer" in str(person.error)
+    command, left_s = note.read_text().splitlines()[0].split()
+    # However long it was on its way: less is left of it than the person waits.
+    assert command == "arm" and float(left_s) <= 0.3 / 2
 
 
 @pytest.mark.parametrize(

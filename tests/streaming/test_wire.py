@@ -40,7 +40,7 @@ EXAMPLES: dict[str, m.Message] = {
     "tracks": m.Tracks(
         3, 100, (m.AnimalTrack(0, (1.0, 2.0, 3.0), (0.0, -1.0, 0.0), 2, 0.5, (m.Box("cam0", 1, 2, 3, 4, True),), True),)
     ),
-    "control": m.Control("start", 10**18),
+    "control": m.Control("start", 10**18, 10**18 + 1),
 }  # fmt: skip
 
 

@@ -5,9 +5,10 @@ import signal
 from pathlib import Path
 
 from ethostream.streaming.frames import FrameSender
-from ethostream.streaming.messages import Alarm
-from ethostream.streaming.node import NodeContext
-from ethostream.streaming.topics import ALARM
+from ethostream.streaming.messages import Alarm, Control
+from ethostream.streaming.node import SUPERVISOR, NodeContext
+from ethostream.streaming.topics import ALARM, CONTROL
+from ethostream.sync.clock import NS_PER_S
 from ethostream.sync.errors import CameraLostError, CameraOpenError
 
 
@@ -26,6 +27,22 @@ def steady(context: NodeContext) -> None:
     if note:
         with Path(note).open("a") as file:
             file.write(f"{context.spec.node} armed={context.spec.armed} epoch={context.spec.epoch}\n")
+
+
+def hears_commands(context: NodeContext) -> None:
+    """Notes what a person asked and for how many seconds it holds, and answers nobody."""
+    if context.wait_for_start() is None:
+        return
+    with context.subscribe([CONTROL], [SUPERVISOR]) as bus, Path(context.spec.config["note"]).open("a") as file:
+        context.set_state("running")
+        while not context.should_stop:
+            for received in bus.receive(20):
+                message = received.message
+                if isinstance(message, Control) and message.command != "start":
+                    left_ns = message.until_ns - context.clock.now_ns() if message.until_ns else NS_PER_S * 3600
+                    file.write(f"{message.command} {left_ns / NS_PER_S}\n")
+                    file.flush()
+            context.beat()
 
 
 def listener(context: NodeContext) -> None:
