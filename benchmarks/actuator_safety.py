@@ -179,6 +179,7 @@ class Session:
     def arm(self) -> None:
         if self.schedule is not None and not self.schedule.armed:
             before = self.board.now_us()
+            self.schedule.pardon()
             self.schedule.arm()
             # An attempt that fails may still have armed the board, until it hears nothing more.
             self.allowed.append(Allowed(before))

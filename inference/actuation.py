@@ -25,7 +25,7 @@ class ActuationSchedule:
         actuators: by name; all that a decision can name.
         clock: rig time.
         publish: called by `flush`.
-        alarm: told once per actuator and arming that something failed.
+        alarm: told that something failed, once per actuator until a person arms again (`pardon`).
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class ActuationSchedule:
         self._n_added = 0
         self._said: list[Actuation] = []
         self._alarmed: set[str] = set()
+        self._meant: set[str] = set()  # armed from here, and not disarmed from here since
+        self._fallen: set[str] = set()  # failed: not armed before a person knows
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
 
     @property
@@ -51,17 +53,31 @@ class ActuationSchedule:
         return any(one.armed for one in self._actuators.values())
 
     def arm(self) -> None:
-        """Arm every actuator. One that cannot be is declared as failed, and the others are armed all the same."""
-        self._alarmed.clear()
+        """Arm every actuator but those that failed since the last `pardon`.
+
+        One that cannot be armed is declared as failed, and the others are armed all the same.
+        """
+        self._see_who_fell()
         for name, actuator in self._actuators.items():
-            if not actuator.armed:
+            if not actuator.armed and name not in self._fallen:
                 try:
                     actuator.arm()
                 except ActuatorError as error:
                     self._add(name, Report(None, "failed", str(error)))
+                else:
+                    self._meant.add(name)
+
+    def pardon(self) -> None:
+        """A person arms, knowing what failed: the next `arm` tries every actuator, and each may alarm anew."""
+        self._meant.clear()
+        self._meant.update(name for name, actuator in self._actuators.items() if actuator.armed)
+        self._fallen.clear()
+        self._alarmed.clear()
 
     def disarm(self, reason: str) -> None:
         """Drop every line now; what waits is cancelled."""
+        self._see_who_fell()
+        self._meant.clear()
         released = [name for name, actuator in self._actuators.items() if actuator.armed]
         for actuator in self._actuators.values():
             actuator.release()
@@ -117,6 +133,10 @@ class ActuationSchedule:
         self.poll()
         self.flush()
 
+    def _see_who_fell(self) -> None:
+        """What was armed from here and is not any more has failed, whether its report was heard yet or not."""
+        self._fallen.update(name for name in self._meant if not self._actuators[name].armed)
+
     def _fire(self, decision: Decision) -> int:
         if not self._actuators[decision.actuator].fire(decision):
             return 0  # the actuator says why when it is polled
@@ -129,6 +149,8 @@ class ActuationSchedule:
             name, report.decision, report.state, report.reason, t_on_ns=report.t_on_ns, board_us=report.board_us
         )
         self._note(message)
+        if report.state == "failed" and report.decision is None and not self._actuators[name].armed:
+            self._fallen.add(name)
         if report.state == "failed" and name not in self._alarmed:
             self._alarmed.add(name)
             self._alarm(f"actuator {name}: {report.reason}")

@@ -181,6 +181,9 @@ class RunningModel:
         if message.command == "start":
             self.pipeline.rules.begin(message.t_start_ns)
         else:
+            if message.command == "arm" and self.schedule is not None:
+                # Also where a window or line has the last word, and arms later.
+                self.schedule.pardon()
             self.pipeline.rules.set_armed(message.command == "arm", PERSON, self._context.clock.now_ns())
         self._say_arming()
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from actuator_benches import CONFIG, FakeCounter, bench, decision
 from board_processes import BoardProcess
+from ethostream.inference.actuation import ActuationSchedule
 from ethostream.inference.actuators.actuator import Actuator, Report
 from ethostream.inference.actuators.gpio_guard import ARM, FIRE, RELEASE, GuardOptions, LineGuard
 from ethostream.inference.actuators.kinds import make_actuators
 from ethostream.inference.actuators.sound_actuator import SoundActuatorConfig, tone_train
+from ethostream.streaming.messages import Actuation
 from ethostream.sync import board_protocol as p
 from ethostream.sync.clock import ClockAnchor, FakeClock, RigClock
 from ethostream.sync.errors import ActuatorError, ConfigError, EthostreamError
@@ -205,6 +207,29 @@ def test_a_board_that_fails_or_lies_is_disarmed_and_said_so(bench: Any, fault: s
     else:
         actuator.arm()  # a person may, knowing why
         assert actuator.armed
+
+
+@pytest.mark.parametrize("kind", ["simulated"])
+def test_what_its_watchdog_disarmed_is_not_armed_again_before_a_person_knows(bench: Any) -> None:
+    """Windows and lines call `arm` again and again."""
+    said: list[Actuation] = []
+    alarms: list[str] = []
+    schedule = ActuationSchedule({"line": bench.open()}, bench.clock, said.append, alarms.append)
+    for _ in range(2):
+        schedule.arm()
+        assert schedule.armed
+        bench.world.run(1_200_000)  # this process was held up
+        for _ in range(3):
+            schedule.poll()
+            bench.pump()
+        for _ in range(2):
+            schedule.arm()
+            assert not schedule.armed
+            schedule.disarm("window")
+        schedule.poll()
+        assert len(alarms) == 1 and "heard nothing for" in alarms.pop()
+        schedule.pardon()
+    schedule.close("end")
 
 
 @pytest.mark.parametrize("kind", ["simulated"])

@@ -9,7 +9,7 @@ import pytest
 from board_processes import BoardProcess
 from ethostream.inference.node_config import InferenceNodeConfig
 from ethostream.inference.running_model import RunningModel
-from ethostream.streaming.messages import Actuation, Control, Decision, Message
+from ethostream.streaming.messages import Actuation, Control, Decision, Message, SyncPulse
 from ethostream.streaming.node import NodeContext, NodeSpec
 from ethostream.streaming.wire import decode
 from ethostream.sync.clock import ClockAnchor
@@ -35,9 +35,12 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeContext]:
     one.close()
 
 
-def make(context: NodeContext, bundle: Path, replay: bool = False, **actuator: Any) -> RunningModel:
+def make(
+    context: NodeContext, bundle: Path, replay: bool = False, arming: dict[str, Any] | None = None, **actuator: Any
+) -> RunningModel:
     task = {
         "bundle": str(bundle),
+        "arming": arming or {},
         "rules": [{"name": "r", "on_enter": "move", "actuator": "line"}],
         "actuators": {"line": {"kind": "log"} | actuator},
     }
@@ -129,6 +132,38 @@ def test_a_person_disarms_and_arms(context: NodeContext, write_tiny_bundle: Call
     model.close()
     states = [(one.state, one.reason) for one in said if isinstance(one, Actuation)]
     assert states[:2] == [("cancelled", "disarmed by person"), ("released", "disarmed by person")]
+
+
+@pytest.mark.parametrize("when", ["line high", "line low"])
+def test_only_a_person_arms_an_actuator_that_failed(
+    context: NodeContext, write_tiny_bundle: Callable[..., Path], when: str
+) -> None:
+    """The line goes on arming and disarming; the person's word holds also where the line has to follow."""
+    line: dict[str, Any] = {"kind": "level", "line": "in0", "silent_after_s": 60.0}
+    model = make(context, write_tiny_bundle(), arming={"line": line})
+    assert model.schedule is not None
+    actuator: Any = model.schedule._actuators["line"]
+    said = listen(context)
+    context.state = "running"
+
+    def pulses(*levels: bool) -> bool:
+        for level in levels:
+            model.pulse(SyncPulse("board", 0, "in0", 0, 0, context.clock.now_ns(), level))
+            model.tick()
+        return actuator.armed
+
+    assert pulses(True) and not pulses(False) and pulses(True)
+    actuator.inner._fail(None, ActuatorError("its watchdog dropped the line"))
+    model.tick()
+    assert not pulses(False, True, False, True)
+    if when == "line low":
+        assert not pulses(False)
+    model.control(Control("arm"))
+    assert actuator.armed == (when == "line high")
+    assert pulses(True)
+    model.close()
+    failed = [one.reason for one in said if isinstance(one, Actuation) and one.state == "failed"]
+    assert failed == ["its watchdog dropped the line"]
 
 
 def test_a_board_answers_through_the_node(
