@@ -21,7 +21,7 @@ from ..streaming.messages import (
     SourceFrame,
     SyncPulse,
 )
-from ..streaming.node import NodeContext
+from ..streaming.node import SUPERVISOR, NodeContext
 from ..streaming.pixel_format import frame_shape
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import (
@@ -72,7 +72,7 @@ class LiveSets:
         self._start_ns = _START_DEADLINES * self._assembler.deadline_ns
         self._shapes = {name: tuple(shape) for name, shape in config.views.items()}
         lines = [SYNC_PULSE] if config.task.arming.line is not None else []
-        self._topics = [FRAME, CAMERA_STATUS, RECORDING, GAP, CONTROL, *lines]
+        self._topics = [FRAME, CAMERA_STATUS, RECORDING, GAP, *lines]
         self._receiver = FrameReceiver()
         self._recorded_from: dict[str, int] = {}
         self._recording = ""
@@ -92,15 +92,15 @@ class LiveSets:
 
     def run(self) -> None:
         context = self._context
-        with context.subscribe(self._topics) as bus:
+        with context.subscribe(self._topics) as bus, context.subscribe([CONTROL], [SUPERVISOR]) as commands:
             while not context.should_stop:
-                self._turn(bus, self._timeout_ms())
+                self._turn(bus, self._timeout_ms(), commands)
                 context.ready_when_heard(bus.heard)
                 context.beat()
             # The cameras have stopped by now: what they sent last is on its way.
             heard_ns = context.clock.now_ns()
             while context.clock.now_ns() - heard_ns < _LAST_WORDS_MS * NS_PER_MS:
-                if self._turn(bus, _POLL_MS):
+                if self._turn(bus, _POLL_MS, commands):
                     heard_ns = context.clock.now_ns()
                 context.beat()
             for camera in list(self._unsettled):
@@ -113,9 +113,15 @@ class LiveSets:
                 self._model.rest("the run ends")
             context.set_state("stopping")
 
-    def _turn(self, bus: EverySubscriber, timeout_ms: int) -> int:
-        """Take what is there, close sets, step on the newest; returns how many frames came."""
+    def _turn(self, bus: EverySubscriber, timeout_ms: int, commands: EverySubscriber) -> int:
+        """Take what is there, close sets, step on the newest; returns how many frames came.
+
+        ``commands`` hears the supervisor alone, so that no other publisher can arm. It is looked at once per turn.
+        """
         batch = self._read(bus, timeout_ms)
+        for received in commands.receive(0):
+            if isinstance(received.message, Control):
+                self._obey(received.message)
         # What waited here together is judged by when it arrived, not by when it is read: else a step that took long
         # would turn frames that were in time into late ones.
         batch.sort(key=_arrival_ns)
@@ -159,8 +165,6 @@ class LiveSets:
         if isinstance(message, Gap) and message.source == "recorder":
             # From here on replay lacks pixels: a state after the gap is where it can go on.
             self._state_due = self._state_due or bool(self._recording)
-        if isinstance(message, Control):
-            self._obey(message)
         if isinstance(message, SyncPulse) and self._model is not None:
             self._model.pulse(message)
         if isinstance(message, CameraStatus):
