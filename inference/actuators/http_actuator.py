@@ -1,14 +1,16 @@
 """Firings as HTTP POST requests of one JSON object, sent by a thread of its own. Redirections are not followed."""
 
 import http.client
+from collections.abc import Callable
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 
 from ...streaming.messages import Decision
 from ...sync.errors import ActuatorError
 from .firing_text import firing_json
+from .send_worker import CANCELLED, Outcome
 from .tcp_actuator import SendingActuator, WaitingConfig
 
 _GOOD = range(200, 300)
@@ -32,6 +34,13 @@ class HttpActuatorConfig(WaitingConfig):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
             raise ValueError("give http://HOST[:PORT]/PATH, or https, without a user name")
         _ = parts.port  # raises ValueError where it is no number
+        try:
+            parts.hostname.encode("idna")
+        except UnicodeError as error:
+            raise ValueError(f"{parts.hostname} cannot be the name of a host ({error})") from error
+        for character in f"{parts.path}?{parts.query}":
+            if not "!" <= character <= "~":
+                raise ValueError(f"path and query cannot hold {character!r}; write it as {quote(character)}")
         return url
 
 
@@ -47,10 +56,14 @@ class HttpActuator(SendingActuator):
         self._url = config.url
         super().__init__(name, config)
 
-    def _send(self, decision: Decision) -> str | None:
+    def _send(self, decision: Decision, still_wanted: Callable[[], bool]) -> Outcome | None:
         connection = self._kind(self._host, self._port, timeout=self._timeout_s)
         try:
             body = firing_json(decision, self.name)
+            connection.connect()
+            # Connecting may have taken its time.
+            if not still_wanted():
+                return CANCELLED
             connection.request("POST", self._path, body, {"Content-Type": "application/json", "Connection": "close"})
             answer = connection.getresponse()
             answer.read(_MAX_ANSWER_BYTES)
@@ -60,4 +73,4 @@ class HttpActuator(SendingActuator):
             connection.close()
         if answer.status not in _GOOD:
             raise ActuatorError(f"actuator {self.name}: {self._url} answered {answer.status} {answer.reason}")
-        return f"HTTP {answer.status}"
+        return "acknowledged", f"HTTP {answer.status}"

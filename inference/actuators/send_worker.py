@@ -3,12 +3,15 @@
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
 from ...streaming.messages import Decision
 from ...sync.errors import ActuatorError
 from .actuator import Report
 
+Outcome = tuple[Literal["acknowledged", "cancelled"], str]
+CANCELLED: Final[Outcome] = ("cancelled", "released before it was sent")
 _END: Final = None
 _LOOK_S = 0.1
 
@@ -18,13 +21,16 @@ class SendWorker:
 
     Args:
         name: of the thread.
-        send: called on it, once per decision; returns what is known of the answer (empty: nothing is), and raises
-            `ActuatorError` where it failed.
+        send: called on it, once per decision, with a question that it asks when all is ready and nothing is sent yet:
+            whether the decision is still wanted. Returns what became of it (`CANCELLED` where it was not; None: nothing
+            is known), and raises `ActuatorError` where it failed. Whatever else it raises is reported just so.
         most: how many may wait.
         patience_s: how long `close` waits for the one that is being sent.
     """
 
-    def __init__(self, name: str, send: Callable[[Decision], str | None], most: int, patience_s: float) -> None:
+    def __init__(
+        self, name: str, send: Callable[[Decision, Callable[[], bool]], Outcome | None], most: int, patience_s: float
+    ) -> None:
         self._send = send
         self._patience_s = patience_s
         self._queue: queue.Queue[tuple[int, Decision] | None] = queue.Queue(maxsize=most)
@@ -71,16 +77,21 @@ class SendWorker:
                 continue
             if decision is None:
                 return
-            if generation != self._generation:
-                self._report(Report(decision, "cancelled", "released before it was sent"))
-                continue
-            try:
-                answer = self._send(decision)
-            except ActuatorError as error:
-                self._report(Report(decision, "failed", str(error)))
-            else:
-                if answer is not None:
-                    self._report(Report(decision, "acknowledged", answer))
+            self._report_on(decision, partial(self._is_current, generation))
+
+    def _is_current(self, generation: int) -> bool:
+        return generation == self._generation
+
+    def _report_on(self, decision: Decision, still_wanted: Callable[[], bool]) -> None:
+        try:
+            outcome = self._send(decision, still_wanted) if still_wanted() else CANCELLED
+        except ActuatorError as error:
+            self._report(Report(decision, "failed", str(error)))
+        except Exception as error:  # noqa: BLE001 - a thread that ended would take firings and send none of them
+            self._report(Report(decision, "failed", f"{type(error).__name__}: {error}"))
+        else:
+            if outcome is not None:
+                self._report(Report(decision, *outcome))
 
     def _report(self, report: Report) -> None:
         # Nobody polls any more: the run is ending.

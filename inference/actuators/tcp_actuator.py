@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from ...sync.errors import ActuatorError
 from .actuator import BaseActuator
 from .firing_text import firing_json
 from .limits import ActionConfig
-from .send_worker import SendWorker
+from .send_worker import CANCELLED, Outcome, SendWorker
 
 
 class WaitingConfig(ActionConfig):
@@ -48,7 +49,7 @@ class SendingActuator(BaseActuator):
         self._most = config.most_waiting
         self._worker = SendWorker(f"actuator-{name}", self._send, config.most_waiting, 2 * self._timeout_s + 1.0)
 
-    def _send(self, decision: Decision) -> str | None:
+    def _send(self, decision: Decision, still_wanted: Callable[[], bool]) -> Outcome | None:
         raise NotImplementedError
 
     def _act(self, decision: Decision) -> bool:
@@ -85,16 +86,19 @@ class TcpActuator(SendingActuator):
     def _connect(self, timeout_s: float) -> socket.socket:
         try:
             connection = socket.create_connection(self._to, timeout_s)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: a host that can be no name
             raise ActuatorError(f"{self._where} takes no connection ({error}); is its program running?") from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _send(self, decision: Decision) -> str | None:
+    def _send(self, decision: Decision, still_wanted: Callable[[], bool]) -> Outcome | None:
         if self._connection is not None and self._has_ended(self._connection):
             self._drop()
         if self._connection is None:
             self._connection = self._connect(self._timeout_s)
+        # Connecting may have taken its time.
+        if not still_wanted():
+            return CANCELLED
         try:
             self._connection.sendall(firing_json(decision, self.name) + b"\n")
         except OSError as error:
@@ -105,8 +109,10 @@ class TcpActuator(SendingActuator):
     @staticmethod
     def _has_ended(connection: socket.socket) -> bool:
         """Whether the other end has closed: what is written then is lost without a word."""
+        look = select.poll()  # select.select knows no descriptor above 1023
         try:
-            return bool(select.select([connection], [], [], 0)[0]) and connection.recv(4096) == b""
+            look.register(connection, select.POLLIN)
+            return bool(look.poll(0)) and connection.recv(4096) == b""
         except OSError:
             return True
 

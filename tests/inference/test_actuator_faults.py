@@ -1,6 +1,9 @@
 """What each kind says when its other end is not there, ends, stalls or lies."""
 
+import fcntl
+import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -339,6 +342,102 @@ def test_a_connection_that_ends_is_made_anew(bench: Any) -> None:
     assert actuator.fire(decision(3))
     (report,) = bench.until(actuator, bool)
     assert report.state == "failed" and "takes no connection" in report.reason
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_nothing_is_sent_that_was_released_while_the_connection_was_made(
+    bench: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release comes in the moment in which the connection stands and nothing is written yet."""
+    actuator = bench.open()
+    actuator.arm()
+    connect = socket.create_connection
+
+    def connect_and_release(*words: Any, **options: Any) -> socket.socket:
+        made = connect(*words, **options)
+        actuator.release()
+        return made
+
+    if kind == "tcp":
+        bench.until(actuator, lambda _: bench.n_connections == 1)
+        bench.hang_up()
+    monkeypatch.setattr(socket, "create_connection", connect_and_release)
+    if kind == "http":
+        monkeypatch.setattr(http.client.HTTPConnection, "connect", connecting(connect_and_release))
+    assert actuator.fire(decision(1))
+    (report,) = bench.until(actuator, bool)
+    assert (report.state, report.reason) == ("cancelled", "released before it was sent")
+    monkeypatch.undo()
+    actuator.arm()
+    assert actuator.fire(decision(2))
+    bench.wait(actuator, 1)
+    assert bench.acted == [2]
+
+
+def connecting(connect: Any) -> Any:
+    """How an HTTPConnection connects, by way of ``connect``."""
+
+    def of(self: Any) -> None:
+        self.sock = connect((self.host, self.port), self.timeout)
+
+    return of
+
+
+@pytest.mark.parametrize("kind", ["http"])
+def test_a_sending_that_breaks_in_an_unknown_way_has_failed_and_the_next_is_sent(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actuator = bench.open()
+    actuator.arm()
+
+    def broken(self: Any) -> None:
+        raise UnicodeError("label too long")
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", broken)
+    assert actuator.fire(decision(1))
+    (report,) = bench.until(actuator, bool)
+    assert (report.state, report.reason) == ("failed", "UnicodeError: label too long")
+    monkeypatch.undo()
+    assert actuator.fire(decision(2))
+    bench.wait(actuator, 1)
+    assert bench.acted == [2]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://host/räume", r"cannot hold 'ä'; write it as %C3%A4"),
+        ("http://host/a?b=c d", r"cannot hold ' '; write it as %20"),
+        (f"http://{'a' * 64}.example/", "cannot be the name of a host"),
+        ("http://a..b/", "cannot be the name of a host"),
+    ],
+)
+def test_a_url_that_cannot_be_sent_to_is_refused_in_the_task_file(url: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CONFIG.validate_python({"kind": "http", "url": url})
+
+
+def test_a_host_that_can_be_no_name_is_said_so_before_the_run() -> None:
+    with pytest.raises(ActuatorError, match="takes no connection"):
+        make(kind="tcp", host="a" * 64 + ".example", port=9)
+
+
+@pytest.mark.parametrize("kind", ["tcp"])
+def test_a_connection_with_a_high_descriptor_is_looked_at(bench: Any) -> None:
+    """Above 1023, where ``select`` ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2048)), hard))
+    actuator = bench.open()
+    connection = actuator.inner._connection
+    high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD, 1500)
+    actuator.inner._connection = socket.socket(fileno=high)
+    connection.close()
+    actuator.arm()
+    assert actuator.fire(decision(1))
+    bench.wait(actuator, 1)
+    assert bench.n_connections == 1
+    actuator.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("kind", ["zmq"])
