@@ -58,6 +58,7 @@ class GpioActuator(BaseActuator):
         self._next_alive_ns = 0
         self._pending: deque[Decision] = deque()
         self._text = b""
+        self._dead = False
         monotonic = MonotonicClock()
         before = clock.now_ns()
         self._offset_ns = (before + clock.now_ns()) // 2 - monotonic.now_ns()
@@ -101,9 +102,12 @@ class GpioActuator(BaseActuator):
         return True
 
     def _rest(self) -> None:
-        self._tell(gpio_guard.RELEASE)
+        if not self._dead:
+            self._tell(gpio_guard.RELEASE)
 
     def _look(self) -> None:
+        if self._dead:
+            return  # that it has ended is said already
         now = self._clock.now_ns()
         if self._armed and now >= self._next_alive_ns:
             self._next_alive_ns = now + self._alive_ns
@@ -115,21 +119,27 @@ class GpioActuator(BaseActuator):
         if not data:
             self._gone()
         *lines, self._text = (self._text + data).split(b"\n")
-        for line in lines:
-            self._take(line.decode())
+        # All of them, whatever one says: each firing has one answer, in their order.
+        errors = [error for line in lines if (error := self._take(line.decode()))]
+        if errors:
+            raise ActuatorError(errors[0])
 
-    def _take(self, line: str) -> None:
+    def _take(self, line: str) -> str:
+        """Returns what is wrong, if anything is."""
         word, _, rest = line.partition(" ")
         if word == "up" and self._pending:
             self._say(self._pending.popleft(), "acknowledged", "", int(rest) + self._offset_ns)
         elif word == "no" and self._pending:
             self._say(self._pending.popleft(), "refused", rest)
         elif word == "silent":
-            raise ActuatorError(f"{self._where}: dropped, since this process was silent for longer than watchdog_ms")
+            return f"{self._where}: dropped, since this process was silent for longer than watchdog_ms"
         elif word != "down":
-            raise ActuatorError(f"{self._where}: its guard process says {line!r}")
+            return f"{self._where}: its guard process says {line!r}"
+        return ""
 
     def _tell(self, command: bytes) -> None:
+        if self._dead:
+            self._gone()
         try:
             os.write(self._in, command)
         except OSError:
@@ -137,6 +147,7 @@ class GpioActuator(BaseActuator):
 
     def _gone(self) -> None:
         """Raises: the guard has ended, and its line with it."""
+        self._dead = True
         while self._pending:
             self._say(self._pending.popleft(), "failed", "the guard process has ended")
         raise ActuatorError(f"{self._where}: its guard process has ended; look at the line, and start the run anew")

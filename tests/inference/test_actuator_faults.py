@@ -502,6 +502,42 @@ def test_a_gpio_line_is_dropped_when_its_host_is_gone(bench: Any, way: str) -> N
     assert not high and fell_ns - rose_ns < 7_000_000_000
 
 
+@pytest.mark.parametrize("kind", ["gpio"])
+def test_an_answer_of_the_gpio_guard_belongs_to_its_own_firing(bench: Any) -> None:
+    """Also those that come in one breath with the word that the watchdog has dropped the line."""
+    actuator = bench.open().inner
+    theirs, ours = os.pipe()
+    os.set_blocking(theirs, False)
+    os.dup2(theirs, actuator._out)  # from here on the test speaks for the guard
+    os.close(theirs)
+    actuator.arm()
+    assert actuator.fire(decision(1)) and actuator.fire(decision(2))
+    os.write(ours, b"up 1\nsilent\nno not armed\n")
+    found = [(one.decision and one.decision.set_id, one.state) for one in actuator.poll()]
+    assert found == [(1, "acknowledged"), (2, "refused"), (None, "failed")] and not actuator.armed
+    actuator.arm()
+    assert actuator.fire(decision(3))
+    os.write(ours, b"up 2\n")
+    assert [(one.decision.set_id, one.state) for one in actuator.poll()] == [(3, "acknowledged")]
+    os.close(ours)
+
+
+@pytest.mark.parametrize("kind", ["gpio"])
+def test_a_gpio_guard_that_has_ended_is_said_once(bench: Any) -> None:
+    actuator = bench.open()
+    guard = actuator.inner._process
+    actuator.arm()
+    os.kill(guard.pid, signal.SIGKILL)
+    guard.wait(10)
+    reports = [one for _ in range(50) for one in actuator.poll()]
+    actuator.release()
+    reports += actuator.poll()
+    (words,) = failures(reports)
+    assert "guard process has ended" in words and not actuator.armed
+    with pytest.raises(ActuatorError, match="start the run anew"):
+        actuator.arm()
+
+
 def bench_silent() -> Any:
     class Silent:
         def poll(self) -> list[Report]:
