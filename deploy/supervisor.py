@@ -9,8 +9,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol
@@ -138,6 +139,7 @@ class Supervisor:
         self._t_start_ns = 0
         self._next_start_ns = 0
         self._asked: list[Asked] = []
+        self._stopping = False
 
     def run(self) -> Outcome:
         """Bring up, run, stop. Returns when every process has gone.
@@ -165,7 +167,10 @@ class Supervisor:
                         watcher = self._watcher
                     finally:
                         # A watcher that raised (its terminal has gone) is not asked again on the way out.
-                        self._quit(bus, watcher)
+                        self._stopping = True
+                        if self._deciding() is not None:
+                            publisher.publish(CONTROL, Control("disarm"))
+                        self._quit(bus, watcher, partial(self._serve, publisher, arming))
                         self._hang_up()
                     messages_lost = bus.n_lost
         finally:
@@ -233,11 +238,13 @@ class Supervisor:
     def _serve(self, publisher: Publisher, arming: ArmingSocket) -> None:
         """Pass on what a person asked, and see to it that it is answered."""
         now = self._clock.now_ns()
-        live = [one for one in self._children.values() if not one.row.config.get("replay")]
-        deciding = next((one for one in live if one.has_rules), None)
+        deciding = self._deciding()
         for asked in arming.take():
             if deciding is None:
                 asked.answer(armed=None, words="this run has no rules that could fire", ok=asked.command == "disarm")
+                continue
+            if self._stopping and asked.command == "arm":
+                asked.answer(armed=None, words="the run is stopping", ok=False)
                 continue
             wait_ns = round(ANSWER_S * NS_PER_S)
             asked.deadline_ns = now + wait_ns
@@ -253,8 +260,13 @@ class Supervisor:
                 continue
             # Better no model for a few seconds than one that may fire although it was told not to.
             deciding.kill()
-            words = f"{deciding.row.node} did not answer and was ended; it comes back disarmed"
-            asked.answer(armed=False, words=words)
+            then = "the run is stopping" if self._stopping else "it comes back disarmed"
+            asked.answer(armed=False, words=f"{deciding.row.node} did not answer and was ended; {then}")
+
+    def _deciding(self) -> Child | None:
+        """The process whose rules may fire."""
+        live = [one for one in self._children.values() if not one.row.config.get("replay")]
+        return next((one for one in live if one.has_rules), None)
 
     def _answer(self, message: Arming) -> None:
         """What the running model says of its arming answers those who have asked."""
@@ -310,25 +322,33 @@ class Supervisor:
         body = publisher.publish(ALARM, alarm)
         self._watcher.on_message(Received(ALARM, "", SUPERVISOR, 0, alarm, body))
 
-    def _quit(self, bus: EverySubscriber, watcher: Watcher | None) -> None:
-        """The one way to quit, whatever happened before."""
+    def _quit(self, bus: EverySubscriber, watcher: Watcher | None, serve: Callable[[], None]) -> None:
+        """The one way to quit, whatever happened before. A stop may take its time: people are heard all the while."""
         try:
             for order, timeout_s in enumerate((TRIGGER_STOP_TIMEOUT_S, *STOP_TIMEOUT_S), start=-1):
                 mine = [child for child in self._children.values() if child.row.stop_order == order]
-                self._stop(mine, timeout_s, bus, watcher)
+                self._stop(mine, timeout_s, bus, watcher, serve)
             while self._pump(bus, 50, watcher):
                 pass
         finally:
             for child in self._children.values():
                 child.kill()
 
-    def _stop(self, children: Sequence[Child], timeout_s: float, bus: EverySubscriber, watcher: Watcher | None) -> None:
+    def _stop(
+        self,
+        children: Sequence[Child],
+        timeout_s: float,
+        bus: EverySubscriber,
+        watcher: Watcher | None,
+        serve: Callable[[], None],
+    ) -> None:
         for child in children:
             child.terminate()
         deadline = self._clock.now_ns() + round(timeout_s * NS_PER_S)
         why = ""
         while not why and any(child.alive for child in children):
             self._pump(bus, 20, watcher)
+            serve()
             if watcher is not None:
                 watcher.on_tick("stopping")
             if self._interrupts > 1:

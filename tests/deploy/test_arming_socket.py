@@ -1,5 +1,7 @@
 """A person arms and disarms a rig that runs: who is heard, who answers, and what happens to a model that does not."""
 
+import os
+import signal
 import socket
 import stat
 import threading
@@ -99,14 +101,35 @@ class Person:
         return "was ended" in self.output
 
 
+class LatePerson(Person):
+    """Says it once the run is stopping, and ends a stop that would take long when it is answered."""
+
+    def on_message(self, received: Received) -> None:
+        beat = received.message
+        if isinstance(beat, Heartbeat):
+            self.states.append((beat.node, beat.epoch, beat.state))
+
+    def on_tick(self, phase: str) -> bool:
+        if phase == "stopping" and self._thread.ident is None:
+            self._thread.start()
+        elif phase == "stopping" and not self._thread.is_alive():
+            os.kill(os.getpid(), signal.SIGINT)
+        return all((node, 0, "running") in self.states for node in ("eye", self._node))
+
+
 def run_with(
-    person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str = "rig_nodes:steady", **config: object
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model: str = "rig_nodes:steady",
+    camera: str = "rig_nodes:steady",
+    **config: object,
 ) -> Outcome:
     """A rig of one camera and a model that says nothing about its arming."""
     monkeypatch.setenv("PYTHONPATH", str(NODES))
     monkeypatch.setattr(supervisor_module, "ANSWER_S", 0.3)
     rows = [
-        ProcessRow("eye", "rig_nodes:steady", 0, "backoff", source=True),
+        ProcessRow("eye", camera, 0, "backoff", source=True),
         ProcessRow("brain", model, 1, "backoff", config={"task": {"rules": [{"name": "light"}]}, **config}),
     ]
     about = {"rig": "bench"}
@@ -141,6 +164,24 @@ def test_an_arm_expires_before_it_is_given_up(monkeypatch: pytest.MonkeyPatch, t
     command, left_s = note.read_text().splitlines()[0].split()
     # However long it was on its way: less is left of it than the person waits.
     assert command == "arm" and float(left_s) <= 0.3 / 2
+
+
+def test_a_run_that_is_stopping_disarms_and_still_hears_a_person(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    person = LatePerson(["disarm"], "brain")
+    run_with(person, monkeypatch, tmp_path, "rig_nodes:hears_commands", "rig_nodes:deaf", note=str(note))
+    assert "brain did not answer and was ended; the run is stopping" in person.output
+    # Once as the stop begins, without anybody's asking, and once for the person.
+    assert [line.split()[0] for line in note.read_text().splitlines()] == ["disarm", "disarm"]
+
+
+def test_nobody_arms_a_run_that_is_stopping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    person = LatePerson(["arm", "--yes"], "brain")
+    run_with(person, monkeypatch, tmp_path, camera="rig_nodes:deaf")
+    assert isinstance(person.error, NodeError)
+    assert "the run is stopping" in str(person.error)
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,14 @@ def steady(context: NodeContext) -> None:
 
 def hears_commands(context: NodeContext) -> None:
     """Notes what a person asked and for how many seconds it holds, and answers nobody."""
-    if context.wait_for_start() is None:
-        return
     with context.subscribe([CONTROL], [SUPERVISOR]) as bus, Path(context.spec.config["note"]).open("a") as file:
-        context.set_state("running")
+        context.set_state("ready")
         while not context.should_stop:
             for received in bus.receive(20):
                 message = received.message
-                if isinstance(message, Control) and message.command != "start":
+                if isinstance(message, Control) and message.command == "start" and context.state == "ready":
+                    context.set_state("running")
+                elif isinstance(message, Control) and message.command != "start":
                     left_ns = message.until_ns - context.clock.now_ns() if message.until_ns else NS_PER_S * 3600
                     file.write(f"{message.command} {left_ns / NS_PER_S}\n")
                     file.flush()
