@@ -5,6 +5,7 @@ falls silent or dies. Its times are those of a process among others: tens of mic
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from ...sync.errors import ActuatorError
 from . import gpio_guard
 from .actuator import BaseActuator
 from .limits import PulseConfig
+
+log = logging.getLogger(__name__)
 
 _OPEN_S = 10.0
 _END_S = 5.0
@@ -64,7 +67,7 @@ class GpioActuator(BaseActuator):
         self._offset_ns = (before + clock.now_ns()) // 2 - monotonic.now_ns()
         options = gpio_guard.GuardOptions(
             config.chip, config.line, config.active_low, config.pulse_us, config.period_us, config.n_pulses,
-            config.watchdog_ms,
+            config.watchdog_ms, round(config.max_on_ms * 1000),
         )  # fmt: skip
         command = [sys.executable, "-m", gpio_guard.__name__, json.dumps(asdict(options))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
@@ -90,8 +93,11 @@ class GpioActuator(BaseActuator):
                 raise ActuatorError(f"{self._where}: its guard process did not start; see the log")
             self._text += data
         said, self._text = self._text.decode().strip(), b""
-        if said != "open":
+        word, _, refused = said.partition(" ")
+        if word != "open":
             raise ActuatorError(f"{self._where}: {said.removeprefix('error ')}")
+        if refused:
+            log.warning("%s: a busy model may hold up its guard process: %s", self._where, refused)
 
     def _ready(self) -> None:
         self._tell(gpio_guard.ARM)

@@ -4,8 +4,8 @@ A line that a killed process had raised would stay up for ever. So the line belo
 its host through a pipe: one byte per command, and the end of the pipe is the end of the host. Started by
 `gpio_actuator.py` as ``python -m ethostream.inference.actuators.gpio_guard OPTIONS``.
 
-Answers are lines of text: ``open``, ``up NS``, ``down NS`` (first rise and end of a train, CLOCK_MONOTONIC), ``no WHY``
-(refused), ``silent`` (the watchdog dropped the line), ``error TEXT``.
+Answers are lines of text: ``open``, then what the system refused where it did, ``up NS``, ``down NS`` (first rise
+and end of a train, CLOCK_MONOTONIC), ``no WHY`` (refused), ``silent`` (the watchdog dropped the line), ``error TEXT``.
 """
 
 import json
@@ -37,6 +37,7 @@ class GuardOptions:
     period_us: int
     n_pulses: int
     watchdog_ms: int
+    max_on_us: int
 
 
 class LineGuard:
@@ -56,6 +57,7 @@ class LineGuard:
         self._set = set_line
         self._say = say
         self._clock = clock
+        self._pulse_us = min(options.pulse_us, options.max_on_us)  # by itself, whatever it was told to make
         self._armed = False
         self._left = 0
         self._high = False
@@ -94,7 +96,7 @@ class LineGuard:
             self._armed = False
             self.drop()
             self._say("silent")
-        if self._high and now - self._rose_ns >= options.pulse_us * NS_PER_US:
+        if self._high and now - self._rose_ns >= self._pulse_us * NS_PER_US:
             self._high = False
             self._set(False)
             self._left -= 1
@@ -110,7 +112,7 @@ class LineGuard:
         if self._armed:
             wait_ns = min(wait_ns, self._heard_ns + options.watchdog_ms * NS_PER_MS - now)
         if self._left:
-            lasts_us = options.pulse_us if self._high else options.period_us
+            lasts_us = self._pulse_us if self._high else options.period_us
             wait_ns = min(wait_ns, self._rose_ns + lasts_us * NS_PER_US - now)
         return max(0, wait_ns) / NS_PER_S
 
@@ -134,6 +136,28 @@ def say(text: str) -> None:
         os.write(sys.stdout.fileno(), f"{text}\n".encode())
     except BrokenPipeError:
         return
+
+
+def rise_above_host() -> list[str]:
+    """Any core may run this process, and before its host: one that computes without end must not keep the line up.
+
+    Cores and priority were the host's, which hands them to what it starts. Returns what was refused, in words.
+    """
+    refused: list[str] = []
+    try:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    except OSError as error:
+        refused.append(f"it stays on the cores of its host ({error.strerror})")
+    policy = os.sched_getscheduler(0)
+    if policy == os.SCHED_FIFO:
+        above = min(os.sched_getparam(0).sched_priority + 1, os.sched_get_priority_max(policy))
+        try:
+            os.sched_setscheduler(0, policy, os.sched_param(above))
+        except OSError as error:
+            refused.append(
+                f"it does not have real-time priority {above} ({error.strerror}); allow more than the model's"
+            )
+    return refused
 
 
 def main() -> int:
@@ -163,8 +187,9 @@ def main() -> int:
     guard = LineGuard(
         options, lambda high: request.set_value(options.line, Value.ACTIVE if high else Value.INACTIVE), say, clock
     )
+    refused = "; ".join(rise_above_host())
     try:
-        say("open")
+        say(f"open {refused}".rstrip())
         while True:
             ready, _, _ = select.select([0], [], [], guard.wait_s())
             if ready:

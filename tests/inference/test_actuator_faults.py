@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from actuator_benches import CONFIG, FakeCounter, bench, decision
 from board_processes import BoardProcess
 from ethostream.inference.actuation import ActuationSchedule
 from ethostream.inference.actuators.actuator import Actuator, Report
-from ethostream.inference.actuators.gpio_guard import ARM, FIRE, RELEASE, GuardOptions, LineGuard
+from ethostream.inference.actuators.gpio_guard import ARM, FIRE, RELEASE, GuardOptions, LineGuard, rise_above_host
 from ethostream.inference.actuators.kinds import make_actuators
 from ethostream.inference.actuators.sound_actuator import SoundActuatorConfig, tone_train
 from ethostream.streaming.messages import Actuation
@@ -550,7 +551,7 @@ class Line:
     """A line in simulated time, and what its guard says."""
 
     def __init__(self, **changes: Any) -> None:
-        options = {"pulse_us": 1000, "period_us": 4000, "n_pulses": 2, "watchdog_ms": 50}
+        options = {"pulse_us": 1000, "period_us": 4000, "n_pulses": 2, "watchdog_ms": 50, "max_on_us": 10**7}
         self.clock = FakeClock(10**9)
         self.changes: list[tuple[bool, int]] = []
         self.said: list[str] = []
@@ -595,6 +596,45 @@ def test_the_guard_drops_its_line(way: str) -> None:
     assert [high for high, _ in line.changes] == [True, False]
     line.guard.hear(FIRE)
     assert line.said[-1] == "no not armed" and len(line.changes) == 2
+
+
+def test_the_guard_bounds_the_time_on_by_itself() -> None:
+    line = Line(pulse_us=30_000, n_pulses=1, max_on_us=20_000)
+    line.guard.hear(ARM + FIRE)
+    line.run(40)
+    assert line.changes == [(True, 0), (False, 20_000)]
+
+
+@pytest.mark.parametrize("kind", ["gpio"])
+def test_the_guard_may_run_on_every_core_and_before_its_host(bench: Any) -> None:
+    """Its host is pinned to one core here and, where the system allows it, has real-time priority."""
+    cores = os.sched_getaffinity(0)
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+        is_fifo = os.sched_getscheduler(0) == os.SCHED_FIFO
+        guard = bench.open().inner._process
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+        os.sched_setaffinity(0, cores)
+    assert os.sched_getaffinity(guard.pid) >= cores
+    if is_fifo:
+        assert os.sched_getparam(guard.pid).sched_priority == 11
+
+
+def test_what_the_system_refuses_the_guard_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_FIFO)
+    monkeypatch.setattr(os, "sched_getparam", lambda _: os.sched_param(98))
+    cores, priority = rise_above_host()
+    assert "cores of its host (Operation not permitted)" in cores
+    assert "real-time priority 99 (Operation not permitted)" in priority
 
 
 def test_a_tone_is_as_long_as_its_pulses() -> None:
