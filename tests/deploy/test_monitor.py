@@ -126,6 +126,19 @@ def test_a_replay_without_cameras_says_so(tmp_path: Path, page: Any):
         wait_for(page, "document.getElementById('mode').textContent === 'replay'")
         assert page.is_visible("#no-cameras")
         assert page.inner_text("#latency-note") == "not measured in a replay"
+        assert not page.is_visible("#disarm")  # no actuator acts
+
+
+def test_a_page_that_never_heard_of_the_arming_can_disarm_all_the_same(tmp_path: Path, page: Any):
+    with mr.fake_rig(tmp_path, CAMERAS[:1]) as rig:
+        rig.silent.set()
+        with mr.monitor_process(rig) as (_, port):
+            page.goto(f"http://127.0.0.1:{port}/")
+            wait_for(page, "document.getElementById('mode').textContent === 'live'")
+            assert not page.is_visible("#armed")  # not known
+            page.click("#disarm", timeout=2000)
+            wait_for(page, "document.getElementById('disarm-answer').textContent.includes('no rig to disarm')")
+            assert page.is_visible("#disarm-answer")
 
 
 def receive_tiles(client: ClientConnection, n: int) -> tuple[list[TileHeader], dict[str, Any]]:

@@ -35,6 +35,7 @@ export class StatusPanel {
   constructor(palette) {
     this.palette = palette;
     this.fired = new Map();
+    this.wasArmed = false;
     id("disarm").addEventListener("click", () => this.disarm());
   }
 
@@ -142,13 +143,15 @@ export class StatusPanel {
   arming(now) {
     const known = now.armed !== null;
     id("armed").hidden = !known;
-    id("disarm").hidden = !(now.armed && now.mode === "live");
+    // Always there: this page may have been opened, or its monitor started, after the rules were armed.
+    id("disarm").hidden = now.mode !== "live";
     if (!known) return;
     text("armed", now.armed ? "armed" : "disarmed");
     id("armed").title = `by ${now.armed_by}`;
     id("armed").classList.toggle("live", now.armed);
     id("armed").classList.toggle("warn", !now.armed);
-    if (!now.armed) id("disarm-answer").hidden = true;
+    if (now.armed && !this.wasArmed) id("disarm-answer").hidden = true;
+    this.wasArmed = now.armed;
   }
 
   async disarm() {
