@@ -269,16 +269,20 @@ class Supervisor:
         return next((one for one in live if one.has_rules), None)
 
     def _answer(self, message: Arming) -> None:
-        """What the running model says of its arming answers those who have asked."""
+        """What the running model says of its arming answers those who have asked.
+
+        A wish that came true is answered ``by`` person; an arm that schedule or line hold back is answered by these.
+        So nothing but a person's disarm shows that the model has heard of one, and a disarm does not answer an arm.
+        """
         if message.by == "start":
             return
-        # A window that opens meanwhile is no answer to who wants the rules disarmed.
         waiting, self._asked = self._asked, []
         for asked in waiting:
-            if asked.command == "disarm" and message.armed:
+            wished = message.armed == (asked.command == "arm")
+            held_back = asked.command == "arm" and not message.armed
+            if not (wished if message.by == "person" else held_back):
                 self._asked.append(asked)
                 continue
-            wished = message.armed == (asked.command == "arm")
             held = "" if wished else f", but for now the rules stay {_WORDS[message.armed]}: by {message.by}"
             asked.answer(armed=message.armed, words=f"{asked.command}ed{held}")
 

@@ -1,9 +1,11 @@
 """A person arms and disarms a rig that runs: who is heard, who answers, and what happens to a model that does not."""
 
+import json
 import os
 import signal
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from ethostream.deploy import supervisor as supervisor_module
 from ethostream.deploy.arming_socket import SOCKET, ArmingSocket, Asked, ask
 from ethostream.deploy.process_table import ProcessRow
 from ethostream.deploy.supervisor import Outcome, Supervisor, new_session_id
-from ethostream.streaming.messages import Heartbeat
+from ethostream.streaming.messages import Arming, Heartbeat
 from ethostream.streaming.wire import Received
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ConfigError, EthostreamError, NodeError
@@ -182,6 +184,40 @@ def test_nobody_arms_a_run_that_is_stopping(monkeypatch: pytest.MonkeyPatch, tmp
     run_with(person, monkeypatch, tmp_path, camera="rig_nodes:deaf")
     assert isinstance(person.error, NodeError)
     assert "the run is stopping" in str(person.error)
+
+
+def test_only_the_answer_to_a_command_answers_who_gave_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clock = RigClock(ClockAnchor.take())
+    supervisor = Supervisor([], clock, new_session_id(), Person([], ""))
+
+    def pending() -> list[str]:
+        return [one.command for one in supervisor._asked]
+
+    pairs = [socket.socketpair() for _ in range(3)]
+    # A window that closes or opens says nothing of whether the model has heard of the disarm.
+    supervisor._asked = [Asked("disarm", pairs[0][0])]
+    supervisor._answer(Arming(False, "schedule", 1))
+    supervisor._answer(Arming(True, "line in0", 2))
+    assert pending() == ["disarm"]
+    # Both wait: each is answered by its own.
+    supervisor._asked.append(Asked("arm", pairs[1][0]))
+    supervisor._answer(Arming(False, "person", 3))
+    assert pending() == ["arm"]
+    supervisor._answer(Arming(True, "person", 4))
+    assert pending() == []
+    # One that the schedule holds back is answered by it.
+    supervisor._asked = [Asked("arm", pairs[2][0])]
+    supervisor._answer(Arming(False, "schedule", 5))
+    said = [json.loads(theirs.recv(999)) for _, theirs in pairs]
+    assert [one["words"] for one in said] == [
+        "disarmed",
+        "armed",
+        "armed, but for now the rules stay disarmed: by schedule",
+    ]
+    assert [one["armed"] for one in said] == [False, True, False]
+    for _, theirs in pairs:
+        theirs.close()
 
 
 @pytest.mark.parametrize(
