@@ -169,7 +169,7 @@ class Supervisor:
                         # A watcher that raised (its terminal has gone) is not asked again on the way out.
                         self._stopping = True
                         if self._deciding() is not None:
-                            publisher.publish(CONTROL, Control("disarm"))
+                            publisher.publish(CONTROL, Control("stop"))
                         self._quit(bus, watcher, partial(self._serve, publisher, arming))
                         self._hang_up()
                     messages_lost = bus.n_lost

@@ -39,7 +39,7 @@ from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 from .onnxruntime_backend import open_graph
 from .pipeline import BehaviorPipeline, middle_ns
-from .rules.arming import PERSON, START
+from .rules.arming import PERSON, START, STOP
 
 if TYPE_CHECKING:
     from .tracking.tracker import AnimalTracker
@@ -175,7 +175,7 @@ class RunningModel:
             self.pipeline.rules.tracked(tracks)
 
     def control(self, message: Control) -> None:
-        """The rig's common start, or a person who arms or disarms."""
+        """The rig's common start, a person who arms or disarms, or the end of the run."""
         if self.pipeline is None:
             return
         if message.command == "start":
@@ -184,7 +184,8 @@ class RunningModel:
             if message.command == "arm" and self.schedule is not None:
                 # Also where a window or line has the last word, and arms later.
                 self.schedule.pardon()
-            self.pipeline.rules.set_armed(message.command == "arm", PERSON, self._context.clock.now_ns())
+            by = STOP if message.command == "stop" else PERSON
+            self.pipeline.rules.set_armed(message.command == "arm", by, self._context.clock.now_ns())
         self._say_arming()
 
     def pulse(self, pulse: SyncPulse) -> None:

@@ -223,10 +223,9 @@ class Actuation(Message, frozen=True):
 
 
 class Arming(Message, frozen=True):
-    """Whether rules may fire from ``t_ns`` on, and who said so: ``start``, ``person``, ``schedule``, ``line in0``.
+    """Whether rules may fire from ``t_ns`` on, and who said so: ``by``.
 
-    Of the first ``start`` of a session ``t_ns`` is the instant from which session times count. What a person says is
-    always answered; where schedule or line hold the rules disarmed all the same, the answer names these.
+    ``start`` or ``stop`` of the run, a ``person``, the ``schedule``, or an input line, as ``line in0``.
     """
 
     armed: bool
@@ -291,10 +290,10 @@ class Control(Message, frozen=True):
 
     ``arm`` and ``disarm`` are a person's wish: rules may fire from now on, or must not. The running model answers with
     `Arming`. An ``arm`` holds until ``until_ns`` (rig time; 0: without end): one that is read later is left out, since
-    who asked has been told that nobody answered. A ``disarm`` never expires.
+    who asked has been told that nobody answered. A ``disarm`` never expires. ``stop`` disarms, since the run ends.
     """
 
-    command: Literal["start", "arm", "disarm"]
+    command: Literal["start", "arm", "disarm", "stop"]
     t_start_ns: int = 0
     until_ns: int = 0
 

@@ -12,6 +12,7 @@ from .triggers import FAR_NS, NEVER_NS
 
 PERSON: Final = "person"
 START: Final = "start"
+STOP: Final = "stop"
 SCHEDULE: Final = "schedule"
 
 _UNKNOWN: Final = -1
@@ -49,13 +50,13 @@ class ArmingState:
         self._judge(now_ns)
         self._changes.append(Arming(self.armed, START, now_ns))
 
-    def set_person(self, armed: bool, t_ns: int) -> None:
-        """A person arms or disarms; always answered with a message, which says what holds now and by whom."""
+    def set_person(self, armed: bool, t_ns: int, by: str = PERSON) -> None:
+        """A person arms or disarms, or the end of the run disarms; a message always says what holds now and by whom."""
         if self._following:
             return
         self._person = armed
         self._judge(t_ns)
-        self._changes.append(Arming(self.armed, PERSON if self.armed == armed else self._blocker(t_ns), t_ns))
+        self._changes.append(Arming(self.armed, by if self.armed == armed else self._blocker(t_ns), t_ns))
 
     def pulse(self, pulse: SyncPulse) -> None:
         """An edge that the board saw or made."""

@@ -176,7 +176,7 @@ def test_a_run_that_is_stopping_disarms_and_still_hears_a_person(
     run_with(person, monkeypatch, tmp_path, "rig_nodes:hears_commands", "rig_nodes:deaf", note=str(note))
     assert "brain did not answer and was ended; the run is stopping" in person.output
     # Once as the stop begins, without anybody's asking, and once for the person.
-    assert [line.split()[0] for line in note.read_text().splitlines()] == ["disarm", "disarm"]
+    assert [line.split()[0] for line in note.read_text().splitlines()] == ["stop", "disarm"]
 
 
 def test_nobody_arms_a_run_that_is_stopping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

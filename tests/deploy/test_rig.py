@@ -164,7 +164,7 @@ def test_each_trial_is_rebuilt_from_the_recording(lossless: RunResult) -> None:
     assert set(sent) | cancelled == set(fired) and not set(sent) & cancelled
     assert all(one.t_sent_ns >= one.t_due_ns == fired[key].t_due_ns for key, one in sent.items())
     arming = [one.message for one in recording.messages([ARMING]) if isinstance(one.message, Arming)]
-    said = [(True, "start"), (False, "schedule"), (True, "schedule"), (False, "person")]  # the last as the run stops
+    said = [(True, "start"), (False, "schedule"), (True, "schedule"), (False, "stop")]
     assert [(one.armed, one.by) for one in arming] == said
     # How soon after its time a change is noticed depends on the machine; that nothing acts in between does not.
     shut_ns, opened_ns = (one.t_ns for one in arming[1:3])
