@@ -18,10 +18,11 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import yaml
+from bar_display import BarDisplay
 from bundle_at_rate import bundle_at
 from ethostream.deploy.config import load_run
 from ethostream.deploy.report import RunReport
@@ -38,22 +39,15 @@ DEADLINE_PERIODS = 2
 """A set waits so long for a frame that is late; that delays no complete set."""
 
 
-class CageWatch:
+class CageWatch(BarDisplay):
     """A `Display` that measures the processor time of each node while the rig runs."""
 
     def __init__(self, what: str) -> None:
-        self._progress = Progress(console=Console(stderr=True))
+        super().__init__(Progress(console=Console(stderr=True)))
         self._progress.add_task(what, total=None)
         self._nodes: dict[str, psutil.Process] = {}
         self._first: dict[str, tuple[float, float]] = {}
         self.cores: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
 
     def on_message(self, received: Received) -> None:
         message = received.message

@@ -18,9 +18,10 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
+from bar_display import BarDisplay
 from bundle_at_rate import bundle_at
 from ethostream.deploy.config import load_run
 from ethostream.deploy.report import RunReport
@@ -42,7 +43,7 @@ TARGETS_MS = {"p50": 1.0, "p99": 4.0}
 DRIFT_SHARE = 0.05
 
 
-class LatencyWatch:
+class LatencyWatch(BarDisplay):
     """A `Display` that shows a bar and counts."""
 
     def __init__(self, n_sets: int, exposure_us: int) -> None:
@@ -53,15 +54,8 @@ class LatencyWatch:
         self._first_ns = 0
         self.histograms = {name: LatencyHistogram() for name in FIGURES}
         self.minutes: list[LatencyHistogram] = []
-        self._progress = Progress(console=Console(stderr=True))
+        super().__init__(Progress(console=Console(stderr=True)))
         self._task = self._progress.add_task("sets", total=n_sets)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
 
     def on_message(self, received: Received) -> None:
         message = received.message

@@ -16,10 +16,11 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import yaml
+from bar_display import BarDisplay
 from ethostream.deploy.config import load_run
 from ethostream.deploy.report import RunReport
 from ethostream.deploy.rig_run import RunResult, run_rig
@@ -41,7 +42,7 @@ LATENCY_SHARE = 1.5
 """The last third's median p99 may be so many times that of the first third after warming up."""
 
 
-class SoakWatch:
+class SoakWatch(BarDisplay):
     """A `Display` that shows nothing and measures."""
 
     def __init__(self, seconds: float) -> None:
@@ -52,15 +53,8 @@ class SoakWatch:
         self._began_ns = self._next_sample_ns = self._next_window_ns = 0
         self.samples: list[dict[str, Any]] = []
         self.windows: list[dict[str, Any]] = []
-        self._progress = Progress()
+        super().__init__(Progress())
         self._task = self._progress.add_task("soak", total=seconds)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
 
     def on_message(self, received: Received) -> None:
         message = received.message

@@ -75,7 +75,22 @@ def make_trigger(rule: RuleConfig) -> Trigger:
     return TimesOpportunity(rule.name, rule.on_times)
 
 
-class EnterOpportunity:
+class _OneTimer:
+    """Remembers nothing but when it is due next."""
+
+    next_ns = FAR_NS
+
+    def reset(self) -> None:
+        self.next_ns = FAR_NS
+
+    def snapshot(self) -> NDArray[np.int64]:
+        return np.array([self.next_ns], np.int64)
+
+    def restore(self, state: NDArray[np.int64]) -> None:
+        self.next_ns = int(state[0])
+
+
+class EnterOpportunity(_OneTimer):
     """A behaviour begins, or has lasted for a while since."""
 
     cause: Cause = "onset"
@@ -96,15 +111,6 @@ class EnterOpportunity:
             return None
         self.next_ns = FAR_NS
         return 0
-
-    def reset(self) -> None:
-        self.next_ns = FAR_NS
-
-    def snapshot(self) -> NDArray[np.int64]:
-        return np.array([self.next_ns], np.int64)
-
-    def restore(self, state: NDArray[np.int64]) -> None:
-        self.next_ns = int(state[0])
 
 
 class ExitOpportunity:
@@ -133,7 +139,7 @@ class ExitOpportunity:
         pass
 
 
-class WhileOpportunity:
+class WhileOpportunity(_OneTimer):
     """Every so often while a behaviour lasts. Times that passed between two steps are one opportunity."""
 
     cause: Cause = "lasting"
@@ -157,15 +163,6 @@ class WhileOpportunity:
             return None
         self.next_ns += ((t_ns - self.next_ns) // self._every_ns + 1) * self._every_ns
         return 0
-
-    def reset(self) -> None:
-        self.next_ns = FAR_NS
-
-    def snapshot(self) -> NDArray[np.int64]:
-        return np.array([self.next_ns], np.int64)
-
-    def restore(self, state: NDArray[np.int64]) -> None:
-        self.next_ns = int(state[0])
 
 
 class SequenceOpportunity:
