@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # A deadline or a health check on speed would be an assertion about the machine.
 settings.register_profile("ethostream", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("ethostream")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each of several test processes has a temporary folder of its own: rigs of one must not find those of another."""
+    if hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="es-")  # short, since paths of sockets are
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
