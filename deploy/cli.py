@@ -147,7 +147,7 @@ def replay(
     was saved when recording began; a difference is an error. No actuator is opened.
     """
     from .config import load_task
-    from .rig_run import run_replay
+    from .replay_run import run_replay
     from .terminal import make_display
 
     require_writable(report, "--report")

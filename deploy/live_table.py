@@ -27,7 +27,7 @@ _STATE_STYLE = {"running": _GOOD, "waiting": _DIM, "stopped": _DIM, "silent": _B
 
 
 class LiveTable:
-    """Shows a run while it goes on; a `Display` of `rig_run`. One thread, and no thread of its own.
+    """Shows a run while it goes on; a `Display` of `supervised_run`. One thread, and no thread of its own.
 
     Args:
         state: what to show; it is fed by `on_message`.

@@ -13,7 +13,8 @@ from ..sync.strict import validate
 from .attach import running_sessions
 from .config import RunConfig
 from .kept_calibration import with_kept_calibrations
-from .rig_run import Display, Part, RunResult, run_rig
+from .rig_run import Part, run_rig
+from .supervised_run import Display, RunResult
 
 _PART = re.compile(r"\.part\d+$")
 

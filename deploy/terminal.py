@@ -17,7 +17,7 @@ from .summary import findings, summary
 if TYPE_CHECKING:
     from ..inference.bundle import Bundle
     from .config import RunConfig
-    from .rig_run import Display, RunResult
+    from .supervised_run import Display, RunResult
 
 SHOWN_ERRORS = 20
 

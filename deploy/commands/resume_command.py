@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 if TYPE_CHECKING:
-    from ..rig_run import RunResult
+    from ..supervised_run import RunResult
 
 
 def resume(

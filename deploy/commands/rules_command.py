@@ -27,7 +27,7 @@ def explain(task: TaskArgument, json_path: JsonOption = None) -> None:
     from ...inference.bundled import look_up
     from ...inference.rules.explanation import explain_arming, explain_rule
     from ..config import load_task
-    from ..rig_run import check_rules, fixed_task
+    from ..run_checks import check_rules, fixed_task
 
     require_writable(json_path)
     config = load_task(task)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from ethostream.deploy.config import load_run, load_task
-from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
+from ethostream.deploy.replay_run import run_replay
+from ethostream.deploy.rig_run import run_rig
+from ethostream.deploy.supervised_run import RunResult
 from ethostream.deploy.terminal import make_display
 from ethostream.training.config import load_config
 

@@ -8,8 +8,9 @@ import yaml
 from ethostream.acquisition.simulated_lens import simulated_view_model, view_names
 from ethostream.deploy.config import load_run
 from ethostream.deploy.kept_calibration import keep_calibrations
+from ethostream.deploy.replay_run import run_replay
 from ethostream.deploy.resume import plan_resume, resume
-from ethostream.deploy.rig_run import run_replay, run_rig
+from ethostream.deploy.rig_run import run_rig
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat, read_info
 from ethostream.streaming.recording_reader import Recording

@@ -17,7 +17,9 @@ import pytest
 import yaml
 from ethostream.deploy import cli
 from ethostream.deploy.config import load_run
-from ethostream.deploy.rig_run import RunResult, run_replay, run_rig
+from ethostream.deploy.replay_run import run_replay
+from ethostream.deploy.rig_run import run_rig
+from ethostream.deploy.supervised_run import RunResult
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.chance import Chance
 from ethostream.inference.rules.config import RuleConfig

@@ -8,7 +8,8 @@ import pytest
 from ethostream.acquisition.simulated_cage import CAGE_MM
 from ethostream.acquisition.simulated_lens import simulated_view_model, view_names
 from ethostream.deploy.config import load_run
-from ethostream.deploy.rig_run import run_replay, run_rig
+from ethostream.deploy.replay_run import run_replay
+from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.terminal import make_display
 from ethostream.streaming.messages import FrameTruth, Tracks
 from ethostream.streaming.recording_reader import Recording

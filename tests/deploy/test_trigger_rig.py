@@ -9,7 +9,8 @@ import yaml
 from board_processes import BoardProcess
 from ethostream.deploy.config import load_run
 from ethostream.deploy.process_table import ProcessRow, live_table
-from ethostream.deploy.rig_run import probe_formats, run_rig
+from ethostream.deploy.rig_run import run_rig
+from ethostream.deploy.run_checks import probe_formats
 from ethostream.deploy.supervisor import Outcome, Supervisor, new_session_id
 from ethostream.streaming.messages import Alarm, ClockStatus, FrameHeader, Heartbeat, SyncPulse
 from ethostream.streaming.pulse_account import account_pulses

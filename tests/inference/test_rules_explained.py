@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ethostream.deploy import cli
 from ethostream.deploy.config import load_run, load_task
-from ethostream.deploy.rig_run import check_rules, fixed_task
+from ethostream.deploy.run_checks import check_rules, fixed_task
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.arming_config import ArmingConfig
 from ethostream.inference.rules.config import RuleConfig

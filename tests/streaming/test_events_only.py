@@ -62,7 +62,7 @@ def test_what_needs_pixels_says_why_not(rig: Any) -> None:
 def test_replay_refuses(rig: Any) -> None:
     from contextlib import nullcontext
 
-    from ethostream.deploy.rig_run import run_replay
+    from ethostream.deploy.replay_run import run_replay
 
     with pytest.raises(RecordingError, match=r"events only.*cannot be replayed"):
         run_replay(rig.folder, nullcontext(), None, None, None, False, None)  # pyright: ignore[reportArgumentType]

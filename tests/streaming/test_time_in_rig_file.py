@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ethostream.deploy.config import load_run
 from ethostream.deploy.process_table import live_table, replay_table
-from ethostream.deploy.rig_run import replay_rig
+from ethostream.deploy.replay_run import replay_rig
 from ethostream.sync.errors import ConfigError
 
 
