@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from actuator_benches import KINDS, Bench, bench, decision
+from actuator_bench import Bench, decision
+from actuator_benches import KINDS, bench
 from ethostream.inference.actuation import ActuationSchedule
 from ethostream.streaming.messages import Actuation
 from ethostream.sync.errors import ActuatorError

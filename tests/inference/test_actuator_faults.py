@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from actuator_benches import CONFIG, FakeCounter, bench, decision
+from actuator_bench import CONFIG, decision
+from actuator_benches import bench
 from board_processes import BoardProcess
 from ethostream.inference.actuation import ActuationSchedule
 from ethostream.inference.actuators.actuator import Actuator, Report
@@ -18,6 +19,7 @@ from ethostream.streaming.messages import Actuation
 from ethostream.sync import board_protocol as p
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ActuatorError, ConfigError, EthostreamError
+from hardware_benches import FakeCounter
 from pydantic import ValidationError
 from simulated_board import WIRE_US, highs
 

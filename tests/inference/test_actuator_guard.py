@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from actuator_benches import CONFIG, bench, decision
+from actuator_bench import CONFIG, decision
+from actuator_benches import bench
 from ethostream.inference.actuators.actuator import Actuator, Report
 from ethostream.inference.actuators.gpio_guard import ARM, FIRE, RELEASE, GuardOptions, LineGuard, rise_above_host
 from ethostream.inference.actuators.kinds import make_actuators

@@ -7,7 +7,8 @@ import socket
 from typing import Any
 
 import pytest
-from actuator_benches import CONFIG, bench, decision
+from actuator_bench import CONFIG, decision
+from actuator_benches import bench
 from ethostream.inference.actuators.actuator import Actuator, Report
 from ethostream.inference.actuators.kinds import make_actuators
 from ethostream.sync.clock import ClockAnchor, RigClock
