@@ -1,83 +1,32 @@
-"""The whole rig in real processes: acquired, classified, recorded, verified, and replayed to the same result."""
+"""One run of the whole rig in real processes: acquired, classified, recorded, verified, and replayed to the same."""
 
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 from collections import Counter, deque
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 from ethostream.deploy import cli
-from ethostream.deploy.config import load_run
 from ethostream.deploy.replay_run import run_replay
-from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.supervised_run import RunResult
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.chance import Chance
 from ethostream.inference.rules.config import RuleConfig
 from ethostream.streaming.event_log import EventLog, EventLogWriter, LoggedMessage
-from ethostream.streaming.messages import (
-    Actuation,
-    Arming,
-    Behavior,
-    Decision,
-    FrameHeader,
-    FrameSet,
-    FrameTruth,
-    Heartbeat,
-)
+from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, FrameHeader, FrameTruth
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION, FRAME, TRUTH
-from ethostream.streaming.verify import verify
+from ethostream.streaming.video_writer import VideoWriter
 from ethostream.streaming.wire import Received
-from small_rig import HoldUp, Quiet, kill, write_rig
+from live_rig import TASK, live
+from small_rig import HoldUp, Quiet
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.timeout(300)
-
-TASK = {
-    "bundle": "demo",
-    "rules": [
-        *(
-            {"name": f"on_{behavior}", "on_enter": behavior, "refractory_ms": 700, "actuator": "log"}
-            for behavior in ("rear", "locomote", "groom", "still")
-        ),
-        *(
-            {
-                "name": f"while_{behavior}",
-                "on_while": {"behavior": behavior, "every_ms": 150},
-                "actuator": "log",
-                "jitter_ms": 40,
-                "sham": {"fraction": 0.3},
-            }
-            for behavior in ("rear", "locomote", "groom", "still")
-        ),
-    ],
-    "arming": {"windows": [{"from_s": 0, "to_s": 3}, {"from_s": 3.5}]},
-    "actuators": {"log": {"kind": "log"}},
-}
-
-
-def write_files(folder: Path, n_views: int = 2, task: dict[str, Any] | None = None, **parts: Any) -> tuple[Path, Path]:
-    """A small simulated rig and its task."""
-    camera = {"width": 320, "height": 240, "seed": 7, **parts.pop("camera", {})}
-    parts = {"recording": {"codec": "h264_lossless", "reserve_mb": 10}, **parts}
-    (folder / "task.yaml").write_text(yaml.safe_dump(TASK if task is None else task))
-    return write_rig(folder, n_views, camera, **parts), folder / "task.yaml"
-
-
-def live(folder: Path, seconds: float, display: Quiet | None = None, **options: Any) -> RunResult:
-    rig, task = write_files(folder, **options)
-    return run_rig(load_run(rig, task), display or Quiet(), seconds, folder / "out", folder / "report.json")
-
 
 FAULTS = {"drop_p": 0.02, "duplicate_p": 0.01, "reorder_p": 0.01}
 
@@ -241,10 +190,6 @@ def test_replay_equals_live(lossless: RunResult, speed: float | None, tmp_path: 
 
 def test_a_replay_that_differs_is_caught(lossless: RunResult, tmp_path: Path) -> None:
     """The comparison can fail: other pixels give other probabilities."""
-    import shutil
-
-    from ethostream.streaming.video_writer import VideoWriter
-
     assert lossless.recording is not None
     copy = tmp_path / "copy"
     shutil.copytree(lossless.recording, copy)
@@ -275,14 +220,6 @@ def test_another_task_is_run_and_not_compared(lossless: RunResult) -> None:
     assert result.report["sets"]["complete"] + result.report["sets"]["partial"] == n_sets
 
 
-def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) -> None:
-    result = live(tmp_path, 2.0, recording={"codec": "h264", "reserve_mb": 10})
-    assert result.recording is not None
-    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
-    assert replay["exact"] is None and "h264" in replay["why"]
-    assert replay["behaviors"] > 20 and replay["unreplayable"] == 0
-
-
 def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -> None:
     def stop(received: Received) -> None:
         if isinstance(received.message, Behavior):
@@ -292,131 +229,6 @@ def test_a_replay_that_is_stopped_is_not_called_different(lossless: RunResult) -
     result = run_replay(lossless.recording, Quiet(stop), 1.0, None, None, False, None)
     assert result.outcome.reason == "interrupted", result.outcome.failures
     assert result.report["replay"]["exact"] is None and "stopped" in result.report["replay"]["why"]
-
-
-def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None:
-    """A recorder that stands still is lapped: that is declared, and replay is exact again from the next state on."""
-    hold_up = HoldUp("recorder", 6, FrameSet, 30)
-    result = live(tmp_path, 10.0, Quiet(hold_up), bus={"ring_slots": 4})
-    assert hold_up.n >= 30
-    assert result.recording is not None and result.verified is not None
-    assert result.verified.ok, result.verified.errors
-    assert sum(one["dropped_declared"] for one in result.report["cameras"].values()) > 20
-    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
-    assert replay["exact"] is None and "no pixels" in replay["why"], replay
-    assert replay["different"] == 0 and replay["unreplayable"] == replay["missing"] > 10
-    assert replay["behaviors"] - replay["not_compared"] > 60
-
-
-@pytest.mark.parametrize("pixels", ["raw", "jpeg"])
-def test_pixels_inside_the_message_over_tcp(tmp_path: Path, pixels: str, unused_tcp_ports: int) -> None:
-    result = live(tmp_path, 2.0, bus={"transport": "tcp", "pixels": pixels, "first_port": unused_tcp_ports}, n_views=2)
-    assert result.outcome.failures == []
-    assert result.verified is not None and result.verified.ok, result.verified and result.verified.errors
-    assert result.report["inference"]["steps"] > 20
-
-
-@pytest.fixture
-def unused_tcp_ports() -> int:
-    """First of ten ports in a row that are free now."""
-    import socket
-
-    for first in range(20_000, 60_000, 97):
-        try:
-            for port in range(first, first + 10):
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    pytest.skip("no ten free ports in a row")
-
-
-def test_a_camera_that_is_killed_comes_back_and_the_loss_is_declared(tmp_path: Path) -> None:
-    result = live(tmp_path, 7.0, Quiet(kill("camera.cam1")))
-    assert result.outcome.failures == []
-    assert result.outcome.restarts == {"camera.cam1": 1}
-    assert result.report["sets"]["partial"] > 0
-    assert result.report["sets"]["mispaired"] == 0
-    assert result.recording is not None
-    epochs = {
-        one.message.epoch
-        for one in Recording.open(result.recording).messages([FRAME])
-        if isinstance(one.message, FrameHeader) and one.message.camera == "cam1"
-    }
-    assert epochs == {0, 1}
-    assert any("camera process failed" in reason for reason in declared_reasons(result.recording))
-
-
-def declared_reasons(recording: Path) -> list[str]:
-    from ethostream.streaming.messages import Gap
-    from ethostream.streaming.topics import GAP
-
-    return [one.message.reason for one in Recording.open(recording).messages([GAP]) if isinstance(one.message, Gap)]
-
-
-def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) -> None:
-    killed: list[int] = []
-    n_after: list[int] = []
-    asked_ns: list[int] = []
-    told: list[str] = []
-    decisions: list[tuple[int, Decision]] = []
-
-    def act(received: Received) -> None:
-        killer(received)
-        if isinstance(received.message, Decision):
-            decisions.append((received.message.t_decided_ns, received.message))
-            if killed and not asked_ns and received.message.set_id >= 1_000_000_000:
-                n_after.append(1)
-                if len(n_after) == 5:
-                    asked_ns.append(received.message.t_decided_ns + 1)
-                    arming.start()
-        beat = received.message
-        if isinstance(beat, Heartbeat) and beat.node == "inference" and beat.epoch == 1 and not killed:
-            killed.append(beat.t_ns)
-
-    def person() -> None:
-        command = [sys.executable, "-c", "from ethostream.deploy.entry import main; main()", "arm", "--yes"]
-        # A model that is too busy to answer in time stays disarmed, and the person tries again.
-        while not told or "did not answer" in told[-1]:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-            told.append(done.stdout + done.stderr)
-
-    killer = kill("inference")
-    # Of a thread of its own: the supervisor, which answers, is in this one.
-    arming = threading.Thread(target=person)
-    result = live(tmp_path, 12.0, Quiet(act), task={**TASK, "arming": {}})
-    arming.join()
-    assert result.outcome.failures == []
-    assert result.outcome.restarts == {"inference": 1}
-    after = [decision for t_ns, decision in decisions if killed and t_ns > killed[0]]
-    person = told[-1]
-    before_person = [one for one in after if one.t_decided_ns < asked_ns[0]]
-    assert before_person and all((one.action, one.reason) == ("withheld", "disarmed") for one in before_person)
-    # A person armed it again, and its trials have numbers that none had before.
-    assert "armed" in person and "disarmed" not in person, told
-    trials = [one.trial for one in after if one.action != "withheld"]
-    assert trials and min(trials) == 1_000_000
-    # The new process begins from a state of its own, and replay follows it.
-    assert result.recording is not None and result.verified is not None and result.verified.ok
-    replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
-    assert replay["exact"] is True, replay
-    set_ids = [
-        one.message.set_id
-        for one in Recording.open(result.recording).messages([BEHAVIOR])
-        if isinstance(one.message, Behavior)
-    ]
-    assert len(set(set_ids)) == len(set_ids) and max(set_ids) >= 1_000_000_000
-
-
-def test_a_recorder_that_is_killed_ends_the_run_and_says_so(tmp_path: Path) -> None:
-    result = live(tmp_path, 30.0, Quiet(kill("recorder")))
-    assert result.outcome.reason == "failed"
-    assert any("recorder" in words and "SIGKILL" in words for words in result.outcome.failures)
-    assert result.recording is not None
-    torn = verify(result.recording)
-    assert not torn.ok
-    assert list(Recording.open(result.recording).messages([FRAME])), "what was written before opens"
 
 
 def test_nothing_is_left_after_a_run(lossless: RunResult) -> None:

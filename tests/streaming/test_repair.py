@@ -1,62 +1,30 @@
 """`repair` closes what a crash has left open: whole files, every lost frame declared, the torn files kept."""
 
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from ethostream.deploy.cli import app
-from ethostream.streaming import repair as repair_module
 from ethostream.streaming.event_log import MAX_PENDING_BYTES, EventLog
-from ethostream.streaming.folder_lock import LOCK_FILE, FolderLock
+from ethostream.streaming.folder_lock import LOCK_FILE
 from ethostream.streaming.messages import FrameHeader, Gap, PipelineState
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.repair import WORK_FOLDER, repair
+from ethostream.streaming.repair import repair
 from ethostream.streaming.topics import FRAME, GAP, MIB, PIPELINE_STATE
 from ethostream.streaming.verify import verify
 from ethostream.streaming.video_tail import read_tail
-from ethostream.sync.errors import DiskFullError, RecordingError, ReportError
+from ethostream.sync.errors import ReportError
 from mcap.reader import make_reader
+from torn_recording import N, record, snapshot, torn
 from typer.testing import CliRunner
 
-N = 150
-
-
-def snapshot(rig: Any, folder: Path) -> Path:
-    """The folder as a ``kill -9`` of the recorder at this moment would leave it."""
-    shutil.copytree(rig.folder, folder)
-    return folder
-
-
-def record(rig: Any, n: int = N, *, lost: tuple[int, ...] = (40, 41)) -> None:
-    camera = rig.cameras["cam0"]
-    for seq in range(n):
-        if seq in lost:
-            continue
-        header = camera.frame(seq, arrives=seq != 60)
-        if seq == 60:
-            # Lapped in the ring: the recorder declares it.
-            camera.deliver(msgspec.structs.replace(header, generation=header.generation + 2))
-        if seq % 25 == 0:
-            camera.status()
-            rig.turn()
-    rig.turn()
-
-
-@pytest.fixture(params=["h264_lossless", "ffv1", "raw"])
-def torn(make_rig: Any, request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Path]:
-    """A recording of one camera that was cut off while it was written."""
-    rig = make_rig(codec=request.param)
-    record(rig)
-    return rig, snapshot(rig, tmp_path / "torn-rec")
+__all__ = ["torn"]
 
 
 def test_a_torn_recording_becomes_whole_and_says_what_is_missing(torn: tuple[Any, Path]) -> None:
@@ -165,134 +133,6 @@ def test_video_frames_without_a_header_are_left_out(make_rig: Any, tmp_path: Pat
     assert note.missing == {}
     after = verify(folder, decode=True)
     assert after.ok and any("had no header" in line for line in after.warnings)
-
-
-@pytest.mark.parametrize("step", range(13))
-def test_a_repair_that_is_killed_is_taken_up_by_the_next(
-    torn: tuple[Any, Path], step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every change of the folder's names is a point at which it may end; all torn bytes are there at each of them."""
-    _, folder = torn
-    originals = {name: (folder / name).read_bytes() for name in ("events.mcap", "cam0.mkv", "recording.json")}
-    left = [step]
-
-    class KilledError(Exception):
-        pass
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            if left[0] == 0:
-                raise KilledError
-            left[0] -= 1
-            return real(*args, **options)
-
-        return call
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "link", counted(os.link))
-        patched.setattr(Path, "replace", counted(Path.replace))
-        patched.setattr(repair_module, "sync_folder", counted(repair_module.sync_folder))
-        patched.setattr(shutil, "rmtree", counted(shutil.rmtree))
-        try:
-            first = repair(folder).state
-        except KilledError:
-            first = "killed"
-    for name, data in originals.items():
-        places = [folder / name, folder / "torn" / name]
-        assert any(place.exists() and place.read_bytes() == data for place in places), (name, step)
-    committed = (folder / WORK_FOLDER / "commit.json").exists()
-    closed = json.loads((folder / "recording.json").read_text())["closed"]
-    expected = "finished" if committed else "whole" if closed else "repaired"
-    assert first == "killed" or expected == "whole"
-    assert repair(folder).state == expected
-    after = verify(folder, decode=True)
-    assert after.ok, after.errors
-    assert {path.name for path in (folder / "torn").iterdir()} == set(originals)
-    assert repair(folder).state == "whole"
-
-
-def test_torn_files_that_were_deleted_in_between_take_nothing_along(
-    torn: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All new files are in their place, the note is still there, and a person has made room."""
-    _, folder = torn
-
-    class KilledError(Exception):
-        pass
-
-    def killed(_path: Path) -> None:
-        if _path == folder:
-            raise KilledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(repair_module, "sync_folder", killed)
-        with pytest.raises(KilledError):
-            repair(folder)
-    files = {name: (folder / name).read_bytes() for name in ("events.mcap", "cam0.mkv", "recording.json")}
-    shutil.rmtree(folder / "torn")
-    assert repair(folder).state == "finished"
-    assert files == {name: (folder / name).read_bytes() for name in files}
-    assert verify(folder, decode=True).ok
-
-
-def test_it_refuses_while_the_recorder_lives(make_rig: Any) -> None:
-    rig = make_rig()
-    record(rig)
-    with pytest.raises(RecordingError, match=f"is being written by a recorder \\(process {os.getpid()} "):
-        repair(rig.folder)
-    assert any("being written" in error for error in verify(rig.folder).errors)
-
-
-def test_a_lock_of_another_process_with_the_same_number_holds_nothing(torn: tuple[Any, Path]) -> None:
-    _, folder = torn
-    path = folder / LOCK_FILE
-    mine = {**json.loads(path.read_text()), "inode": path.stat().st_ino}
-    path.write_text(json.dumps(mine))
-    with pytest.raises(RecordingError, match="is being written by a recorder"):
-        repair(folder)
-    path.write_text(json.dumps({**mine, "created": mine["created"] + "1"}))
-    assert repair(folder).state == "repaired"
-
-
-def test_a_lock_whose_file_was_removed_in_between_holds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The holder ends between our opening of its file and our lock: a third one would make a new file and lock that."""
-    first, real = FolderLock(tmp_path, "recorder"), fcntl.flock
-
-    def late(fd: int, operation: int) -> None:
-        first.close()
-        real(fd, operation)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fcntl, "flock", late)
-        with pytest.raises(RecordingError, match="try again"):
-            FolderLock(tmp_path, "repair")
-    FolderLock(tmp_path, "repair").close()
-
-
-def test_without_locks_of_the_system_the_process_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(_fd: int, _operation: int) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with FolderLock(tmp_path, "recorder"), pytest.raises(RecordingError, match="is being written by a recorder"):
-        FolderLock(tmp_path, "repair")
-    FolderLock(tmp_path, "repair").close()
-
-
-def test_it_needs_room_for_the_new_files(make_rig: Any, small_disk: Path) -> None:
-    rig = make_rig(folder=small_disk / "live", shape=(96, 128))
-    record(rig)
-    folder = snapshot(rig, small_disk / "rec")
-    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (".reserve", LOCK_FILE)}
-    with pytest.raises(DiskFullError, match="free some, or copy"):
-        repair(folder)
-    assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE}
-    (small_disk / "filler").unlink()
-    repair(folder)
-    assert verify(folder).ok
 
 
 def test_events_only_is_repaired_too(make_rig: Any, tmp_path: Path) -> None:
