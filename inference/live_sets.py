@@ -82,6 +82,7 @@ class LiveSets:
         self._last_mid_ns = 0
         self._n_skipped = 0
         self._alarmed: set[str] = set()
+        self._distant: set[str] = set()
         # A process that was started again sees the middle of a run: its first set says nothing of the start.
         self._start_judged = context.spec.epoch > 0
         self._first_complete_ns: int | None = None
@@ -224,7 +225,8 @@ class LiveSets:
         closed = self._assembler.add(
             header.camera, key, t_mid_ns, header.t_received_ns, received, header.trigger_id, header.epoch, settled
         )
-        if any(self._assembler.ids.mismatched):
+        ids = self._assembler.ids
+        if any(ids.mismatched) or any(ids.distant_ns):
             self._say_mismatches()
         if self._assembler.counts.frames_late > late_before:
             self._not_in_a_set(header, "came after its set had closed")
@@ -245,12 +247,20 @@ class LiveSets:
         self._context.publish(GAP, gap, header.camera)
 
     def _say_mismatches(self) -> None:
-        cameras = self._assembler.cameras
-        for camera, n in zip(cameras, self._assembler.ids.mismatched, strict=True):
+        ids = self._assembler.ids
+        for camera, n, distant_ns in zip(self._assembler.cameras, ids.mismatched, ids.distant_ns, strict=True):
             if n:
                 self._alarm_once(
                     f"camera {camera}: its trigger ids and its clock disagree by more than half a period; the ids are "
                     "believed. Does it miss trigger pulses without counting them, or did its clock jump?"
+                )
+            if distant_ns and camera not in self._distant:
+                self._distant.add(camera)
+                self._alarm_once(
+                    f"camera {camera}: its frames lie {abs(distant_ns) / NS_PER_MS:.1f} ms "
+                    f"{'after' if distant_ns > 0 else 'before'} the other cameras' frames of the same trigger id, more "
+                    "than half a period; the ids are believed. Either its clock or transport is off by so much, or it "
+                    "missed a first pulse and every set pairs it with a wrong instant: film one flash with all cameras"
                 )
 
     def _alarm_once(self, text: str) -> None:

@@ -38,11 +38,15 @@ class IdCounts:
         restarts: the ids began anew.
         mismatched: the id paired a frame whose time, less the learnt offset, was over half a period from its set's.
         realigned: the ids turned out to be shifted against the others', and were brought back in line.
+        distant_ns: how far the camera's frames lie from those that its ids pair them with, as learnt, where that is
+            more than half a period; else 0. Its clock is off by so much, or its count began a pulse apart: ids and
+            times together cannot tell which.
     """
 
     restarts: list[int]
     mismatched: list[int]
     realigned: list[int]
+    distant_ns: list[int]
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ class TriggerIds:
         self._anchor = -1
         self.offset_ns = [0] * n
         """By how much each camera's clock is ahead of that of the first camera, as far as ids have told."""
-        self.counts = IdCounts([0] * n, [0] * n, [0] * n)
+        self.counts = IdCounts([0] * n, [0] * n, [0] * n, [0] * n)
 
     def known(self, place: int, epoch: int) -> bool:
         """Whether `pulse` would tell a number for this start of a camera."""
@@ -146,6 +150,23 @@ class TriggerIds:
             if one.n_learnt:
                 one.offset -= common
                 self.offset_ns[place] = round(one.offset)
+        if max(self.offset_ns) - min(self.offset_ns) > self._half_ns:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """See whose learnt offset is more than half a period from that of the camera in the middle.
+
+        Of an even number there are two in the middle. Where these disagree, nobody knows who is right.
+        """
+        learnt = [place for place, one in enumerate(self._cameras) if one.n_learnt >= _LEARNT]
+        if not learnt:
+            return
+        offsets = sorted(self.offset_ns[place] for place in learnt)
+        for middle in {offsets[(len(offsets) - 1) // 2], offsets[len(offsets) // 2]}:
+            for place in learnt:
+                apart_ns = self.offset_ns[place] - middle
+                if abs(apart_ns) > self._half_ns:
+                    self.counts.distant_ns[place] = apart_ns
 
     def _vote(self, one: _Camera, place: int, shift: int) -> None:
         one.n_votes = one.n_votes + 1 if shift == one.vote else 1

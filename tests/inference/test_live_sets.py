@@ -255,3 +255,16 @@ def test_the_first_set_of_a_restarted_process_is_not_the_start_of_the_run(rig: R
     missing, alarms = begin(rig, {0})
     assert missing.count(("b",)) == 1
     assert alarms == []
+
+
+def test_a_camera_whose_count_began_a_pulse_apart_is_named(rig: Rig) -> None:
+    """Of two, nobody can tell which it is: both are named. Its frame comes in time for the wrong set."""
+    for k in range(24):
+        rig.frame("a", k, trigger_id=k)
+        rig.frame("b", k + 1, trigger_id=k)
+        rig.settle(k + 1)
+    alarms = [one.message.text for one in rig.take(24) if isinstance(one.message, Alarm)]
+    assert [text.split(" the other")[0] for text in alarms] == [
+        "camera a: its frames lie 20.0 ms before",
+        "camera b: its frames lie 20.0 ms after",
+    ]

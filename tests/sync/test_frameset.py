@@ -1,6 +1,7 @@
 """The assembler's promises over generated worlds: drops, duplicates, reordering, jitter, late frames, counter wrap."""
 
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -312,3 +313,61 @@ def test_an_id_that_contradicts_the_clocks_is_believed_and_counted() -> None:
     ]
     assert pairs(assembler, frames) == [{f"a{k}", f"b{k}", f"c{k}"} for k in range(60)]
     assert assembler.ids.mismatched == [0, 0, 20]
+
+
+@st.composite
+def counting_worlds(draw: st.DrawFn) -> tuple[list[int], int, int, int]:
+    """Least transports in thousandths of a period (as stamps carry them), who counts from a pulse apart, how many, and
+    the deadline."""
+    n = draw(st.integers(2, 7))
+    transports = draw(st.lists(st.integers(0, 390), min_size=n, max_size=n))
+    return (
+        transports,
+        draw(st.integers(0, n - 1)),
+        draw(st.sampled_from([-2, -1, 0, 1, 2])),
+        draw(st.integers(500, 4000)),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(counting_worlds(), st.integers(0, 1 << 32))
+def test_a_count_that_began_a_pulse_apart_is_never_taken_in_silence(
+    world: tuple[list[int], int, int, int], seed: int
+) -> None:
+    """Its ids are brought in line, or it is named as distant, or its frames are declared late; others are not named."""
+    transports, odd, behind, deadline = world
+    names = [f"cam{place}" for place in range(len(transports))]
+    # Where the stamps hide more than 0.4 of the period, nothing can tell: the next test.
+    apart = [behind * 1000 + transports[odd] - one for place, one in enumerate(transports) if place != odd]
+    if behind and min(abs(one) for one in apart) < 600:
+        return
+    assembler = FrameSetAssembler[int](names, PERIOD, deadline_ns=deadline * PERIOD // 1000)
+    random = Random(seed)
+    frames = [
+        (instant * PERIOD + one * PERIOD // 1000, random.randint(0, PERIOD // 20), place, instant)
+        for place, one in enumerate(transports)
+        for instant in range(3, 1003)
+    ]
+    for t_ns, queue_ns, place, instant in sorted(frames, key=lambda one: one[0] + one[1]):
+        trigger_id = instant - behind * (place == odd)
+        assembler.add(names[place], instant, t_ns, t_ns + queue_ns, instant, trigger_id)
+    named = {place for place, distant_ns in enumerate(assembler.ids.distant_ns) if distant_ns}
+    if not behind:
+        assert not named and not any(assembler.ids.realigned)
+        return
+    told = bool(named) or any(assembler.ids.realigned) or assembler.counts.frames_late > 500
+    assert told
+    assert not named or named == ({odd} if len(names) > 2 else {0, 1})
+
+
+def test_what_ids_and_stamps_together_cannot_tell() -> None:
+    """One pulse behind, and stamps early by six tenths of a period: the same numbers as a right camera's, four late."""
+    behind, right = (FrameSetAssembler[int](["a", "b"], PERIOD, deadline_ns=2 * PERIOD) for _ in range(2))
+    for k in range(60):
+        for camera, late_ns in (("a", 600_000), ("b", 0)):
+            t_ns = k * PERIOD + late_ns
+            behind.add(camera, k, t_ns, t_ns, k, k - (camera == "b"))
+            t_ns = k * PERIOD + (400_000 if camera == "b" else 0)
+            right.add(camera, k, t_ns, t_ns, k, k)
+    assert behind.ids == right.ids
+    assert behind.ids.distant_ns == [0, 0]
