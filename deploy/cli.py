@@ -1,4 +1,4 @@
-"""The ``ethostream`` command: what runs a rig and reads its recordings; the rest is registered from ``commands/``.
+"""The ``ethostream`` command: what runs a rig and reads its recordings, and the list of all commands.
 
 Exit status: 0 all well; 1 something unforeseen; 2 a wrong file or option; 3 to 11 the kind of error that
 ``sync/errors.py`` gives; 130 stopped by Ctrl-C before anything ran.
@@ -38,26 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(bundle_app, name="bundle")
-app.add_typer(keys_app, name="keys")
-app.add_typer(time_app, name="time")
-app.add_typer(rules_app, name="rules")
-app.command()(arm)
-app.command()(disarm)
-app.command()(profile)
-app.command()(repair)
-app.command("report")(report_page)
-app.command()(resume)
-app.command()(calibrate)
-app.command()(align)
-app.command()(cameras)
-app.command()(doctor)
-app.command()(latency)
-app.command()(train)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(tune)
-
 _err = Console(stderr=True)
 
 SetOption = Annotated[
@@ -76,7 +56,6 @@ HeadlessOption = Annotated[bool, typer.Option("--headless", help="Plain lines in
 ReportOption = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report here as well.")]
 
 
-@app.command()
 def demo(
     seconds: SecondsOption = 60.0,
     out: OutOption = Path("recordings"),
@@ -93,7 +72,6 @@ def demo(
     _run(folder / "rig.yaml", folder / "task.yaml", None, overrides, seconds, out, headless, report)
 
 
-@app.command()
 def run(
     rig: Annotated[Path, typer.Argument(metavar="RIG.yaml", help="Cameras, bus, recording, monitor.")],
     task: Annotated[Path | None, typer.Option(metavar="T.yaml", help="Model, rules and actuators.")] = None,
@@ -131,7 +109,6 @@ def _run(
     finish_run(result)
 
 
-@app.command()
 def replay(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A recording folder.")],
     speed: Annotated[str, typer.Option(help="1 is real time, 0.5 half of it; `max` as fast as the model can.")] = "1",
@@ -196,7 +173,6 @@ def finish_run(result: Any) -> None:
         raise ReplayDiffersError("the replay differs from the live run: " + "; ".join(comparison["first_differences"]))
 
 
-@app.command()
 def verify(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A recording folder.")],
     decode: Annotated[bool, typer.Option("--decode", help="Also decode every frame.")] = False,
@@ -218,7 +194,6 @@ def verify(
         raise UndeclaredLossError(f"{recording}: does not verify")
 
 
-@app.command()
 def export(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A recording folder.")],
     to: Annotated[str, typer.Option("--to", help="Format: csv.")] = "csv",
@@ -233,7 +208,6 @@ def export(
         typer.echo(str(path))
 
 
-@app.command()
 def monitor(
     session: Annotated[str | None, typer.Option(help="Session id, where several rigs run on this machine.")] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,
@@ -244,7 +218,6 @@ def monitor(
     attach_monitor(session, port)
 
 
-@app.command()
 def version(json_path: JsonOption = None) -> None:
     """Print the versions of ethostream and of the libraries that it runs on."""
     from .report import machine
@@ -253,7 +226,39 @@ def version(json_path: JsonOption = None) -> None:
     if json_path is not None:
         write_result(json_path, facts)
     else:
-        typer.echo(f"ethostream {__version__}, Python {facts['python']}")
+        for name, found in facts.items():
+            typer.echo(f"{name:<12}{found}")
+
+
+# What `ethostream --help` lists, in its order. A group of commands always comes after the commands of its panel.
+_RIG, _RECORDING, _BENCH = "Run a rig", "Recordings", "Cameras and machine, before a run"
+_MODEL, _HOSTS = "Models", "Hosts and versions"
+app.command(rich_help_panel=_RIG)(demo)
+app.command(rich_help_panel=_RIG)(run)
+app.command(rich_help_panel=_RIG)(monitor)
+app.command(rich_help_panel=_RIG)(arm)
+app.command(rich_help_panel=_RIG)(disarm)
+app.command(rich_help_panel=_RIG)(resume)
+app.command(rich_help_panel=_RIG)(profile)
+app.add_typer(rules_app, name="rules", rich_help_panel=_RIG)
+app.command(rich_help_panel=_RECORDING)(verify)
+app.command("report", rich_help_panel=_RECORDING)(report_page)
+app.command(rich_help_panel=_RECORDING)(replay)
+app.command(rich_help_panel=_RECORDING)(export)
+app.command(rich_help_panel=_RECORDING)(align)
+app.command(rich_help_panel=_RECORDING)(repair)
+app.command(rich_help_panel=_BENCH)(cameras)
+app.command(rich_help_panel=_BENCH)(calibrate)
+app.command(rich_help_panel=_BENCH)(doctor)
+app.command(rich_help_panel=_BENCH)(latency)
+app.command(rich_help_panel=_MODEL)(train)
+app.command(rich_help_panel=_MODEL)(evaluate)
+app.command(rich_help_panel=_MODEL)(tune)
+app.command(rich_help_panel=_MODEL)(predict)
+app.add_typer(bundle_app, name="bundle", rich_help_panel=_MODEL)
+app.command(rich_help_panel=_HOSTS)(version)
+app.add_typer(keys_app, name="keys", rich_help_panel=_HOSTS)
+app.add_typer(time_app, name="time", rich_help_panel=_HOSTS)
 
 
 def main() -> None:
