@@ -1,17 +1,20 @@
 """Frames per second and size of every recording codec, on one thread.
 
-python benchmarks/codecs.py [VIDEO] [--seconds 2]
+    python benchmarks/codecs.py [VIDEO] [--seconds 2] [--json codecs.json]
 
 Without a video the frames are smooth texture with sensor noise. Each codec encodes the same grey frames, at 640x480 and
-resized to 1920x1080, into a file; lossless codecs are read back and compared byte for byte.
+resized to 1920x1080, into a file; lossless codecs are read back and compared byte for byte. Exits 1 where one differs.
 """
 
 import argparse
+import json
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter, process_time  # noqa: TID251
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +39,7 @@ def source_frames(video: Path | None, width: int, height: int) -> list[NDArray[n
     return [np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8) for image in frames]
 
 
-def measure(codec: CodecName, frames: list[NDArray[np.uint8]], folder: Path, seconds: float) -> str:
+def measure(codec: CodecName, frames: list[NDArray[np.uint8]], folder: Path, seconds: float) -> dict[str, Any]:
     height, width = frames[0].shape
     path = folder / f"{codec}-{width}.mkv"
     n = 0
@@ -47,31 +50,52 @@ def measure(codec: CodecName, frames: list[NDArray[np.uint8]], folder: Path, sec
             n += 1
         wall, cpu = perf_counter() - begin, process_time() - cpu
     size = path.stat().st_size
-    exact = "lossy"
+    exact: bool | None = None
     if codec in LOSSLESS_CODECS:
         with VideoReader(path, "mono8") as reader:
             same = all(np.array_equal(image, frames[i % len(frames)]) for i, (_, image) in enumerate(reader))
-            exact = "exact" if same and reader.n_read == n else "DIFFERS"
+            exact = same and reader.n_read == n
     path.unlink()
-    row = f"{codec:<14} {width}x{height:<5} {n / wall:8.0f} {n / cpu:12.0f} {size / n / 1024:9.1f} "
-    return row + f"{width * height * n / size:7.1f}  {exact}"
+    return {
+        "codec": codec,
+        "frame": f"{width}x{height}",
+        "frames": n,
+        "frames_per_s": n / wall,
+        "frames_per_processor_s": n / cpu,
+        "kib_per_frame": size / n / 1024,
+        "ratio_to_raw": width * height * n / size,
+        "exact": exact,
+    }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("video", type=Path, nargs="?")
-    parser.add_argument("--seconds", type=float, default=2.0)
+def row(one: dict[str, Any]) -> str:
+    """One line of the table; ``exact`` is None for a codec that loses something by design."""
+    exact = {None: "lossy", True: "exact", False: "DIFFERS"}[one["exact"]]
+    rates = f"{one['frames_per_s']:8.0f} {one['frames_per_processor_s']:12.0f} {one['kib_per_frame']:9.1f}"
+    return f"{one['codec']:<14} {one['frame']:<10} {rates} {one['ratio_to_raw']:7.1f}  {exact}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path, nargs="?", help="its first frames are encoded")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each codec and size")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, source {options.video or 'synthetic'}"
     )
     print(f"{'codec':<14} {'size':<10} {'frames/s':>8} {'per CPU s':>12} {'KiB each':>9} {'ratio':>7}")
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for width, height in SIZES:
             frames = source_frames(options.video, width, height)
             for codec in CODECS:
-                print(measure(codec, frames, Path(folder), options.seconds), flush=True)
+                results.append(measure(codec, frames, Path(folder), options.seconds))
+                print(row(results[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return int(any(one["exact"] is False for one in results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

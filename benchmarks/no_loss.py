@@ -1,6 +1,6 @@
 """Is every frame accounted for? Eight cameras with injected drops through the whole rig, recorded and verified.
 
-    python benchmarks/no_loss.py [--seconds 600] [--rate 60] [--codec h264] [--json no_loss.json]
+    python benchmarks/no_loss.py [--seconds 600] [--cameras 8] [--rate 60] [--codec h264] [--json no_loss.json]
 
 Runs ``ethostream run`` on eight simulated 640x480 cameras that drop, repeat and reorder frames, with the bundled model,
 then checks for each camera: device frames = written + declared, by the recording's own account and by the simulator's
@@ -22,15 +22,17 @@ from ethostream.streaming.messages import FrameHeader, FrameTruth
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import FRAME, TRUTH
 
+DEMO_TASK = Path(__file__).parents[1] / "deploy" / "demo" / "task.yaml"
 FAULTS = {"drop_p": 0.002, "duplicate_p": 0.001, "reorder_p": 0.001}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--cameras", type=int, default=8)
     parser.add_argument("--rate", type=float, default=60)
     parser.add_argument("--codec", default="h264")
-    parser.add_argument("--task", default="deploy/demo/task.yaml", help="'none' runs without a model")
+    parser.add_argument("--task", default=str(DEMO_TASK), help="'none' runs without a model")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     camera = {
@@ -43,7 +45,7 @@ def main() -> int:
     }
     rig = {
         "name": "no-loss",
-        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(8)},
+        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(options.cameras)},
         "recording": {"codec": options.codec},
         "monitor": {"enabled": False},
     }

@@ -1,8 +1,8 @@
 """Cost of the simulated cameras: drawing a frame and copying it out, against a plain copy of the frame.
 
-    .venv/bin/python benchmarks/simulator.py [--seconds 10] [--json FILE]
+    python benchmarks/simulator.py [--seconds 10] [--views 8] [--sizes 640x480,1920x1080] [--json simulator.json]
 
-One process draws all eight views in turn, as eight camera processes would, on the session of the default seed. Time is
+One process draws all views in turn, as their camera processes would, on the session of the default seed. Time is
 counted as processor time of the whole process, threads included, so that other load on the machine does not count.
 """
 
@@ -21,12 +21,13 @@ RATE_HZ = 60.0
 SEED = 7
 
 
-def measure(width: int, height: int, seconds: float, noise_everywhere: bool) -> dict[str, float | str]:
+def measure(width: int, height: int, seconds: float, n_views: int, noise_everywhere: bool) -> dict[str, float | str]:
     """Draw every view of ``seconds`` of the session; each has a world of its own, as in its own process."""
     n_frames = round(seconds * RATE_HZ)
     draw_s, worst_ms = 0.0, 0.0
     out = np.zeros((32, height, width), np.uint8)  # as many slots as a ring, so that the copy leaves the cache
-    for view in CAGE_VIEWS:
+    views = CAGE_VIEWS[:n_views]
+    for view in views:
         world = SimulatedWorld(SEED)
         renderer = SceneRenderer(view, width, height, SEED, noise=2.0, noise_everywhere=noise_everywhere)
         began = process_time()
@@ -39,7 +40,7 @@ def measure(width: int, height: int, seconds: float, noise_everywhere: bool) -> 
     for k in range(n_frames):
         np.copyto(out[k % 32], renderer.image)
     copy_ms = (process_time() - began) / n_frames * 1e3
-    frame_ms = draw_s / (n_frames * len(CAGE_VIEWS)) * 1e3
+    frame_ms = draw_s / (n_frames * len(views)) * 1e3
     return {
         "frame": f"{width}x{height}" + (", noise everywhere" if noise_everywhere else ""),
         "ms_per_frame": round(frame_ms, 3),
@@ -53,12 +54,16 @@ def measure(width: int, height: int, seconds: float, noise_everywhere: bool) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="of the session, for each view")
+    parser.add_argument("--views", type=int, default=len(CAGE_VIEWS), help="of the cage's eight")
+    parser.add_argument("--sizes", default="640x480,1920x1080", help="of a frame, px")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
+    sizes = [tuple(int(side) for side in size.split("x")) for size in options.sizes.split(",")]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     results = [
-        measure(width, height, options.seconds, everywhere)
-        for width, height, everywhere in ((640, 480, False), (640, 480, True), (1920, 1080, False), (1920, 1080, True))
+        measure(width, height, options.seconds, options.views, everywhere)
+        for width, height in sizes
+        for everywhere in (False, True)
     ]
     for result in results:
         print("  ".join(f"{key} {value}" for key, value in result.items()))

@@ -82,12 +82,15 @@ def main() -> None:
     """Write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the sheets go")
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--scale", type=float, default=1.0, help="of the pictures' sides")
+    options = parser.parse_args()
+    folder: Path = options.folder
+    wide, high, face_high = (round(options.scale * one) for one in (400, 225, 240))
     quality = [cv2.IMWRITE_JPEG_QUALITY, 82]
     sheets = {
-        "simulated_wall_cage.jpg": wall_cage(1, ("locomote", "wall_rear", "drink", "turn"), (0, 3, 5, 6), 400, 225),
-        "simulated_two_animals.jpg": wall_cage(2, ("groom", "rear"), (0, 3, 5, 6), 400, 225),
-        "simulated_face.jpg": face(400, 240),
+        "simulated_wall_cage.jpg": wall_cage(1, ("locomote", "wall_rear", "drink", "turn"), (0, 3, 5, 6), wide, high),
+        "simulated_two_animals.jpg": wall_cage(2, ("groom", "rear"), (0, 3, 5, 6), wide, high),
+        "simulated_face.jpg": face(wide, face_high),
     }
     for name, sheet in sheets.items():
         cv2.imwrite(str(folder / name), sheet, quality)

@@ -2,10 +2,10 @@
 
     python benchmarks/soak.py [--minutes 30] [--codec h264] [--json soak.json] [--plot docs/images/soak.svg]
 
-Eight simulated 640x480 cameras at 60 Hz through `run_rig`, recorded and classified by the bundled model. Every five
-seconds memory, open files and threads of each process are read, and what lies in /dev/shm; latency is counted anew
-every ten seconds, from the messages. At the end the recording is verified. Exits 1 where a frame was lost without a
-word, or something grew. The machine should have nothing else to do.
+Eight simulated 640x480 cameras at 60 Hz (or --cameras, --rate) through `run_rig`, recorded and classified by the
+bundled model. Every five seconds memory, open files and threads of each process are read, and what lies in /dev/shm;
+latency is counted anew every ten seconds, from the messages. At the end the recording is verified. Exits 1 where a
+frame was lost without a word, or something grew. The machine should have nothing else to do.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from soak_plot import Line, Panel, draw
 
 SAMPLE_NS, WINDOW_NS = 5 * NS_PER_S, 10 * NS_PER_S
 SHM = Path("/dev/shm")
+DEMO_TASK = Path(__file__).parents[1] / "deploy" / "demo" / "task.yaml"
 SUPERVISOR = "supervisor"
 WARM_SHARE = 0.2
 """The first part of the run, while caches and queues fill, is not compared."""
@@ -175,17 +176,19 @@ def plot(path: Path, title: str, watch: SoakWatch, minutes: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--cameras", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=60.0, help="Hz")
     parser.add_argument("--codec", default="h264")
-    parser.add_argument("--task", type=Path, default=Path("deploy/demo/task.yaml"))
+    parser.add_argument("--task", type=Path, default=DEMO_TASK)
     parser.add_argument("--out", type=Path, help="where the recording is made; it is removed at the end")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    camera = {"kind": "simulated", "width": 640, "height": 480, "rate_hz": 60, "exposure_us": 2000}
+    camera = {"kind": "simulated", "width": 640, "height": 480, "rate_hz": options.rate, "exposure_us": 2000}
     rig = {
         "name": "soak",
-        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(8)},
-        "sets": {"deadline_ms": 33},
+        "cameras": {f"cam{view}": {**camera, "view": view} for view in range(options.cameras)},
+        "sets": {"deadline_ms": round(2000 / options.rate)},
         "recording": {"codec": options.codec},
         "monitor": {"enabled": False},
     }
@@ -217,7 +220,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.plot:
-        title = f"{options.minutes:g} minutes of 8 cameras, 640x480 at 60 Hz, recorded ({options.codec}) and classified"
+        cameras = f"{options.cameras} cameras, 640x480 at {options.rate:g} Hz"
+        title = f"{options.minutes:g} minutes of {cameras}, recorded ({options.codec}) and classified"
         plot(options.plot, title, watch, options.minutes)
     return int(bool(wrong))
 

@@ -41,7 +41,6 @@ from rich.table import Table
 
 RATE_HZ = 30.0
 TEST = PARTS.index("test")
-SESSION_S = 60.0
 LAGS = (1, 3, 10, 30)
 FIRST_SEED = {"fit": 401, "check": 601, "hours": 801}  # below 1000: the bundle has seen none of them
 
@@ -70,12 +69,12 @@ def config_of(options: dict[str, Any]) -> StabiliserConfig:
     return TypeAdapter(StabiliserConfig).validate_python(options)
 
 
-def real_answers(kind: str, minutes: float, views: int) -> list[RawAnswers]:
-    """The bundle over simulated video, in sessions of a minute."""
-    n_sessions = max(2, round(minutes * 60.0 / SESSION_S))
+def real_answers(kind: str, minutes: float, views: int, session_s: float) -> list[RawAnswers]:
+    """The bundle over simulated video, in sessions of ``session_s``."""
+    n_sessions = max(1, round(minutes * 60.0 / session_s))
     first = FIRST_SEED[kind]
     bundle = Bundle.load(resolve_bundle(Path("demo")))
-    entry = {"kind": "simulated", "n_frames": round(SESSION_S * RATE_HZ), "views": views}
+    entry = {"kind": "simulated", "n_frames": round(session_s * RATE_HZ), "views": views}
     config = TrainConfig.model_validate(
         {
             "name": kind,
@@ -160,10 +159,12 @@ def row_of(config: StabiliserConfig, recordings: list[RawAnswers]) -> dict[str, 
     }
 
 
-def measure(hours: float, fit_minutes: float, check_minutes: float, views: int) -> tuple[dict[str, Any], Any]:
-    fitted_on = real_answers("fit", fit_minutes, views)
+def measure(
+    hours: float, fit_minutes: float, check_minutes: float, views: int, session_s: float
+) -> tuple[dict[str, Any], Any]:
+    fitted_on = real_answers("fit", fit_minutes, views, session_s)
     noise = ClassifierNoise.fit(fitted_on, len(BEHAVIORS), RATE_HZ)
-    checked_on = real_answers("check", check_minutes, views)
+    checked_on = real_answers("check", check_minutes, views, session_s)
     imitated = [drawn(noise, one.truth, k) for k, one in enumerate(checked_on)]
     n_parts = max(1, round(hours / 2.5))
     n = round(hours * 3600.0 * RATE_HZ / n_parts)
@@ -273,12 +274,13 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--fit-minutes", type=float, default=12.0)
     parser.add_argument("--check-minutes", type=float, default=8.0)
+    parser.add_argument("--session-s", type=float, default=60.0, help="length of each session of that video")
     parser.add_argument("--views", type=int, default=2, help="of the cage's eight, for the real model")
     parser.add_argument("--curve", metavar="FILE.svg", type=Path, help="draw every candidate of `ethostream tune`")
     parser.add_argument("--curve-hours", type=float, default=1.0)
     parser.add_argument("--json", metavar="FILE", help="- is stdout")
     a = parser.parse_args()
-    found, course = measure(a.hours, a.fit_minutes, a.check_minutes, a.views)
+    found, course = measure(a.hours, a.fit_minutes, a.check_minutes, a.views, a.session_s)
     if a.curve is not None:
         found["curve"] = curve(course, a.curve_hours, a.curve)
     text = json.dumps(found, indent=2, allow_nan=False)
