@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ..sync.clock import Clock
 from ..sync.errors import BundleError, ConfigError
 from .backend import Graph
-from .cropper import Crop, Cropper, State, make_cropper
+from .cropper import Crop, State
 from .features import open_feature_steps
 from .fusion import Fusion, fuse
 from .gap import NEVER, StepGrid, plan_gap
-from .grey import grey_view
 from .head import Head
 from .manifest import Manifest
+from .set_cropper import Batch, CroppedSet, SetCropper, under
 from .stabilisation.config import StabiliserConfig
 from .stabilisation.stabiliser import Stabiliser
 
@@ -90,12 +90,8 @@ class BehaviorModel:
         """
         video = manifest.video
         self.manifest = manifest
-        self.views = list(views)
-        if not self.views or (video.n_views is not None and video.n_views != len(self.views)):
-            raise ConfigError(
-                f"bundle {manifest.name!r} takes {video.n_views or 'at least 1'} view(s), trained on "
-                f"{', '.join(video.view_names)}; {len(self.views)} are given ({', '.join(self.views)}): set task.views"
-            )
+        self.cropper = SetCropper(manifest, views)
+        self.views = self.cropper.views
         unknown = (manifest.stabiliser if stabiliser is None else stabiliser).unknown(manifest.classes)
         if unknown:
             raise ConfigError(f"stabiliser: {unknown} are not classes of the bundle ({', '.join(manifest.classes)})")
@@ -105,27 +101,15 @@ class BehaviorModel:
         self._clock = clock
         self._grid = StepGrid(manifest.rate_hz, set_rate_hz, manifest.other_rates)
         self._step_s = 1.0 / manifest.rate_hz
-        self._croppers: list[Cropper] = [
-            make_cropper(video.crop, camera, tuple(shape), manifest.rate_hz) for camera, shape in views.items()
-        ]
         self._steps = open_feature_steps(manifest.features)
         self._n_slots = 1 if self._joined else len(self.views)
         self._head = Head(head_step, manifest.head, self._n_slots)
         self.stabiliser = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser)
-        self._batches = self._make_batches()
         self.reset()
-
-    def _make_batches(self) -> list[tuple[list[int], NDArray[np.uint8]]]:
-        """Views with crops of one shape share a batch buffer."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for place, cropper in enumerate(self._croppers):
-            groups.setdefault(cropper.box_shape, []).append(place)
-        return [(places, np.zeros((len(places), *shape), np.uint8)) for shape, places in groups.items()]
 
     def reset(self) -> None:
         """Forget everything: background, features, head, label and time."""
-        for cropper in self._croppers:
-            cropper.reset()
+        self.cropper.reset()
         self._head.reset()
         self.stabiliser.reset()
         self._grid.reset()
@@ -150,21 +134,38 @@ class BehaviorModel:
         Returns:
             None: the set is no step of the model (the rate rule, or not newer than the last one).
         """
-        present = [place for place, camera in enumerate(self.views) if camera in images]
-        if not present:
+        if not any(view in images for view in self.views):
             raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
         before = self._grid.index
         index = self._grid.step(t_ns)
         if index is None:
             return None
-        crops = {place: self._croppers[place].step(images[self.views[place]]) for place in present}
-        batches = self._fill(images, present, crops)
+        cropped = self.cropper.step(images)
         if check is not None:
             check()
-        t_cropped_ns = self._clock.now_ns()
+        return self._classify(cropped, t_ns, before, index, self._clock.now_ns())
 
+    def step_crops(self, cropped: CroppedSet, t_ns: int, t_cropped_ns: int) -> ModelStep | None:
+        """One frame set of which the crops are there: what `step` does once it has cropped.
+
+        Args:
+            cropped: of one view at least, in this model's ``cropper``.
+            t_ns: exposure time of the set.
+            t_cropped_ns: when they were made.
+
+        Returns:
+            As `step`.
+        """
+        if not cropped.crops:
+            raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
+        before = self._grid.index
+        index = self._grid.step(t_ns)
+        return None if index is None else self._classify(cropped, t_ns, before, index, t_cropped_ns)
+
+    def _classify(self, cropped: CroppedSet, t_ns: int, before: int, index: int, t_cropped_ns: int) -> ModelStep:
+        crops, present = cropped.crops, list(cropped.crops)
         last = self._last_features.copy()
-        embeddings = self._embed(batches)
+        embeddings = self._embed(cropped.batches)
         features = self._measure(present, crops, embeddings, index)
         t_embedded_ns = self._clock.now_ns()
 
@@ -200,20 +201,7 @@ class BehaviorModel:
             t_head_ns=t_head_ns,
         )
 
-    def _fill(
-        self, images: Mapping[str, NDArray[np.uint8]], present: list[int], crops: dict[int, Crop]
-    ) -> list[tuple[list[int], NDArray[np.uint8]]]:
-        """Copy the crops out of the images; the batches that are not empty, with the views in them."""
-        batches: list[tuple[list[int], NDArray[np.uint8]]] = []
-        for places, buffer in self._batches:
-            here = [place for place in places if place in crops]
-            for row, place in enumerate(here):
-                np.copyto(buffer[row], grey_view(images[self.views[place]])[crops[place].slices])
-            if here:
-                batches.append((here, buffer[: len(here)]))
-        return batches
-
-    def _embed(self, batches: list[tuple[list[int], NDArray[np.uint8]]]) -> dict[int, NDArray[np.float32]]:
+    def _embed(self, batches: list[Batch]) -> dict[int, NDArray[np.float32]]:
         embeddings: dict[int, NDArray[np.float32]] = {}
         for places, batch in batches:
             values = self._embedder.run({"crops": batch})["embedding"]
@@ -270,9 +258,9 @@ class BehaviorModel:
             **self.stabiliser.snapshot(),
         }
         state.update({f"head.{key}": value for key, value in self._head.snapshot().items()})
-        for place, cropper in enumerate(self._croppers):
-            state.update({f"crop.{place}.{key}": value for key, value in cropper.snapshot().items()})
-            for number, feature in enumerate(self._feature_states[place]):
+        state.update({f"crop.{key}": value for key, value in self.cropper.snapshot().items()})
+        for place, features in enumerate(self._feature_states):
+            for number, feature in enumerate(features):
                 state.update({f"feature.{place}.{number}.{key}": value for key, value in feature.items()})
         return state
 
@@ -285,13 +273,8 @@ class BehaviorModel:
         self._grid.restore(state)
         self.stabiliser.restore(state)
         self._head.restore(under(state, "head."))
-        for place, cropper in enumerate(self._croppers):
-            cropper.restore(under(state, f"crop.{place}."))
-            self._feature_states[place] = [
-                under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))
-            ]
-
-
-def under(state: State, prefix: str) -> State:
-    """What a state holds below ``prefix``, which is taken off the names."""
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        self.cropper.restore(under(state, "crop."))
+        self._feature_states = [
+            [under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))]
+            for place in range(len(self.views))
+        ]

@@ -19,8 +19,9 @@ from .bundle import Bundle
 from .config import TaskConfig
 from .cropper import State
 from .disparity import DisparityViews
-from .model import BehaviorModel, ModelStep, under
+from .model import BehaviorModel, ModelStep
 from .rules.engine import TRIALS_PER_EPOCH, Rules
+from .set_cropper import under
 
 SNAPSHOT_FORMAT: Final = 1
 
