@@ -85,7 +85,12 @@ class ActuationSchedule:
         for _, _, decision in sorted(waiting, key=lambda one: one[:2]):
             self._add(decision.actuator, Report(decision, "cancelled", reason))
         for name in released:
-            self._add(name, Report(None, "released", reason))
+            reports = self._actuators[name].poll()
+            for report in reports:
+                self._add(name, report)
+            # One that could not be brought to rest has said so.
+            if not any(one.state == "failed" and one.decision is None for one in reports):
+                self._add(name, Report(None, "released", reason))
 
     def add(self, decision: Decision) -> int:
         """Take a fired decision; returns when its actuator was told, 0 where that is still to come or was refused."""

@@ -34,7 +34,7 @@ class Line(Protocol):
         ...
 
     def lost(self, error: ActuatorError | None, reason: str) -> None:
-        """The board can not act any more: it failed, or was released."""
+        """The board can not act any more: it failed, or was released. What it raises beside is for the caller alone."""
         ...
 
 
@@ -95,8 +95,11 @@ class BoardLink:
             self.board.close()
             self.broken = self.broken or f"board {self.board.name}: is closed"
 
-    def arm(self) -> None:
+    def arm(self, by: Line) -> None:
         """Let the board act, as long as it hears from this process.
+
+        Args:
+            by: who asks; it hears of a failure by what is raised, all others as `Line.lost`.
 
         Raises:
             ActuatorError: it does not answer, or has failed before.
@@ -110,7 +113,7 @@ class BoardLink:
             for message in self.board.read(0.0):
                 self._take(message)
         except TriggerError as error:
-            raise self._break(error) from error
+            raise self._break(error, by) from error
         self.armed = True
         self._next_sign_ns = 0
 
@@ -129,7 +132,7 @@ class BoardLink:
         """Drop every line of the board and disarm it. One that does not answer is left alone: its watchdog drops them.
 
         Args:
-            reason: told to the lines that were armed; empty: they know.
+            reason: told to the lines that were armed; empty: who releases tells them.
 
         Raises:
             ActuatorError: it does not answer.
@@ -168,7 +171,7 @@ class BoardLink:
                 messages = self.board.read(timeout_s)
                 for message in messages:
                     self._take(message)
-                if not messages:
+                if not messages or self.broken:
                     break
                 timeout_s = 0.0
         except TriggerError as error:
@@ -204,10 +207,13 @@ class BoardLink:
         if self.broken:
             raise ActuatorError(f"{self.broken}; start the run anew")
 
-    def _break(self, error: TriggerError) -> ActuatorError:
+    def _break(self, error: TriggerError, besides: Line | None = None) -> ActuatorError:
         """The board cannot be believed any more: say nothing to it, so that its watchdog drops the lines."""
         told = ActuatorError(str(error))
         self.broken = str(error)
         self.board.close()
-        self._disarm(told)
+        self.armed = False
+        for line in self._lines.values():
+            if line is not besides:
+                line.lost(told, "")
         return told

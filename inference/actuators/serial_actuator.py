@@ -7,6 +7,7 @@ the program at the other end, begins anew.
 """
 
 from collections import deque
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import Field
@@ -24,6 +25,8 @@ _FORGET_NS = 10_000 * NS_PER_MS
 _SLACK_NS = 10 * NS_PER_MS
 """A rise that lies outside the time from command to report by more than this and the least round trip is no
 acknowledgement. A ceramic resonator is off by 5 ms in the second before its drift is known."""
+_LAST_WORDS_NS = 50 * NS_PER_MS
+_LAST_WORDS_SLICE_S = 0.01
 _REFUSALS = {Reason.BUSY: "the board's line is busy", Reason.OVER_LIMIT: "the board's own limit of time on"}
 
 
@@ -85,7 +88,7 @@ class SerialActuator(BaseActuator):
         link.attach(config.output, self)
 
     def _ready(self) -> None:
-        self._link.arm()
+        self._link.arm(self)
 
     def _act(self, decision: Decision) -> bool:
         told_ns = self._clock.now_ns()
@@ -97,10 +100,19 @@ class SerialActuator(BaseActuator):
         return True
 
     def _rest(self) -> None:
-        self._link.release()
+        with suppress(ActuatorError):  # `lost` says it, of every line
+            self._link.release()
+
+    def _fail(self, decision: Decision | None, error: ActuatorError) -> None:
+        self._armed = False
+        with suppress(ActuatorError):
+            # All lines of the board go down with this one, and are told why.
+            self._link.release(f"its board was released, since actuator {self.name} failed")
+        super()._fail(decision, error)
 
     def _look(self) -> None:
-        self._link.turn()
+        with suppress(ActuatorError):
+            self._link.turn()
         now = self._clock.now_ns()
         for one in self._pending:
             if not one.late and now - one.told_ns > self._timeout_ns:
@@ -111,16 +123,27 @@ class SerialActuator(BaseActuator):
             self._pending.popleft()
 
     def _let_go(self) -> None:
+        # The board says that a line is released before it says what the line did last.
+        deadline_ns = self._clock.now_ns() + _LAST_WORDS_NS
+        with suppress(ActuatorError):
+            while self._pending and not self._link.broken and self._clock.now_ns() < deadline_ns:
+                self._link.turn(_LAST_WORDS_SLICE_S)
+        for one in self._pending:
+            if not one.late:
+                self._say(one.decision, "failed", "closed before the board had reported its rise")
+        self._pending.clear()
         self._link.detach(self._output)
 
     def accepted(self, seq: int) -> None:
         """See `board_link.Line`."""
-        for one in self._pending:
-            one.accepted = one.accepted or one.seq == seq
+        for one in reversed(self._pending):
+            if one.seq == seq:  # numbers wrap: the newest of this one
+                one.accepted = True
+                return
 
     def refused(self, seq: int, reason: int) -> None:
         """See `board_link.Line`."""
-        for one in list(self._pending):
+        for one in reversed(self._pending):
             if one.seq == seq and not one.accepted:
                 self._pending.remove(one)
                 known = _REFUSALS.get(Reason(reason)) if reason in set(Reason) else None
@@ -128,6 +151,7 @@ class SerialActuator(BaseActuator):
                     self._say(one.decision, "refused", known)
                 else:
                     self._fail(one.decision, ActuatorError(f"refused by the board: {_words(reason)}"))
+                return
 
     def edge(self, edge: Edge, t_ns: int) -> None:
         """See `board_link.Line`. A rise that cannot be is a lie: the board is released, and not believed any more."""
@@ -144,8 +168,9 @@ class SerialActuator(BaseActuator):
             self._lied(f"reports a rise {(t_ns - now) / NS_PER_MS:.1f} ms before it happens")
         else:
             mine = asked[-1]
-            while self._pending.popleft() is not mine:
-                pass  # an earlier one whose rise was not reported: that it failed has been said, or will be by nobody
+            while (earlier := self._pending.popleft()) is not mine:
+                if not earlier.late:
+                    self._say(earlier.decision, "failed", "the rise of a later one was reported, and not its own")
             self._say(mine.decision, "acknowledged", "late" if mine.late else "", t_ns, edge.board_us)
         self._last_count = max(edge.count, -1 if self._last_count is None else self._last_count)
 
@@ -160,7 +185,8 @@ class SerialActuator(BaseActuator):
             if not one.late:
                 self._say(one.decision, "failed", str(error))
         self._pending.clear()
-        if was_armed:
+        # A board that is gone is news for a line that rests as well.
+        if was_armed or self._link.broken:
             self._say(None, "failed", str(error))
 
     def _lied(self, words: str) -> None:
@@ -168,11 +194,7 @@ class SerialActuator(BaseActuator):
             f"actuator {self.name}: its board {words}; it is released. Does another program use the port? Is the "
             "firmware that of deploy/firmware?"
         )
-        self._armed = False
-        try:
-            self._link.release(f"its board was released, since actuator {self.name} failed")
-        finally:
-            self._fail(None, error)
+        self._fail(None, error)
 
 
 def _words(reason: int) -> str:
