@@ -11,8 +11,8 @@ from rich.text import Text
 from ..inference.stabilisation.stabiliser import Stabiliser
 from ..sync.clock import ClockAnchor, RigClock
 from .live_state import LiveState
-from .live_table import LiveTable
-from .summary import findings, summary
+from .live_table import LiveTable, duration
+from .summary import Finding, findings, summary
 
 if TYPE_CHECKING:
     from ..inference.bundle import Bundle
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .supervised_run import Display, RunResult
 
 SHOWN_ERRORS = 20
+_ENDED = {"sources ended": "until the last source ended", "interrupted": "until it was stopped"}
+"""Where a run did not simply last as long as it was asked to."""
 
 
 class Verified(Protocol):
@@ -48,6 +50,9 @@ def print_summary(result: "RunResult", console: Console | None = None) -> None:
     """The end of a run in words: green what is well, red what is not and what to do."""
     errors = [] if result.verified is None else result.verified.errors
     rows = findings(result.report, result.outcome.failures, errors)
+    if result.outcome.reason in _ENDED:
+        lasted = f"{duration(result.report['seconds'])} from the first to the last set"
+        rows.insert(0, Finding("run", "ok", f"{lasted}, {_ENDED[result.outcome.reason]}"))
     (console or _console()).print(summary(rows))
 
 
