@@ -12,6 +12,10 @@ EXTRAS = {
     "genicam": ("harvesters", "GenICam cameras (FLIR and others)"),
     "serial": ("serial", "trigger boards"),
     "lsl": ("pylsl", "Lab Streaming Layer"),
+    "nidaq": ("nidaqmx", "NI-DAQ lines"),
+    "gpio": ("gpiod", "lines of a single-board computer"),
+    "osc": ("pythonosc", "OSC messages"),
+    "sound": ("miniaudio", "tones"),
     "align": ("neo", "Spike2 and Open Ephys files"),
     "train": ("torch", "training"),
 }

@@ -98,19 +98,22 @@ def plain_line(now: Snapshot, phase: str) -> str:
     parts = [f"[{duration(now.run_s)}] {phase}"]
     if rates:
         dropped, declared = sum(c.dropped for c in now.cameras), sum(c.declared for c in now.cameras)
-        parts.append(f"{len(rates)} cameras {min(rates):.1f}-{max(rates):.1f} Hz, dropped {dropped}+{declared}")
-    parts.append(f"sets {now.sets.complete} complete {now.sets.partial} partial")
+        low, high = f"{min(rates):.1f}", f"{max(rates):.1f}"
+        # Before the first frames, and after the last, no rate is known.
+        rate = "" if not max(rates) else f" {low} Hz" if low == high else f" {low} to {high} Hz"
+        parts.append(f"{len(rates)} cameras{rate}, {dropped} dropped by them, {declared} on the way")
+    parts.append(f"sets {now.sets.complete} complete, {now.sets.partial} partial")
     if now.behavior is not None:
         one = now.behavior
         best = max((entry.p for entry in one.classes), default=0.0)
-        parts.append(f"{one.label or '(none yet)'} p {best:.2f}, {one.steps} steps {one.skipped} skipped")
+        parts.append(f"{one.label or '(none yet)'} p {best:.2f}, {one.steps} steps, {one.skipped} sets skipped")
     if now.latency is not None:
-        parts.append(f"latency {now.latency.exposure_p50:.1f}/{now.latency.exposure_p99:.1f} ms p50/p99")
+        parts.append(f"latency p50 {now.latency.exposure_p50:.1f}, p99 {now.latency.exposure_p99:.1f} ms")
     if now.rules:
         parts.append(f"fired {sum(rule.fired for rule in now.rules)}")
     if now.recording is not None:
         recording = now.recording
-        parts.append(f"written {recording.written} declared {recording.declared}, {recording.gib_free:.0f} GiB left")
+        parts.append(f"{recording.written} frames written, {recording.gib_free:.0f} GiB left")
     parts += [f"{problem.severity.upper()} {problem.who}: {problem.text}" for problem in now.problems[:2]]
     return " | ".join(parts)
 

@@ -25,7 +25,7 @@ def histogram_figure(histogram: LatencyHistogram) -> str:
         bins[place] = bins.get(place, 0.0) + n / histogram.n
     low = min(bins) - 2
     high = max(*bins, low + _PER_DECADE) + 2
-    left, top, tall = 8.0, 10.0, 150.0
+    left, top, tall = 8.0, 46.0, 150.0  # names of percentiles stand above the bars, not on them
     step = (_HALF - 2 * left) / (high - low)
     most = max(bins.values())
     out = [f'<svg viewBox="0 0 {_HALF:g} {top + tall + 22:g}">']
@@ -46,9 +46,9 @@ def histogram_figure(histogram: LatencyHistogram) -> str:
         )
     for row, (name, q) in enumerate((("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))):
         value = (histogram.percentile_ns(q) or 1) / NS_PER_MS
-        x, y = left + step * (_PER_DECADE * math.log10(value) - low), top + 10 + 13 * row
+        x, y = left + step * (_PER_DECADE * math.log10(value) - low), 12 + 13 * row
         near = x > 0.8 * _HALF
-        out.append(f'<line class=mark x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + tall}"/>')
+        out.append(f'<line class=mark x1="{x:.1f}" x2="{x:.1f}" y1="{y - 9}" y2="{top + tall}"/>')
         out.append(
             f'<text class=label x="{x - 4 if near else x + 4:.1f}" y="{y}" '
             f'text-anchor="{"end" if near else "start"}">{name}</text>'

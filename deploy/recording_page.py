@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from html import escape
+from statistics import median
 
 from ..sync.clock import NS_PER_MS
 from ..sync.latency import LatencyHistogram
@@ -24,7 +25,7 @@ h1 { font-size:22px; margin:0 0 2px; } h2 { font-size:16px; margin:30px 0 10px; 
   } .figure span { color:var(--dim); font-size:12px; }
 .card { margin-bottom:12px; border-left:3px solid var(--mark,var(--line)); }
 .two { display:grid; grid-template-columns:1fr 1fr; gap:12px; align-items:start; }
-svg { width:100%; height:auto; display:block; }
+svg { width:100%; height:auto; display:block; } .card .dim + svg { margin-top:8px; }
 table { border-collapse:collapse; width:100%; } th { text-align:left; color:var(--dim); font-weight:500; }
 th,td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); } tr:last-child td { border-bottom:0; }
 td.n,th.n { text-align:right; }
@@ -165,11 +166,11 @@ def _behavior(digest: Digest) -> str:
     rows: list[tuple[str, ...]] = []
     for name in sorted(digest.bouts, key=lambda one: order.get(one, len(order))):
         bouts = digest.bouts[name]
-        lasted = sorted((end - begin) / NS_PER_MS for begin, end in bouts)
+        lasted = [(end - begin) / NS_PER_MS for begin, end in bouts]
         share = sum(end - begin for begin, end in bouts) / span
         key = f'<span class=key style="background:{class_color(order.get(name, 0))}"></span>{escape(name)}'
-        median = lasted[len(lasted) // 2] / 1000.0
-        rows.append((key, str(len(bouts)), f"{share:.1%}", f"{median:.2f} s", f"{lasted[-1] / 1000.0:.2f} s"))
+        times = (median(lasted) / 1000.0, max(lasted) / 1000.0)
+        rows.append((key, str(len(bouts)), f"{share:.1%}", *(f"{one:.2f} s" for one in times)))
     table = _table(("behaviour", "bouts", "of the time", "median bout", "longest"), rows, raw={0})
     return f"<div class=card>{behavior_strip(digest)}{table}</div>"
 
@@ -183,7 +184,7 @@ def _decisions(digest: Digest) -> str:
         listed = _table(("withheld because", ""), [(reason, str(n)) for reason, n in reasons]) if reasons else ""
         counts = " · ".join(f"{one[action]} {action}" for action in ACTIONS)
         trials = one["fired"] + one["sham"]
-        sham = f" · sham share {one['sham'] / trials:.2f} of {trials} trials" if trials else ""
+        sham = f" · sham share {one['sham'] / trials:.2f} of {trials} trials" if one["sham"] else ""
         cards.append(
             f"<div class=card><h3>{escape(name)}</h3><div class=dim>{counts}{sham}</div>"
             f"{trial_strip(digest, name)}{listed}</div>"

@@ -69,6 +69,10 @@ def summary(rows: list[Finding]) -> RenderableType:
     return Group(Text(), grid, Text(), Text(words[level], style=_MARK[level][1]), Text())
 
 
+def _n(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def _cameras(report: dict[str, Any]) -> Finding:
     cameras: dict[str, dict[str, Any]] = report["cameras"]
     dead = [name for name, one in cameras.items() if not one["captured"]]
@@ -79,7 +83,8 @@ def _cameras(report: dict[str, Any]) -> Finding:
     rate = f" at {low} Hz" if low == high and low else f" at {low} to {high} Hz" if low else ""
     dropped = sum(one["dropped_device"] for one in cameras.values())
     declared = sum(one["dropped_declared"] for one in cameras.values())
-    said = f"{n:,} frames of {len(cameras)} cameras{rate}; dropped by cameras {dropped:,}, on the way {declared:,}"
+    said = f"{_n(n, 'frame')} of {_n(len(cameras), 'camera')}{rate}; "
+    said += f"dropped by cameras {dropped:,}, on the way {declared:,}"
     if dead or not cameras:
         return Finding(
             "cameras",
@@ -141,7 +146,7 @@ def _clocks(report: dict[str, Any]) -> list[Finding]:
 def _sets(report: dict[str, Any]) -> list[Finding]:
     sets = report["sets"]
     total = sets["complete"] + sets["partial"]
-    said = f"{sets['complete']:,} complete, {sets['partial']:,} partial, {sets['late']:,} frames late"
+    said = f"{sets['complete']:,} complete, {sets['partial']:,} partial, {_n(sets['late'], 'frame')} late"
     rows: list[Finding] = []
     if not sets["complete"]:
         rows.append(
@@ -162,7 +167,7 @@ def _sets(report: dict[str, Any]) -> list[Finding]:
             Finding(
                 "pairing",
                 "wrong",
-                f"{sets['mispaired']:,} sets hold frames of different instants",
+                f"{_n(sets['mispaired'], 'set')} with frames of different instants",
                 "do not use this data across views; lower sets.tolerance_ms and check the clocks",
             )
         )
@@ -177,7 +182,7 @@ def _model(report: dict[str, Any]) -> Finding | None:
     one = report["inference"]
     if one["bundle"] is None:
         return None
-    said = f"{one['steps']:,} steps, {one['skipped']:,} sets skipped, {one['provider'] or 'provider not known'}"
+    said = f"{_n(one['steps'], 'step')}, {_n(one['skipped'], 'set')} skipped, {one['provider'] or 'provider not known'}"
     if not one["steps"]:
         return Finding(
             "model", "wrong", f"{one['bundle']}: no behaviour came", "see logs/inference.log in the recording"
@@ -205,7 +210,7 @@ def _behavior(report: dict[str, Any]) -> Finding | None:
     if not report["inference"]["steps"]:
         return None
     bouts = ", ".join(f"{name} {n}" for name, n in sorted(one["bouts_by_class"].items()))
-    said = f"{one['bouts']} bouts: {bouts}" if bouts else "no behaviour was ever sure enough to be named"
+    said = f"{_n(one['bouts'], 'bout')}: {bouts}" if bouts else "no behaviour was ever sure enough to be named"
     if one["accuracy"] is not None:
         said += (
             f"; against truth {one['accuracy']:.1%}, balanced {one['balanced_accuracy']:.1%} ({one['n_scored']:,} sets)"
@@ -236,7 +241,7 @@ def _recording(report: dict[str, Any], verify_errors: Sequence[str]) -> Finding:
     one = report["recording"]
     if one["path"] is None:
         return Finding("recording", "look", "nothing was recorded", "set recording.enabled: true to keep the data")
-    said = f"{one['written']:,} frames written, {one['declared_drops']:,} declared lost\n{one['path']}"
+    said = f"{_n(one['written'], 'frame')} written, {one['declared_drops']:,} declared lost\n{one['path']}"
     check = f"ethostream verify {one['path']}"
     if one["verified"] is False:
         why = "".join(f"\n{line}" for line in verify_errors[:SHOWN_ERRORS])
@@ -283,5 +288,6 @@ def _alarms(report: dict[str, Any]) -> list[Finding]:
     if not total:
         return missed
     last = alarms["last"][-1]
-    said = f"{alarms['errors']} errors, {alarms['warnings']} warnings; last from {last['node']}: {last['text']}"
+    said = f"{_n(alarms['errors'], 'error')}, {_n(alarms['warnings'], 'warning')}; "
+    said += f"last from {last['node']}: {last['text']}"
     return [*missed, Finding("alarms", "look", said, "all of them stand in the report and in the recording")]

@@ -113,7 +113,7 @@ def test_headless_is_one_plain_line_now_and_then(headless: bool, terminal: bool)
     lines = text_of(out).splitlines()
     assert lines[0] == "monitor: http://127.0.0.1:8765"
     assert len(lines) == 3
-    assert "2 cameras 60.0-60.0 Hz" in lines[1]
+    assert "2 cameras 60.0 Hz, 0 dropped by them, 0 on the way" in lines[1]
     assert "rear p 0.91" in lines[1]
     assert "\x1b" not in text_of(out)
 
