@@ -197,7 +197,7 @@ class LiveSets:
         if received.n_lost:
             self.counters["lost"] += received.n_lost
             self._alarm_once(f"frames of camera {header.camera} were lost on the way to the model")
-        settled = header.ticks < 0 or header.time_source != "host"
+        settled = _settled(header)
         if not settled and (header.trigger_id < 0 or not self._assembler.knows_ids(header.camera, header.epoch)):
             run = self._unsettled.get(header.camera)
             if run and (len(run) >= _UNSETTLED_RUN or run[0].epoch != header.epoch):
@@ -358,5 +358,16 @@ def _arrival_ns(received: Received) -> int:
 def source_of(header: FrameHeader) -> SourceFrame:
     """A frame as a link of the chain."""
     return SourceFrame(
-        header.camera, header.epoch, header.seq, header.t_exposure_ns, header.exposure_us, header.t_received_ns
+        header.camera,
+        header.epoch,
+        header.seq,
+        header.t_exposure_ns,
+        header.exposure_us,
+        header.t_received_ns,
+        _settled(header),
     )
+
+
+def _settled(header: FrameHeader) -> bool:
+    """Whether its time is to be believed: that of the arrival is not, where the camera has a clock of its own."""
+    return header.ticks < 0 or header.time_source != "host"

@@ -149,7 +149,7 @@ class BehaviorPipeline:
             gap_frames=step.gap_frames,
             warm=step.warm,
             boxes=tuple(boxes),
-            t_exposure_ns=min(one.t_exposure_ns for one in sources),
+            t_exposure_ns=min(one.t_exposure_ns for one in believed(sources)),
             t_received_ns=max(one.t_received_ns for one in sources),
             t_taken_ns=t_taken_ns,
             t_cropped_ns=step.t_cropped_ns,
@@ -209,9 +209,14 @@ def _form(value: NDArray[Any] | None) -> tuple[tuple[int, ...], str] | None:
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:
-    """Exposure time of a set: halfway between its first and its last mid-exposure.
+    """Exposure time of a set: halfway between the first and the last mid-exposure of its `believed` sources.
 
     It is computed from the sources alone, so that replay, which knows nothing else, gets the same number.
     """
-    middles = [one.t_exposure_ns + one.exposure_us * NS_PER_US // 2 for one in sources]
+    middles = [one.t_exposure_ns + one.exposure_us * NS_PER_US // 2 for one in believed(sources)]
     return (min(middles) + max(middles)) // 2
+
+
+def believed(sources: tuple[SourceFrame, ...]) -> tuple[SourceFrame, ...]:
+    """Those whose times are to be believed; where none is, all: there is nothing better."""
+    return tuple(one for one in sources if one.believed) or sources

@@ -27,9 +27,9 @@ from ..streaming.topics import (
     SYNC_PULSE,
 )
 from ..streaming.wire import Received
-from ..sync.clock import NS_PER_US
 from ..sync.errors import BusError, RecordingError
 from .node_config import InferenceNodeConfig
+from .pipeline import middle_ns
 from .running_model import RunningModel
 
 _POLL_MS = 20
@@ -80,13 +80,12 @@ class ReplayedSets:
 
     def _step(self, replayed: ReplaySet) -> None:
         now = self._context.clock.now_ns()
-        middles = [one.t_exposure_ns + one.exposure_us * NS_PER_US // 2 for one in replayed.sources]
         frame_set = FrameSet(
             replayed.set_id,
             replayed.status,
             replayed.sources,
             replayed.missing,
-            (min(middles) + max(middles)) // 2,
+            middle_ns(replayed.sources),
             now,
         )
         if self._model is not None:

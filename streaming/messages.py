@@ -109,7 +109,10 @@ class CameraStatus(Message, frozen=True):
 
 
 class SourceFrame(Message, frozen=True):
-    """One frame as a link in the chain from photon to action."""
+    """One frame as a link in the chain from photon to action.
+
+    ``believed`` False: its clock had not settled, so its time is that of its arrival; its trigger id found its set.
+    """
 
     camera: str
     epoch: int
@@ -117,6 +120,7 @@ class SourceFrame(Message, frozen=True):
     t_exposure_ns: int
     exposure_us: int
     t_received_ns: int
+    believed: bool = True
 
 
 class FrameSet(Message, frozen=True):
@@ -328,7 +332,8 @@ class SyncPulse(Message, frozen=True):
     """One edge that a trigger board made or saw, counted by the board itself.
 
     ``pulse`` counts from 0 since the board was armed, per ``line``; ``board_us`` is the board's own microsecond clock,
-    unwrapped; ``t_ns`` is that edge in rig time.
+    unwrapped; ``t_ns`` is that edge in rig time. ``n_lost`` messages of the board were lost since the edge before it,
+    on the serial line or in the board's full queue: any of them may have been an edge of any line.
     """
 
     source: str
@@ -338,6 +343,7 @@ class SyncPulse(Message, frozen=True):
     board_us: int
     t_ns: int
     rising: bool = True
+    n_lost: int = 0
 
 
 class LslSamples(Message, frozen=True):

@@ -192,10 +192,13 @@ def test_times_of_a_clock_that_has_not_settled_pair_nothing(rig: Rig) -> None:
 
 def test_a_trigger_id_pairs_frames_whose_clock_has_not_settled(rig: Rig) -> None:
     for seq in range(30):
-        rig.frame("a", seq, settled=False, trigger_id=seq)
+        rig.frame("a", seq, settled=seq >= 10, trigger_id=seq)
         rig.frame("b", seq, settled=False, trigger_id=seq)
         rig.settle(seq + 1)
-    assert [one.status for one in sets_of(rig.take(30))] == ["complete"] * 30
+    sets = sets_of(rig.take(30))
+    assert [one.status for one in sets] == ["complete"] * 30
+    believed = [{frame.camera: frame.believed for frame in one.sources} for one in sets]
+    assert believed == [{"a": seq >= 10, "b": False} for seq in range(30)]
 
 
 def test_a_camera_that_came_back_with_another_size_is_in_no_set(rig: Rig) -> None:

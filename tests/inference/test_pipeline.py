@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from ethostream.inference.bundle import Bundle
@@ -12,7 +13,7 @@ from ethostream.inference.crop_rule import FullCrop
 from ethostream.inference.head import Head, run_sequence
 from ethostream.inference.model import BehaviorModel, ModelStep
 from ethostream.inference.parity import relative_error
-from ethostream.inference.pipeline import BehaviorPipeline
+from ethostream.inference.pipeline import BehaviorPipeline, middle_ns
 from ethostream.streaming.messages import Behavior, Decision, FrameSet, SourceFrame
 from ethostream.sync.clock import FakeClock
 from ethostream.sync.errors import BundleError, ConfigError, FrameOverwrittenError, ProviderError
@@ -197,6 +198,29 @@ def test_the_message_carries_its_chain(write_tiny_bundle: Writer, scene: Scene) 
     assert not behavior.warm
     assert (partial.status, partial.missing) == ("partial", ("cam0",))
     assert [box.camera for box in partial.boxes] == ["cam1"]
+
+
+def test_a_frame_whose_time_is_not_believed_moves_no_step(write_tiny_bundle: Writer, scene: Scene) -> None:
+    """Stamped by its arrival, which a busy machine shifts by more than a period; what it shows counts all the same."""
+    right, rough = (make(Bundle.load(write_tiny_bundle())) for _ in range(2))
+    for step in range(40):
+        frame_set = set_of(step, list(VIEWS))
+        images = {name: picture(scene, name, step) for name in VIEWS}
+        late_ns = (PERIOD_NS * (step * 7 % 11)) // 5
+        first, second = frame_set.sources
+        shifted = msgspec.structs.replace(second, t_exposure_ns=second.t_exposure_ns + late_ns, believed=False)
+        of_arrival = msgspec.structs.replace(frame_set, sources=(first, shifted))
+        decided_ns = frame_set.t_mid_ns + 20_000_000
+        expected = right.step(frame_set, images, 0, t_decided_ns=decided_ns)
+        got = rough.step(of_arrival, images, 0, t_decided_ns=decided_ns)
+        assert expected is not None and got is not None, step
+        assert msgspec.structs.replace(got[0], sources=frame_set.sources) == expected[0]
+        assert [one.reason for one in got[1]] == [one.reason for one in expected[1]]
+        # All that replay knows of the set is its sources, as they were logged.
+        logged = msgspec.msgpack.decode(msgspec.msgpack.encode(of_arrival), type=FrameSet)
+        assert middle_ns(logged.sources) == middle_ns(of_arrival.sources) == middle_ns((first,))
+    alone = msgspec.structs.replace(first, believed=False)
+    assert middle_ns((alone,)) == middle_ns((first,)), "there is nothing better"
 
 
 def test_every_onset_is_decided_and_labels_follow_the_stabiliser(write_tiny_bundle: Writer, scene: Scene) -> None:

@@ -10,7 +10,7 @@ from ethostream.sync.errors import WireError
 from hypothesis import given
 from hypothesis import strategies as st
 
-SOURCE = m.SourceFrame("cam0", 0, 17, 10**18, 2000, 10**18 + 5_000_000)
+SOURCE = m.SourceFrame("cam0", 0, 17, 10**18, 2000, 10**18 + 5_000_000, believed=False)
 EXAMPLES: dict[str, m.Message] = {
     "frame": m.FrameHeader(
         "cam0", 0, 17, 10**18, 2000, 10**18 + 5, "device", 640, 480, "mono8", "ethostream-s-cam0-0", 3, 36
@@ -35,7 +35,7 @@ EXAMPLES: dict[str, m.Message] = {
     "heartbeat": m.Heartbeat("inference", 0, 123, "running", 10**18, {"steps": 5}),
     "alarm": m.Alarm("recorder", "warning", "disk nearly full", 10**18),
     "clock": m.ClockStatus("camera.cam0", 0, "locked", 5, -12.5, 3.0, 40.5, 61.0, 600, 2, 1, 17, 4_000_000),
-    "sync_pulse": m.SyncPulse("trigger", 0, "out", 12, 200_000, 99, rising=True),
+    "sync_pulse": m.SyncPulse("trigger", 0, "out", 12, 200_000, 99, rising=True, n_lost=2),
     "lsl": m.LslSamples("EEG", 0, 40, ("Fz", "Cz"), (1.5, 1.75), (10, 20), ((0.5, -0.5), (1.0, 2.0))),
     "tracks": m.Tracks(
         3, 100, (m.AnimalTrack(0, (1.0, 2.0, 3.0), (0.0, -1.0, 0.0), 2, 0.5, (m.Box("cam0", 1, 2, 3, 4, True),), True),)
