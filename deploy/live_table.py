@@ -111,6 +111,8 @@ def plain_line(now: Snapshot, phase: str) -> str:
         parts.append(f"latency p50 {now.latency.exposure_p50:.1f}, p99 {now.latency.exposure_p99:.1f} ms")
     if now.rules:
         parts.append(f"fired {sum(rule.fired for rule in now.rules)}")
+    if now.armed is False:
+        parts.append(f"rules disarmed by {now.armed_by}")
     if now.recording is not None:
         recording = now.recording
         parts.append(f"{recording.written} frames written, {recording.gib_free:.0f} GiB left")

@@ -220,9 +220,8 @@ def run_node(spec: NodeSpec, *, in_terminal: bool = False) -> int:
 
     ``in_terminal``: a person started it alone, and Ctrl-C stops it.
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {spec.node} %(levelname)s %(name)s: %(message)s"
-    )
+    line = "%(message)s" if in_terminal else f"%(asctime)s {spec.node} %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
     stopped_early = False
     context: NodeContext | None = None
 

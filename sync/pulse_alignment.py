@@ -172,7 +172,8 @@ def _first_pulse(trains: Trains, one: Candidate) -> int:
 
 
 def _ambiguous_words(trains: Trains, found: Sequence[Candidate]) -> str:
-    near = [one for one in found if found[0].nats - one.nats < MARGIN_NATS][:6]
+    near = [one for one in found if found[0].nats - one.nats < MARGIN_NATS]
+    near = sorted(near, key=lambda one: (-len(one.frames), one.n_events))[:6]
     fitting = ", ".join(
         f"{_first_pulse(trains, one)} ({len(one.frames)} pairs, {one.n_events} leftovers)" for one in near
     )

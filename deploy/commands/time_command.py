@@ -114,7 +114,8 @@ def _watch(client: "TimeClient", local: Any, seconds: float, *, quiet: bool) -> 
 
     begun, next_ns = local.now_ns(), 0
     # Ctrl-C is the way to end it: the result follows.
-    with Live(console=Console(stderr=True, quiet=quiet), auto_refresh=False) as live, suppress(KeyboardInterrupt):
+    console = Console(stderr=True, quiet=quiet)
+    with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
         while not seconds or local.now_ns() - begun < seconds * NS_PER_S:
             client.poll(_POLL_MS)
             now = local.now_ns()
@@ -123,6 +124,8 @@ def _watch(client: "TimeClient", local: Any, seconds: float, *, quiet: bool) -> 
             if now >= next_ns:
                 next_ns = now + _LINE_NS
                 live.update(line(client), refresh=True)
+    if not console.is_terminal:
+        console.line()  # where lines are not drawn over, only the last one is written, without its end
 
 
 def line(client: "TimeClient") -> str:
