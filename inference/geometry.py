@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..sync.calibration_file import read_calibration
 from ..sync.errors import ConfigError
+from .config import TaskConfig
 from .disparity import DisparityViews
+from .disparity_config import DisparityOptions
+from .manifest import Manifest
 from .node_config import InferenceNodeConfig
 
 if TYPE_CHECKING:
@@ -46,6 +49,40 @@ def open_disparity(config: InferenceNodeConfig) -> DisparityViews | None:
         return None
     views = {name: tuple(shape) for name, shape in config.views.items()}
     return DisparityViews(disparity, read_calibration(disparity.calibration), views)
+
+
+def model_views(
+    config: InferenceNodeConfig, manifest: Manifest
+) -> tuple[dict[str, tuple[int, ...]], DisparityViews | None]:
+    """What the task's model sees: view → shape of its images, in joining order, and the disparity views among them.
+
+    Raises:
+        ConfigError: views that are not there, or that are not of the kind that the model learnt.
+        CalibrationError: see `open_disparity`.
+    """
+    if config.cameras is not None:
+        return {name: tuple(shape) for name, shape in config.views.items()}, None
+    disparity = open_disparity(config)
+    views = chosen_views(config, config.task.views, "task.views", {} if disparity is None else disparity.shapes)
+    _check_disparity(manifest, list(views), config.task)
+    return views, disparity
+
+
+def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> None:
+    """What the model learnt as disparity must be disparity here, made alike; a camera must be a camera."""
+    here = {} if task.disparity is None else task.disparity.views
+    for learnt, name in zip(manifest.video.view_names, views, strict=False):
+        asked = manifest.video.disparity.get(learnt)
+        given = here[name].options if name in here else None
+        if asked != given:
+            raise ConfigError(
+                f"view {name} takes the place of {learnt}, which the model learnt as "
+                f"{_in_words(asked)}; here it is {_in_words(given)}: set task.views and task.disparity"
+            )
+
+
+def _in_words(options: DisparityOptions | None) -> str:
+    return "a camera" if options is None else f"disparity with {options.model_dump()}"
 
 
 def check_geometry(config: InferenceNodeConfig) -> None:

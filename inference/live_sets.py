@@ -16,7 +16,6 @@ from ..streaming.messages import (
     FrameHeader,
     FrameSet,
     Gap,
-    PipelineState,
     RecordingStatus,
     SourceFrame,
     SyncPulse,
@@ -30,7 +29,6 @@ from ..streaming.topics import (
     FRAME,
     FRAME_SET,
     GAP,
-    PIPELINE_STATE,
     RECORDING,
     SYNC_PULSE,
 )
@@ -39,7 +37,7 @@ from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from ..sync.errors import BusError
 from ..sync.frameset import ClosedSet, FrameSetAssembler
 from .node_config import InferenceNodeConfig
-from .running_model import RunningModel
+from .set_taker import SetTaker
 
 _POLL_MS = 20
 _SETS_PER_EPOCH = 1_000_000_000
@@ -59,7 +57,7 @@ log = logging.getLogger(__name__)
 class LiveSets:
     """Assembles, publishes every set, steps on the newest."""
 
-    def __init__(self, context: NodeContext, config: InferenceNodeConfig, model: RunningModel | None) -> None:
+    def __init__(self, context: NodeContext, config: InferenceNodeConfig, model: SetTaker | None) -> None:
         self._context = context
         self._model = model
         self._assembler: FrameSetAssembler[Received] = FrameSetAssembler(
@@ -96,7 +94,8 @@ class LiveSets:
         with context.subscribe(self._topics) as bus, context.subscribe([CONTROL], [SUPERVISOR]) as commands:
             while not context.should_stop:
                 self._turn(bus, self._timeout_ms(), commands)
-                context.ready_when_heard(bus.heard)
+                if self._model is None or self._model.ready:
+                    context.ready_when_heard(bus.heard)
                 context.beat()
             # The cameras have stopped by now: what they sent last is on its way.
             heard_ns = context.clock.now_ns()
@@ -314,11 +313,12 @@ class LiveSets:
         self._last_mid_ns = newest.t_mid_ns
         self._step(self._model, taken, newest)
 
-    def _step(self, model: RunningModel, frame_set: FrameSet, closed: ClosedSet[Received]) -> None:
-        if self._state_due and frame_set.t_closed_ns >= self._state_after_ns and self._is_recorded(frame_set):
+    def _step(self, model: SetTaker, frame_set: FrameSet, closed: ClosedSet[Received]) -> None:
+        due = self._state_due and frame_set.t_closed_ns >= self._state_after_ns
+        if (due or model.needs_state) and self._is_recorded(frame_set):
             self._state_due = False
             self._state_after_ns = frame_set.t_closed_ns + _STATE_PERIOD_NS
-            self._publish_state(model, frame_set)
+            model.save_state(frame_set.set_id)
         frames: dict[str, FrameHeader] = {}
         images: dict[str, NDArray[np.uint8]] = {}
         try:
@@ -339,11 +339,6 @@ class LiveSets:
             model.reset()
             self._state_due, self._state_after_ns = bool(self._recording), 0
             self._context.alarm("warning", f"set {frame_set.set_id} left out and the model reset: {error}")
-
-    def _publish_state(self, model: RunningModel, frame_set: FrameSet) -> None:
-        payload = model.snapshot()
-        if payload is not None:
-            self._context.publish(PIPELINE_STATE, PipelineState(frame_set.set_id, model.identity, payload))
 
     def _is_recorded(self, frame_set: FrameSet) -> bool:
         first = self._recorded_from

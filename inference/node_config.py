@@ -15,6 +15,8 @@ class InferenceNodeConfig(StrictModel):
         rate_hz: of the rig's frame sets.
         tolerance_ms, deadline_ms: of the assembler; None: a quarter of the period, one period.
         replay: sets come from the replay node and no actuator is opened.
+        cameras: of a model that gets crops from another host: those whose frames ``views``, which are then the model's
+            own, are made of.
     """
 
     task: TaskConfig
@@ -23,3 +25,4 @@ class InferenceNodeConfig(StrictModel):
     tolerance_ms: float | None = None
     deadline_ms: float | None = None
     replay: bool = False
+    cameras: list[str] | None = None

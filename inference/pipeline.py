@@ -6,7 +6,7 @@ and in replay the age of an onset is judged by the recorded time.
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +21,11 @@ from .cropper import State
 from .disparity import DisparityViews
 from .model import BehaviorModel, ModelStep
 from .rules.engine import TRIALS_PER_EPOCH, Rules
-from .set_cropper import under
+from .set_cropper import CroppedSet, under
+from .set_views import SetViews
 
 SNAPSHOT_FORMAT: Final = 1
+NO_SET: Final = -1
 
 
 class BehaviorPipeline:
@@ -39,6 +41,7 @@ class BehaviorPipeline:
         armed: bool,
         disparity: DisparityViews | None = None,
         epoch: int = 0,
+        cameras: Iterable[str] | None = None,
     ) -> None:
         """Prepare for a rig.
 
@@ -52,6 +55,7 @@ class BehaviorPipeline:
             armed: False: every onset is withheld.
             disparity: computes views from stereo pairs.
             epoch: how often the process was started before in this session; trials are numbered from there.
+            cameras: those whose frames the views are made of, where the crops come from elsewhere.
 
         Raises:
             ConfigError: views, rate, rules or stabiliser do not suit the model.
@@ -59,9 +63,7 @@ class BehaviorPipeline:
         self._bundle = bundle
         self._classes = tuple(bundle.manifest.classes)
         self._clock = clock
-        self._views = set(views)
-        self._disparity = disparity
-        self._cameras = self._views if disparity is None else self._views | disparity.cameras
+        self._views = SetViews(views, disparity, cameras)
         self.model = BehaviorModel(
             bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
         )
@@ -76,6 +78,7 @@ class BehaviorPipeline:
             tracked=task.tracking is not None,
         )
         self._anew = True
+        self._last_set_id = NO_SET
 
     def reset(self) -> None:
         """Forget everything; also after `step` raised, since it may have been half done."""
@@ -105,20 +108,69 @@ class BehaviorPipeline:
             None: the set is no step (left out by the rate rule, not newer than the last, or none of the views in it).
         """
         t_taken_ns = self._clock.now_ns()
-        sources = tuple(one for one in frame_set.sources if one.camera in self._cameras)
-        seen = {one.camera: images[one.camera] for one in sources if one.camera in self._views}
-        if self._disparity is not None:
-            present = {one.camera: images[one.camera] for one in sources}
-            seen |= self._disparity.step(present, self._views)
+        sources = self._views.sources(frame_set)
+        seen = self._views.images(sources, images)
         if not seen:
             return None
-        t_mid_ns = middle_ns(sources)
-        step = self.model.step(seen, t_mid_ns, check)
+        step = self.model.step(seen, middle_ns(sources), check)
         if step is None:
             return None
+        return self._decide(frame_set, sources, step, n_skipped, t_taken_ns, t_decided_ns)
+
+    def step_crops(
+        self,
+        frame_set: FrameSet,
+        cropped: CroppedSet,
+        n_skipped: int,
+        t_taken_ns: int,
+        t_cropped_ns: int,
+        t_arrived_ns: int,
+    ) -> tuple[Behavior, list[Decision]] | None:
+        """One frame set that was cropped on another host.
+
+        Args:
+            frame_set: its header.
+            cropped: its crops, in this model's ``cropper``.
+            n_skipped: sets before this one that the model did not look at.
+            t_taken_ns: when cropping began, there, in rig time.
+            t_cropped_ns: when it had ended.
+            t_arrived_ns: when the crops were here.
+
+        Returns:
+            As `step`.
+        """
+        sources = self._views.sources(frame_set)
+        if not cropped.crops or not sources:
+            return None
+        step = self.model.step_crops(cropped, middle_ns(sources), t_cropped_ns)
+        if step is None:
+            return None
+        return self._decide(frame_set, sources, step, n_skipped, t_taken_ns, None, t_arrived_ns)
+
+    def crop_only(
+        self, frame_set: FrameSet, images: Mapping[str, NDArray[np.uint8]], check: Callable[[], None] | None = None
+    ) -> None:
+        """In replay: a set that was cropped, and on which the model did not step. Arguments as of `step`."""
+        seen = self._views.images(self._views.sources(frame_set), images)
+        if seen:
+            self.model.cropper.step(seen)
+        if check is not None:
+            check()
+
+    def _decide(
+        self,
+        frame_set: FrameSet,
+        sources: tuple[SourceFrame, ...],
+        step: ModelStep,
+        n_skipped: int,
+        t_taken_ns: int,
+        t_decided_ns: int | None,
+        t_arrived_ns: int = 0,
+    ) -> tuple[Behavior, list[Decision]]:
         decided_ns = self._clock.now_ns() if t_decided_ns is None else t_decided_ns
-        behavior = self._message(frame_set, sources, step, n_skipped, t_taken_ns, decided_ns)
+        behavior = self._message(frame_set, sources, step, n_skipped, t_taken_ns, decided_ns, t_arrived_ns)
         self._anew = False
+        self._last_set_id = frame_set.set_id
         return behavior, self.rules.step(behavior)
 
     def _message(
@@ -129,6 +181,7 @@ class BehaviorPipeline:
         n_skipped: int,
         t_taken_ns: int,
         t_decided_ns: int,
+        t_arrived_ns: int,
     ) -> Behavior:
         missing = tuple(camera for camera in self.model.views if camera not in step.views)
         boxes = (
@@ -158,12 +211,15 @@ class BehaviorPipeline:
             t_decided_ns=t_decided_ns,
             classes=self._classes,
             reset=step.reset or self._anew,
+            t_arrived_ns=t_arrived_ns,
+            previous_set_id=self._last_set_id,
         )
 
     def snapshot(self, beside: State | None = None) -> bytes:
         """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
         state = {f"model.{key}": value for key, value in self.model.snapshot().items()}
         state["anew"] = np.array(self._anew)
+        state["last_set_id"] = np.array(self._last_set_id)
         state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
         state |= {f"beside.{key}": value for key, value in (beside or {}).items()}
         buffer = io.BytesIO()
@@ -201,6 +257,8 @@ class BehaviorPipeline:
         self.model.restore(theirs)
         self.rules.restore(under(state, "rules."))
         self._anew = bool(state["anew"])
+        # An older state does not tell.
+        self._last_set_id = int(state.get("last_set_id", NO_SET))
         return under(state, "beside.")
 
 

@@ -106,6 +106,9 @@ class ReplayedSets:
                 assert isinstance(received.message, FrameHeader)
                 frames[source.camera] = received.message
                 images[source.camera] = self._receiver.view(received.message, received.pixels)
+        if replayed.crop_only:
+            model.crop_only(frame_set, frames, images, self._receiver)
+            return
         if model.step(frame_set, frames, images, self._receiver, replayed.n_skipped, replayed.t_decided_ns):
             self._context.counters["steps"] += 1
             self._context.counters["skipped"] += replayed.n_skipped

@@ -12,34 +12,36 @@ from numpy.typing import NDArray
 from ..streaming.frames import FrameReceiver
 from ..streaming.messages import (
     Arming,
+    Behavior,
     Control,
+    Crops,
     Decision,
     FrameHeader,
     FrameSet,
+    PipelineState,
     SyncPulse,
     Tracks,
 )
-from ..streaming.node import NodeContext
 from ..streaming.topics import (
     ACTUATION,
     ARMING,
     BEHAVIOR,
     DECISION,
+    PIPELINE_STATE,
     TRACKS,
 )
-from ..sync.errors import BundleError, ConfigError
+from ..sync.errors import BundleError
 from .actuation import ActuationSchedule
 from .actuators.kinds import make_actuators
 from .bundle import Bundle
 from .bundled import resolve_bundle
-from .config import TaskConfig
-from .disparity_config import DisparityOptions
-from .geometry import chosen_views, open_disparity, open_tracker
-from .manifest import Manifest
+from .geometry import model_views, open_tracker
+from .model_host import ModelHost
 from .node_config import InferenceNodeConfig
 from .onnxruntime_backend import open_graph
 from .pipeline import BehaviorPipeline, middle_ns
-from .rules.arming import PERSON, START, STOP
+from .rules.arming import LINK, PERSON, START, STOP
+from .set_cropper import CroppedSet
 
 if TYPE_CHECKING:
     from .tracking.tracker import AnimalTracker
@@ -51,8 +53,13 @@ class RunningModel:
     """What steps on frame sets: the behaviour pipeline with its actuators, the tracker, or both.
 
     Args:
-        context: of the node.
+        context: of the node; where crops come from another host, what that says of its rig.
         config: its task names a bundle, tracking, or both.
+
+    Attributes:
+        views: camera → shape of its frames, for those that it looks at.
+        ready: frame sets may come.
+        needs_state: its state has to be saved before the next set, whatever the recording is at.
 
     Raises:
         ConfigError: views that are not in the rig, or that do not suit model or calibration.
@@ -60,7 +67,10 @@ class RunningModel:
         CalibrationError: the calibration cannot be used.
     """
 
-    def __init__(self, context: NodeContext, config: InferenceNodeConfig) -> None:
+    ready = True
+    needs_state = False
+
+    def __init__(self, context: ModelHost, config: InferenceNodeConfig) -> None:
         task = config.task
         self._context = context
         self._replay = config.replay
@@ -91,11 +101,7 @@ class RunningModel:
             max_look_ahead_frames=task.max_look_ahead_frames,
             opener=partial(open_graph, spin=context.spec.process.spin),
         )
-        disparity = open_disparity(config)
-        self._model_views = chosen_views(
-            config, task.views, "task.views", {} if disparity is None else disparity.shapes
-        )
-        _check_disparity(bundle.manifest, list(self._model_views), task)
+        self._model_views, disparity = model_views(config, bundle.manifest)
         self.identity = bundle.identity
         self.pipeline = BehaviorPipeline(
             bundle,
@@ -106,6 +112,7 @@ class RunningModel:
             armed=context.spec.armed,
             disparity=disparity,
             epoch=context.spec.epoch,
+            cameras=config.cameras,
         )
         self._pair_cameras = set() if disparity is None else disparity.cameras
         if not config.replay:
@@ -144,17 +151,53 @@ class RunningModel:
             result = self.pipeline.step(frame_set, images, n_skipped, t_decided_ns, check)
             if result is None:
                 return False
-            behavior, decisions = result
-            self._say_arming()
-            # Act first: what is published may take its time.
-            decided = [self._act(decision) for decision in decisions]
-            self._context.publish(BEHAVIOR, behavior)
-            for decision in decided:
-                self._context.publish(DECISION, decision)
-            self._say_actuations()
+            self._act_on(*result)
         if self._tracker is not None:
             self._track(self._tracker, frame_set, images, check)
         return True
+
+    def step_crops(self, crops: Crops, cropped: CroppedSet, n_skipped: int, t_arrived_ns: int) -> bool:
+        """As `step`, on a set that was cropped on another host.
+
+        Args:
+            crops: the message.
+            cropped: its pixels, in the model's ``cropper``.
+            n_skipped: sets before this one that the model did not look at.
+            t_arrived_ns: when the message was here, rig time.
+        """
+        if self.pipeline is None:
+            return False
+        result = self.pipeline.step_crops(
+            crops.frame_set, cropped, n_skipped, crops.t_taken_ns, crops.t_cropped_ns, t_arrived_ns
+        )
+        if result is not None:
+            self._act_on(*result)
+        return result is not None
+
+    def crop_only(
+        self,
+        frame_set: FrameSet,
+        headers: Mapping[str, FrameHeader],
+        images: Mapping[str, NDArray[np.uint8]],
+        receiver: FrameReceiver,
+    ) -> None:
+        """In replay: a set that was cropped, and on which the model did not step."""
+
+        def check() -> None:
+            for header in headers.values():
+                receiver.check(header)
+
+        if self.pipeline is not None:
+            self.pipeline.crop_only(frame_set, images, check)
+
+    def _act_on(self, behavior: Behavior, decisions: list[Decision]) -> None:
+        self._say_arming()
+        # Act first: what is published may take its time.
+        decided = [self._act(decision) for decision in decisions]
+        self._context.publish(BEHAVIOR, behavior)
+        for decision in decided:
+            self._context.publish(DECISION, decision)
+        self._say_actuations()
 
     def _track(
         self,
@@ -210,6 +253,12 @@ class RunningModel:
         if self.schedule is not None:
             self.schedule.close(reason)
             self._count_actuations(self.schedule)
+
+    def disarm_by_link(self) -> None:
+        """The rig was out of reach, and nobody there could have disarmed: a person has to arm again."""
+        if self.pipeline is not None:
+            self.pipeline.rules.set_armed(armed=False, by=LINK, t_ns=self._context.clock.now_ns())
+            self._say_arming()
 
     def _turn_actuators(self, armed: bool) -> None:
         schedule = self.schedule
@@ -276,6 +325,12 @@ class RunningModel:
             return None
         return self.pipeline.snapshot(None if self._tracker is None else self._tracker.snapshot())
 
+    def save_state(self, set_id: int) -> None:
+        """Publish what is remembered just before a set, for replay to begin there."""
+        payload = self.snapshot()
+        if payload is not None:
+            self._context.publish(PIPELINE_STATE, PipelineState(set_id, self.identity, payload))
+
     def restore(self, payload: bytes) -> None:
         """Continue from a snapshot, bit for bit.
 
@@ -294,20 +349,3 @@ class RunningModel:
     def close(self) -> None:
         """Release every actuator, whatever happened."""
         self.rest("the inference process ends")
-
-
-def _check_disparity(manifest: Manifest, views: list[str], task: TaskConfig) -> None:
-    """What the model learnt as disparity must be disparity here, made alike; a camera must be a camera."""
-    here = {} if task.disparity is None else task.disparity.views
-    for learnt, name in zip(manifest.video.view_names, views, strict=False):
-        asked = manifest.video.disparity.get(learnt)
-        given = here[name].options if name in here else None
-        if asked != given:
-            raise ConfigError(
-                f"view {name} takes the place of {learnt}, which the model learnt as "
-                f"{_in_words(asked)}; here it is {_in_words(given)}: set task.views and task.disparity"
-            )
-
-
-def _in_words(options: DisparityOptions | None) -> str:
-    return "a camera" if options is None else f"disparity with {options.model_dump()}"

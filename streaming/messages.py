@@ -145,6 +145,70 @@ class Box(Message, frozen=True):
     valid: bool = False
 
 
+class CroppedView(Message, frozen=True):
+    """The crop of one view and the measures that the model's features read; lengths are pixels of the full frame.
+
+    Fields as in ``inference.cropper.Crop``.
+    """
+
+    view: str
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+    valid: bool
+    center_x_px: float
+    center_y_px: float
+    area_px: float
+    elongation: float
+    motion: float
+
+
+class Crops(Message, frozen=True):
+    """The crops of one frame set, for a model on another host.
+
+    The pixels are the next message part: those of ``views`` one after the other, height x width bytes each, grey. On
+    the rig's own bus and in the recording it comes without them, and says that the croppers looked at this set.
+
+    ``number`` counts the crops of this ``epoch`` of the cropper from 0, ``n_skipped`` the sets before this one that
+    were not cropped since newer ones had come: what a reader lost or passed over is a subtraction. ``n_anew`` is how
+    often the croppers have begun anew in this epoch. ``state`` is what they remember just before this set, an ``.npz``
+    (no pickle), where the model has to save its own at this set; mostly it is empty.
+    """
+
+    frame_set: FrameSet
+    epoch: int
+    number: int
+    n_skipped: int
+    n_anew: int
+    views: tuple[CroppedView, ...]
+    t_taken_ns: int
+    t_cropped_ns: int
+    state: bytes = b""
+
+
+class CropSession(Message, frozen=True):
+    """What a model on another host has to know of the rig that it works for; said several times a second.
+
+    ``task`` is the task file as the rig resolved it, as JSON; ``bundle`` the identity of its model; ``views`` the
+    array shapes of what the model sees, in its order, ``cameras`` those whose frames that takes. ``t_start_ns``: when
+    the rig began, 0 before. ``heard`` is the number of the model's process that the rig hears (`Heartbeat` counter
+    ``instance``), 0: none, and ``n_models`` how many served this session so far. ``ends``: the run is over.
+    """
+
+    session: str
+    epoch: int
+    task: str
+    bundle: str
+    views: dict[str, tuple[int, ...]]
+    cameras: tuple[str, ...]
+    rate_hz: float
+    t_start_ns: int
+    heard: int
+    n_models: int
+    ends: bool = False
+
+
 class Behavior(Message, frozen=True):
     """The model's answer for one frame set.
 
@@ -153,6 +217,9 @@ class Behavior(Message, frozen=True):
     because newer ones had come; ``gap_frames`` model steps before this one had no input. ``warm`` is False until the
     state has seen enough frames to be trusted. The ``t_*_ns`` are when each stage ended. ``reset``: the model began
     anew just before this set: it is its first, a gap was too long, or pixels had changed while they were read.
+    ``t_arrived_ns`` is when its crops had come from another host, 0 where they were made in the same process.
+    ``previous_set_id`` is the set that the model stepped on before, -1 where there is none: a chain without holes
+    proves that no behaviour is missing.
     """
 
     set_id: int
@@ -178,6 +245,8 @@ class Behavior(Message, frozen=True):
     animal: int = 0
     classes: tuple[str, ...] = ()
     reset: bool = False
+    t_arrived_ns: int = 0
+    previous_set_id: int = -1
 
 
 class Decision(Message, frozen=True):
@@ -229,7 +298,8 @@ class Actuation(Message, frozen=True):
 class Arming(Message, frozen=True):
     """Whether rules may fire from ``t_ns`` on, and who said so: ``by``.
 
-    ``start`` or ``stop`` of the run, a ``person``, the ``schedule``, or an input line, as ``line in0``.
+    ``start`` or ``stop`` of the run, a ``person``, the ``schedule``, or an input line, as ``line in0``; ``link``: a
+    model on another host had lost the rig for a while.
     Of the first ``start`` of a session ``t_ns`` is the instant from which session times count. What a person says is
     always answered; where schedule or line hold the rules disarmed all the same, the answer names these.
     """
@@ -248,7 +318,10 @@ class PipelineState(Message, frozen=True):
 
 
 class ReplaySet(Message, frozen=True):
-    """In replay: the set to take next, exactly as the live node took it. ``n_skipped`` repeats the live value."""
+    """In replay: the set to take next, exactly as the live node took it. ``n_skipped`` repeats the live value.
+
+    ``crop_only``: the croppers looked at it, and the model did not.
+    """
 
     set_id: int
     status: Literal["complete", "partial"]
@@ -256,6 +329,7 @@ class ReplaySet(Message, frozen=True):
     missing: tuple[str, ...]
     n_skipped: int
     t_decided_ns: int
+    crop_only: bool = False
 
 
 class RecordingStatus(Message, frozen=True):

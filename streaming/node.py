@@ -20,7 +20,7 @@ import psutil
 import zmq
 from pydantic import Field
 
-from ..sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
+from ..sync.clock import NS_PER_MS, NS_PER_S, Clock, ClockAnchor, RigClock
 from ..sync.errors import BusError, EthostreamError
 from ..sync.strict import StrictModel, validate
 from .keys import Gatekeeper, load_keys
@@ -90,7 +90,8 @@ class NodeContext:
         self._refused = list(refused)
         self._ready_ns = 0
         self._collector = QuietCollector()
-        self.clock = RigClock(ClockAnchor(spec.anchor_utc_ns, spec.anchor_monotonic_ns))
+        self.anchor = ClockAnchor(spec.anchor_utc_ns, spec.anchor_monotonic_ns)
+        self.clock: Clock = RigClock(self.anchor)
         self.keys = None if spec.keys is None else load_keys(spec.keys)
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._gatekeeper = None if self.keys is None else Gatekeeper(self.zmq, self.keys)

@@ -50,7 +50,7 @@ def main(context: NodeContext) -> None:
         config.recording,
         context.clock.now_ns(),
         config.run,
-        context.clock.anchor,
+        context.anchor,
         None if config.continues is None else (config.continues, config.part),
     )
 

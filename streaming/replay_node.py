@@ -24,6 +24,7 @@ from .messages import (
     Arming,
     Behavior,
     CameraStatus,
+    Crops,
     FrameHeader,
     FrameSet,
     FrameTruth,
@@ -40,6 +41,7 @@ from .topics import (
     ARMING,
     BEHAVIOR,
     CAMERA_STATUS,
+    CROPS,
     FRAME,
     FRAME_SET,
     GAP,
@@ -123,6 +125,7 @@ class _Replay:
         self._passed: deque[FrameSet] = deque()
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
         self._in_a_hole = False
+        self._crops_missed = False
         self._first_exposure_ns: int | None = None
         self._begin_ns = 0
         context.counters.update(frames=0, sets=0, unreplayable=0)
@@ -143,16 +146,25 @@ class _Replay:
         """Saved states, what armed and disarmed, and the sets that the live node stepped on after the first state.
 
         Where animals were tracked a set has all its views, also those that the model does not see: the tracker may.
+        Where the model ran on another host, the sets that were cropped and that it did not take come as well, since
+        its croppers remember them. After a behaviour that is missing, what the model remembered is not known: its
+        sets are left out until the next state.
         """
         state_seen = False
+        cropped: deque[FrameSet] = deque(maxlen=_SETS_REMEMBERED)
+        last_set_id: int | None = None
+        in_a_hole = False
         tracked = self._recording.info.config.get("task", {}).get("tracking") is not None
         sets: OrderedDict[int, FrameSet] = OrderedDict()
-        topics = [PIPELINE_STATE, BEHAVIOR, ARMING, *([FRAME_SET] if tracked else [])]
+        topics = [PIPELINE_STATE, BEHAVIOR, ARMING, CROPS, *([FRAME_SET] if tracked else [])]
         for logged in self._recording.messages(topics):
             message = logged.message
             if isinstance(message, PipelineState):
-                state_seen = True
+                state_seen, last_set_id, in_a_hole = True, None, False
+                cropped = deque((one for one in cropped if one.set_id >= message.set_id), _SETS_REMEMBERED)
                 yield message
+            elif isinstance(message, Crops):
+                cropped.append(message.frame_set)
             elif isinstance(message, Arming):
                 yield message
             elif isinstance(message, FrameSet):
@@ -160,6 +172,16 @@ class _Replay:
                 if len(sets) > _SETS_REMEMBERED:
                     sets.popitem(last=False)
             elif state_seen and isinstance(message, Behavior):
+                if message.previous_set_id >= 0 and last_set_id not in (None, message.previous_set_id):
+                    in_a_hole = True
+                if in_a_hole:
+                    self._skip(message.set_id, "a behaviour before it is not in the recording")
+                    continue
+                last_set_id = message.set_id
+                while cropped and cropped[0].set_id <= message.set_id:
+                    one = cropped.popleft()
+                    if one.set_id < message.set_id:
+                        yield _crop_only(one)
                 whole = sets.get(message.set_id, message)
                 yield ReplaySet(
                     message.set_id,
@@ -286,23 +308,27 @@ class _Replay:
         while self._head is not None and not self._context.should_stop:
             head = self._head
             if isinstance(head, PipelineState):
+                self._crops_missed = False
                 self._context.publish(PIPELINE_STATE, head)
             elif isinstance(head, Arming):
                 self._context.publish(ARMING, head)
+            elif self._crops_missed:
+                self._skip(head.set_id, "a set that the croppers remember has no pixels")
             else:
                 state = [self._is_out((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):
-                    self._skip(head)
+                    self._crops_missed = head.crop_only
+                    self._skip(head.set_id, "frames have no pixels")
                 elif None in state:
                     return
                 else:
                     self._send(head)
             self._head = next(self._plan, None)
 
-    def _skip(self, lost: ReplaySet) -> None:
+    def _skip(self, set_id: int, why: str) -> None:
         self._context.counters["unreplayable"] += 1
         if not self._in_a_hole:
-            self._context.alarm("warning", f"sets from {lost.set_id} on cannot be replayed: frames have no pixels")
+            self._context.alarm("warning", f"sets from {set_id} on cannot be replayed: {why}")
         self._in_a_hole = True
 
     def _send(self, replayed: ReplaySet) -> None:
@@ -328,3 +354,7 @@ class _Replay:
     def close(self) -> None:
         for sender in self._senders.values():
             sender.close()
+
+
+def _crop_only(one: FrameSet) -> ReplaySet:
+    return ReplaySet(one.set_id, one.status, one.sources, one.missing, 0, one.t_closed_ns, crop_only=True)

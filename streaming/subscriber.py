@@ -30,6 +30,7 @@ class EverySubscriber(Closing):
         cameras: only these for per-camera topics; None for all.
         high_water: messages held per publisher while this reader is slow.
         keys: of this host, where its publishers have them too.
+        server: name of the publishers' host in the allow-list; None: this host itself.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class EverySubscriber(Closing):
         cameras: Sequence[str] | None = None,
         high_water: int = HIGH_WATER,
         keys: Keys | None = None,
+        server: str | None = None,
     ) -> None:
         self.n_refused = 0
         self.n_lost = 0
@@ -61,7 +63,7 @@ class EverySubscriber(Closing):
             for key in prefixes:
                 self._socket.setsockopt(zmq.SUBSCRIBE, key)
         if keys is not None:
-            keys.connect(self._socket)
+            keys.connect(self._socket, server)
         for endpoint in endpoints:
             check_address(endpoint, keys)
             self._socket.connect(endpoint)

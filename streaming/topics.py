@@ -53,6 +53,8 @@ TRUTH = Topic("truth", m.FrameTruth, 60.0, "every", True, 4 * KIB, per_camera=Tr
 CAMERA_STATUS = Topic("camera_status", m.CameraStatus, 2.0, "every", True, 1 * KIB, per_camera=True)
 GAP = Topic("gap", m.Gap, 0.0, "every", True, 1 * KIB, per_camera=True)
 FRAME_SET = Topic("frame_set", m.FrameSet, 60.0, "every", True, 16 * KIB)
+CROPS = Topic("crops", m.Crops, 60.0, "latest", True, 64 * MIB, pixels=True)
+CROP_SESSION = Topic("crop_session", m.CropSession, 5.0, "latest", False, 1 * MIB)
 BEHAVIOR = Topic("behavior", m.Behavior, 60.0, "every", True, 32 * KIB)
 DECISION = Topic("decision", m.Decision, 0.0, "every", True, 16 * KIB)
 ACTUATION = Topic("actuation", m.Actuation, 0.0, "every", True, 4 * KIB)
@@ -71,7 +73,7 @@ CONTROL = Topic("control", m.Control, 0.0, "every", True, 1 * KIB)
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, BEHAVIOR, DECISION, ACTUATION, ARMING, PIPELINE_STATE, REPLAY_SET,
-        RECORDING, HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
+        FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, CROPS, CROP_SESSION, BEHAVIOR, DECISION, ACTUATION, ARMING,
+        PIPELINE_STATE, REPLAY_SET, RECORDING, HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
     )
 }  # fmt: skip

@@ -13,6 +13,7 @@ from .triggers import FAR_NS, NEVER_NS
 PERSON: Final = "person"
 START: Final = "start"
 STOP: Final = "stop"
+LINK: Final = "link"
 SCHEDULE: Final = "schedule"
 
 _UNKNOWN: Final = -1

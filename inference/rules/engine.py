@@ -13,7 +13,7 @@ from ...streaming.messages import Arming, Behavior, Decision, SyncPulse, Tracks
 from ...sync.clock import NS_PER_MS
 from ...sync.errors import BundleError, ConfigError
 from ..cropper import State
-from .arming import PERSON, STOP, ArmingState
+from .arming import LINK, PERSON, STOP, ArmingState
 from .arming_config import ArmingConfig
 from .chance import Chance
 from .conditions import Conditions, Positions, Situation, check_names
@@ -129,12 +129,14 @@ class Rules:
             self.arming.begin(zero_ns, zero_ns if now_ns is None else now_ns)
 
     def set_armed(self, armed: bool, by: str, t_ns: int) -> None:
-        """A person arms or disarms, or the end of the run disarms (``by``); schedule and line have to agree to arm.
+        """A person arms or disarms, or the end of the run or a lost link disarms (``by``).
+
+        Schedule and line have to agree to arm.
 
         Raises:
             ConfigError: ``by`` is somebody else; schedule and line are read here.
         """
-        if by != PERSON and (armed or by != STOP):
+        if by != PERSON and (armed or by not in (STOP, LINK)):
             raise ConfigError(f"rules cannot be armed by {by!r}; only by a person, the task's schedule or its line")
         self.arming.set_person(armed, t_ns, by)
 

@@ -19,10 +19,15 @@ EXAMPLES: dict[str, m.Message] = {
     "gap": m.Gap("device", "cam0", 0, 5, 2, "frame counter jumped", 10**18),
     "camera_status": m.CameraStatus("cam0", 0, "running", 0, 17, 16, 2, 0, 59.9, 10**18),
     "frame_set": m.FrameSet(4, "partial", (SOURCE,), ("cam1",), 10**18, 10**18 + 7),
+    "crops": m.Crops(
+        m.FrameSet(4, "complete", (SOURCE,), (), 10**18, 10**18 + 7), 1, 17, 2, 0,
+        (m.CroppedView("cam0", 1, 2, 32, 32, True, 17.5, 18.25, 40.0, 1.5, 3.25),), 10**18 + 8, 10**18 + 9, b"npz",
+    ),
+    "crop_session": m.CropSession("ab12", 0, "{}", "demo@0123", {"cam0": (48, 64)}, ("cam0",), 60.0, 10**18, 77, 1),
     "behavior": m.Behavior(
         4, "complete", (SOURCE,), (), "demo@0123", (0.1, 0.9), "rear", "rear", 10**18, 1, 0, True,
         (m.Box("cam0", 1, 2, 3, 4, True),), 10**18, 10**18 + 1, 2, 3, 4, 5, 6, 0,
-        ("still", "rear"),
+        ("still", "rear"), True, 10**18 + 2, 3,
     ),
     "decision": m.Decision(
         "reward", 4, "sham", "onset", "rear", 0.9, "log", (SOURCE,), 10**18, 10**18 + 1, 10**18 + 2, 0, 0, 7, 10**18 + 3
@@ -30,7 +35,7 @@ EXAMPLES: dict[str, m.Message] = {
     "actuation": m.Actuation("laser", "reward", 4, 7, "acknowledged", "", 10**18, 10**18 + 1, 10**18 + 2, 1234),
     "arming": m.Arming(False, "person", 10**18),
     "pipeline_state": m.PipelineState(4, "demo@0123", b"npz"),
-    "replay_set": m.ReplaySet(4, "complete", (SOURCE,), (), 0, 10**18),
+    "replay_set": m.ReplaySet(4, "complete", (SOURCE,), (), 0, 10**18, True),
     "recording": m.RecordingStatus("r", "/r", "running", {"cam0/0": 3}, {"cam0": 9}, {"cam0": 1}, 10**9, 10**18),
     "heartbeat": m.Heartbeat("inference", 0, 123, "running", 10**18, {"steps": 5}),
     "alarm": m.Alarm("recorder", "warning", "disk nearly full", 10**18),
