@@ -226,7 +226,8 @@ def curve(course: list[RawAnswers], hours: float, plot: Path) -> list[dict[str, 
         )
         for rate, delay_ms, row in places
     ]
-    write_tuning_plot(plot, f"onsets of four behaviours over {n / RATE_HZ / 3600:.3g} simulated hours", points)
+    in_hours = f"{n / RATE_HZ / 3600:.3g} simulated hours".replace("1 simulated hours", "one simulated hour")
+    write_tuning_plot(plot, f"onsets of four behaviours over {in_hours}", points)
     return rows
 
 

@@ -32,7 +32,7 @@ def align(
     first_frame_is_pulse: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Declare the pulse of the first frame, counted from 0.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the residuals.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png|svg", help="Draw the residuals.")] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Say when each frame was on another device's clock, from the camera pulses that it recorded.
@@ -49,8 +49,10 @@ def align(
     from ...streaming.alignment_table import ALIGNMENT_SCHEMA, align_camera, write_tables
     from ...streaming.recording_reader import Recording
     from ...sync.pulse_files import ReadOptions, read_pulses
+    from ..canvas import require_picture
     from ..terminal import print_result
 
+    require_picture(plot)
     opened = Recording.open(recording)
     cameras = list(opened.info.cameras) if camera == "all" else [camera]
     read = read_pulses(pulses, ReadOptions(channel, rate, threshold, hysteresis, edge))
@@ -81,6 +83,7 @@ def align(
         for words in result["look"]:
             typer.echo(words)
         print_result({one.camera: _short(one.summary()) for one in found})
+        typer.echo(f"written: {', '.join(result['written'])}")
 
 
 def _short(summary: dict[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,11 @@ def tune(
     Example: `ethostream tune demo --data train.yaml --target "false triggers/h <= 2 and recall >= 0.9"
     --rule-behavior rear --write task.yaml`
     """
-    from ..tuning_plot import require_plot
+    from ..canvas import require_picture
 
     require_writable(json_path)
     require_writable(plot, "--plot")
-    require_plot(plot)
+    require_picture(plot)
     from ...inference.bundle import Bundle
     from ...inference.bundled import resolve_bundle
     from ...training.config import load_config

@@ -14,12 +14,6 @@ import pytest
 
 Run = Callable[..., dict[str, Any]]
 
-ELSEWHERE = {
-    "gpu.py": "with the tests of the GPU path, where there is one",
-    "head_step.py": "tests/inference",
-    "kill.py": "tests/deploy/test_kill.py",
-}
-"""Scripts that have a test of their own."""
 LIBRARIES = {
     "pyzmq": "imagezmq",
     "imagezmq": "imagezmq",
@@ -28,8 +22,8 @@ LIBRARIES = {
     "zenoh": "zenoh",
 }
 """What of the extra `bench` a peer of the bus needs; pyzmq alone needs none, and is run beside them."""
-TOO_LARGE = ("cage.py",)
-"""Eight cameras and a model: only their options are looked at."""
+TOO_LARGE = ("cage.py", "head_step.py")
+"""Eight cameras and a model, six networks made by torch: only their options are looked at."""
 
 
 @pytest.fixture
@@ -66,8 +60,8 @@ def scripts(repository: Path) -> list[str]:
 
 
 def test_every_script_is_run_here_or_elsewhere(repository: Path) -> None:
-    here = Path(__file__).read_text(encoding="utf-8")
-    missing = [name for name in scripts(repository) if name not in ELSEWHERE and f'"{name}"' not in here]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (repository / "tests").rglob("test_*.py"))
+    missing = [name for name in scripts(repository) if f'"{name}"' not in tests and f"benchmarks/{name}" not in tests]
     assert missing == [], "a benchmark without a test: make it small by options and run it here"
 
 
@@ -139,6 +133,16 @@ def test_emulated_baslers(run: Run) -> None:
 def test_header_encoding(run: Run) -> None:
     found = run("header_encoding.py", "--n", "100")
     assert set(found["us_per_header"]) == {"msgspec, validated", "msgpack", "json"}
+
+
+def test_int8(run: Run) -> None:
+    small = ("--embedder", "small_cnn", "--side-px", "64", "--views", "2", "--seconds", "0.01")
+    found = run("int8.py", *small)
+    assert stated(found, "embedder", "side_px") == ["small_cnn", 64]
+    assert found["int8_bytes"] < found["float32_bytes"] / 2
+    assert {(one["threads"], one["batch"]) for one in found["speed"]} >= {(1, 1), (1, 2)}
+    for one in found["speed"]:
+        stated(one, "float32_ms", "int8_ms", "ratio", "n_runs")
 
 
 def test_latency(run: Run) -> None:

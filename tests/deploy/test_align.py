@@ -2,11 +2,13 @@
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from ethostream.deploy.canvas import round_steps
 from ethostream.deploy.cli import app
 from ethostream.streaming.alignment_table import ALIGNMENT_SCHEMA
 from ethostream.streaming.messages import FrameHeader
@@ -15,7 +17,9 @@ from ethostream.streaming.recording_info import RecordedFormat
 from ethostream.streaming.recording_writer import RecordingWriter
 from ethostream.streaming.topics import FRAME
 from ethostream.streaming.wire import encode
-from ethostream.sync.errors import DataError
+from ethostream.sync.errors import ConfigError, DataError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 T0 = 1_700_000_000_000_000_000
@@ -100,6 +104,31 @@ def test_every_frame_has_its_time_on_the_other_device(bench: Bench, tmp_path: Pa
     picture = cv2.imread(str(tmp_path / "a.png"))
     assert picture is not None and picture.std() > 1
     assert "1 frame(s) have no pulse: numbers 250" in done.output
+    assert done.output.rstrip().endswith(
+        f"written: {bench.table}, {tmp_path / 'table.pulses.csv'}, {tmp_path / 'a.png'}"
+    )
+
+
+def test_the_plot_is_of_the_kind_that_its_name_says(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run("--plot", str(tmp_path / "a.svg")).exit_code == 0
+    text = (tmp_path / "a.svg").read_text()
+    assert text.startswith("<svg") and "398 of 399 frames paired" in text and "1 without a pulse" in text
+    bench.table.unlink()
+    refused = bench.run("--plot", str(tmp_path / "a.pdf"))
+    assert isinstance(refused.exception, ConfigError) and "neither .png nor .svg" in str(refused.exception)
+    assert not bench.table.exists(), "it was refused before the work"
+
+
+@settings(max_examples=60)
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6), most=st.integers(2, 12))
+def test_steps_of_an_axis_are_round_few_and_inside(low: float, span: float, most: int) -> None:
+    steps = round_steps(low, low + span, most)
+    assert len(steps) <= most + 1
+    gaps = {float(f"{b - a:.3g}") for a, b in pairwise(steps)}
+    assert len(gaps) <= 1
+    assert all(f"{gap:.2e}"[0] in "125" and f"{gap:.2e}"[1:4] == ".00" for gap in gaps)
+    assert all(low - 1e-6 * span <= one <= low + span + 1e-6 * span for one in steps)
+    assert span / most < 1e-9 or len(steps) >= most // 3
 
 
 def test_a_camera_that_does_not_count_its_triggers_has_no_trigger_ids(tmp_path: Path) -> None:

@@ -220,3 +220,54 @@ def test_results_print_as_names_and_values():
     text = text_of(out)
     for word in ("yes", "12,345", "precision", "0.25", "block", "-"):
         assert word in text
+
+
+def evaluation() -> dict[str, Any]:
+    """What `evaluate` answers, with another rater and with frames that got no label."""
+
+    def scored(accuracy: float, matrix: list[list[int]]) -> dict[str, Any]:
+        one = {"precision": accuracy, "recall": 0.25, "f1": 0.5, "pr_auc": None, "support": 40}
+        return {
+            "n_frames": 90, "n_undecided": 3, "accuracy": accuracy, "balanced_accuracy": 0.5, "macro_f1": None,
+            "per_class": {"rear": one, "groom": {**one, "recall": None}}, "confusion_matrix": matrix,
+        }  # fmt: skip
+
+    stabilised, raw = scored(0.81, [[31, 2], [4, 1250]]), scored(0.92, [[33, 0], [0, 57]])
+    agreement = {"n_frames": 90, "agreement": 0.936, "kappa": 0.873}
+    compare = {"second": {"stabilised": scored(0.73, []), "raw": raw, "agreement_with_labels": agreement}}
+    return {
+        "bundle": "mouse@12", "provider": "cpu", "part": "test", "classes": ["rear", "groom"], **stabilised,
+        "stabilised": stabilised, "raw": raw, "compare": compare, "recordings": {"day3": {"stabilised": stabilised}},
+        "compute_ms": {"crop": {"p50": 0.512, "p99": 1.0, "n": 90}},
+    }  # fmt: skip
+
+
+def test_scores_are_told_in_short_and_whole_in_a_narrow_terminal():
+    out = console(terminal=False, width=80)
+    print_result(evaluation(), out)
+    text = text_of(out)
+    for words in ("mouse@12 on cpu: 90 frames of the test part", "against second", "kappa 0.873", "crop 0.51"):
+        assert words in text
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+    assert rows["groom"] == ["4", "1,250"]
+    assert rows["stabilised,"] == ["against", "second", "0.730", "0.500", "-"]
+    assert "3 frames without a label" in text
+    assert "…" not in text and "day3" not in text
+
+
+def test_scores_in_a_manifest_are_told_likewise_and_long_lists_are_counted():
+    found = evaluation()
+    scores = {
+        "evaluated_on": "test part", "n_frames": 90, "confusion": found["confusion_matrix"],
+        "more": {"raw": found["raw"], "compare": {}}, **{key: found[key] for key in ("accuracy", "balanced_accuracy")},
+        "macro_f1": None, "per_class": found["per_class"],
+    }  # fmt: skip
+    data = [{"name": f"day{k}", "sha256": "a" * 64, "n_frames": 1000} for k in range(5)]
+    out = console(terminal=False, width=100)
+    print_result(
+        {"name": "mouse", "data": data, "scores": scores, "files": {"head.onnx": "0123456789ab" + "c" * 52}}, out
+    )
+    text = text_of(out)
+    for words in ("5 entries, 5,000 frames", "90 frames of the test part", "1,250", "0123456789ab…"):
+        assert words in text
+    assert "day1" not in text

@@ -1,0 +1,96 @@
+"""Scores of a model in short: what `train`, `evaluate` and `bundle info` print. Their JSON has every number."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_OVERALL = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "macro-F1": "macro_f1"}
+_PER_CLASS = {"precision": "precision", "recall": "recall", "F1": "f1"}
+
+
+def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
+    """An evaluation, or the scores in a manifest, as three small tables; None where ``found`` is neither."""
+    if "per_class" not in found or not ("raw" in found or "more" in found):
+        return None
+    more: Mapping[str, Any] = found.get("more", found)
+    stabilised: Mapping[str, Any] = found.get("stabilised", found)
+    if "raw" not in more:
+        return None
+    classes: Sequence[str] = found.get("classes") or list(stabilised["per_class"])
+    confusion = stabilised.get("confusion_matrix", found.get("confusion"))
+    parts: list[RenderableType] = [
+        Text(_about(found)),
+        _overall(stabilised, more),
+        _by_class(classes, stabilised, more["raw"]),
+    ]
+    if confusion:
+        parts.append(_confusion(classes, confusion, stabilised.get("n_undecided", 0)))
+    if "compute_ms" in found:
+        times = ", ".join(f"{stage} {one['p50']:.2f}" for stage, one in found["compute_ms"].items())
+        parts.append(Text(f"ms per frame, median: {times}"))
+    return Group(*parts)
+
+
+def _about(found: Mapping[str, Any]) -> str:
+    who = f"{found['bundle']} on {found['provider']}: " if "bundle" in found and "provider" in found else ""
+    what = found["evaluated_on"] if "evaluated_on" in found else f"{found.get('part', 'test')} part"
+    return f"{who}{found['n_frames']:,} frames of the {what}"
+
+
+def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
+    """Both labels, against what it learnt from and against every other rater."""
+    table = _table("", *_OVERALL)
+
+    def add(name: str, one: Mapping[str, Any]) -> None:
+        table.add_row(name, *(_share(one[key]) for key in _OVERALL.values()))
+
+    add("stabilised label", stabilised)
+    add("raw: the most probable class", more["raw"])
+    for rater, one in more.get("compare", {}).items():
+        add(f"stabilised, against {rater}", one["stabilised"])
+        add(f"raw, against {rater}", one["raw"])
+        agreed = one.get("agreement_with_labels")
+        if agreed:
+            table.add_row(
+                f"  {rater} against the labels", _share(agreed["agreement"]), f"kappa {agreed['kappa']:.3f}", ""
+            )
+    recordings: Mapping[str, Any] = more.get("recordings", {})
+    if len(recordings) > 1:
+        for name, one in recordings.items():
+            add(f"stabilised, {name} alone", one["stabilised"])
+    return table
+
+
+def _by_class(classes: Sequence[str], stabilised: Mapping[str, Any], raw: Mapping[str, Any]) -> Table:
+    table = _table("", *_PER_CLASS, *(f"raw {name}" for name in _PER_CLASS), "frames")
+    for name in classes:
+        one, other = stabilised["per_class"][name], raw["per_class"][name]
+        cells = [_share(part[key]) for part in (one, other) for key in _PER_CLASS.values()]
+        table.add_row(name, *cells, f"{one['support']:,.0f}" if one.get("support") is not None else "-")
+    return table
+
+
+def _confusion(classes: Sequence[str], rows: Sequence[Sequence[int]], n_undecided: int) -> Table:
+    """True class by row, stabilised label by column."""
+    table = _table("truth \\ label", *classes)
+    for name, row in zip(classes, rows, strict=True):
+        table.add_row(name, *(f"{n:,}" for n in row))
+    if n_undecided:
+        table.caption = f"{n_undecided:,} frames without a label"
+        table.caption_justify = "left"
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(corner: str, *names: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+    table.add_column(corner, no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
