@@ -1,10 +1,11 @@
 """What the command line prints: the display of a run, its summary, and results as small tables."""
 
+import re
 import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from ..inference.stabilisation.stabiliser import Stabiliser
 from ..sync.clock import ClockAnchor, RigClock
 from .live_state import LiveState
 from .live_table import LiveTable, duration
+from .scores_table import scores_in_short
 from .summary import Finding, findings, summary
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from .config import RunConfig
     from .supervised_run import Display, RunResult
 
-SHOWN_ERRORS = 20
+SHOWN_ERRORS, SHOWN_ENTRIES = 20, 3
+_HASH = re.compile("[0-9a-f]{64}")
 _ENDED = {"sources ended": "until the last source ended", "interrupted": "until it was stopped"}
 """Where a run did not simply last as long as it was asked to."""
 
@@ -91,8 +94,11 @@ def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
 
 
 def print_result(result: dict[str, Any], console: Console | None = None) -> None:
-    """Any result as names and values: groups are indented, a group of equal groups becomes a table."""
-    (console or _console()).print(_group(result))
+    """Any result as names and values: groups are indented, a group of equal groups becomes a table, scores are told in
+    short.
+    """
+    short = scores_in_short(result)
+    (console or _console()).print(_group(result) if short is None else short)
 
 
 def _console() -> Console:
@@ -108,13 +114,28 @@ def _group(values: dict[str, Any]) -> Table:
     return grid
 
 
-def _value(value: Any) -> Table | Text:
+def _value(value: Any) -> RenderableType:
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return _several(value)
     if isinstance(value, dict) and value:
+        short = scores_in_short(value)
+        if short is not None:
+            return short
         rows: list[Any] = list(value.values())
         if all(isinstance(row, dict) and row.keys() == rows[0].keys() and _flat(row) for row in rows):
             return _rows({str(name): row for name, row in value.items()})
         return _group(value)
     return Text(_word(value))
+
+
+def _several(values: list[dict[str, Any]]) -> RenderableType:
+    """A few are shown one below the other; of many how many they are."""
+    if len(values) <= SHOWN_ENTRIES and all(one.keys() == values[0].keys() and _flat(one) for one in values):
+        return _rows({str(next(iter(one.values()))): dict(list(one.items())[1:]) for one in values})
+    if len(values) <= SHOWN_ENTRIES:
+        return Group(*(_group(one) for one in values))
+    frames = sum(one["n_frames"] for one in values) if all("n_frames" in one for one in values) else 0
+    return Text(f"{len(values)} entries{f', {frames:,} frames' if frames else ''}; --json lists them")
 
 
 def _flat(row: dict[str, Any]) -> bool:
@@ -141,7 +162,11 @@ def _word(value: Any) -> str:
             return f"{value:.4g}"
         case int():
             return f"{value:,}"
+        case dict() if not value:
+            return "-"
         case list() | tuple():
             return ", ".join(_word(one) for one in value) or "-"
+        case str() if _HASH.fullmatch(value):
+            return f"{value[:12]}…"
         case _:
             return str(value) or "-"
