@@ -219,15 +219,16 @@ def monitor(
 
 
 def version(json_path: JsonOption = None) -> None:
-    """Print the versions of ethostream and of the libraries that it runs on."""
+    """Print the versions of ethostream and of the libraries and the machine that it runs on."""
+    from ..streaming.recording_info import software_versions
     from .report import machine
 
-    facts = {"ethostream": __version__, "python": sys.version.split()[0], **machine()}
+    facts = {"ethostream": __version__, **software_versions(), **machine()}
     if json_path is not None:
         write_result(json_path, facts)
     else:
         for name, found in facts.items():
-            typer.echo(f"{name:<12}{found}")
+            typer.echo(f"{name:<24}{found}")
 
 
 # What `ethostream --help` lists, in its order. A group of commands always comes after the commands of its panel.
