@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from ..sync.errors import LookAheadError
 from . import parity
-from .backend import Graph, GraphOpener, Provider
+from .backend import Graph, GraphOpener, Provider, Tell
 from .bundle_files import check_hashes, read_bundle_files, sha256
+from .device_embedder import open_device_embedder
+from .gpu_config import GpuConfig
 from .manifest import (
     EMBEDDER_FILE,
     HEAD_SEQUENCE_FILE,
@@ -54,15 +56,19 @@ class Bundle:
         threads: int = 1,
         max_look_ahead_frames: int = 0,
         opener: GraphOpener = open_graph,
+        gpu: GpuConfig | None = None,
+        tell: Tell | None = None,
     ) -> Self:
         """Read, check and open a bundle, and prove that it gives the stored outputs here.
 
         Args:
             path: folder or zip.
-            provider: what must run it.
+            provider: what must run the embedder; the head runs where ``gpu`` says, or with it on the CPU.
             threads: per graph.
             max_look_ahead_frames: frames of the future that the task allows.
-            opener: the backend.
+            opener: the backend of what runs in ONNX Runtime from ordinary memory.
+            gpu: options of a provider that is not ``cpu``; None: their defaults.
+            tell: told when an engine is built, which can take minutes.
 
         Raises:
             BundleError: the manifest has a fault, or a graph cannot be opened.
@@ -76,10 +82,21 @@ class Bundle:
         check_hashes(manifest, files, str(path))
         check_look_ahead(manifest, max_look_ahead_frames)
         video = manifest.video
-        embedder = opener(files[video.embedder.file], EMBEDDER_FILE, provider, threads)
-        head_step = opener(files[manifest.head.step_file], HEAD_STEP_FILE, provider, threads)
-        head_sequence = opener(files[manifest.head.sequence_file], HEAD_SEQUENCE_FILE, provider, threads)
-        errors = parity.check_parity(manifest, embedder, head_step, head_sequence, files[PARITY_FILE], provider)
+        gpu = gpu or GpuConfig()
+        head_on = "cpu" if provider == "cpu" else gpu.head
+        embedder: Graph
+        if provider == "cpu":
+            embedder = opener(files[video.embedder.file], EMBEDDER_FILE, provider, threads)
+        else:
+            allowed = parity.tolerance(manifest, provider, gpu.precision)
+            embedder = open_device_embedder(
+                files[video.embedder.file], EMBEDDER_FILE, provider, threads, gpu, allowed, tell
+            )
+        head_step = opener(files[manifest.head.step_file], HEAD_STEP_FILE, head_on, threads)
+        head_sequence = opener(files[manifest.head.sequence_file], HEAD_SEQUENCE_FILE, head_on, threads)
+        errors = parity.check_parity(
+            manifest, embedder, head_step, head_sequence, files[PARITY_FILE], provider, gpu.precision
+        )
         identity = identity_of(manifest, files[MANIFEST_FILE])
         return cls(path, manifest, identity, provider, embedder, head_step, head_sequence, errors)
 

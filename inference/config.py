@@ -11,6 +11,7 @@ from .actuators.config import ActuatorConfig
 from .actuators.limits import PulseConfig
 from .backend import Provider
 from .disparity_config import DisparityConfig
+from .gpu_config import GpuConfig
 from .rules.arming_config import ArmingConfig
 from .rules.conditions import check_names
 from .rules.config import RuleConfig
@@ -24,7 +25,8 @@ class TaskConfig(StrictModel):
 
     Attributes:
         bundle: path of a bundle folder or zip, the name of a shipped one (``demo``), or null: cameras only.
-        provider: what must run the model; it never runs elsewhere.
+        provider: what must run the embedder; it never runs elsewhere.
+        gpu: how, where that is a GPU, and where the head runs; null: the defaults.
         threads: of the engine.
         views: cameras that the model sees, in the order in which they are joined; null: all.
         max_look_ahead_frames: how many frames of the future a model may need.
@@ -39,6 +41,7 @@ class TaskConfig(StrictModel):
 
     bundle: Path | None = None
     provider: Provider = "cpu"
+    gpu: GpuConfig | None = None
     threads: int = Field(default=1, ge=1)
     views: list[str] | None = Field(default=None, min_length=1)
     max_look_ahead_frames: int = Field(default=0, ge=0)
@@ -63,6 +66,12 @@ class TaskConfig(StrictModel):
             raise ValueError(str(error)) from error
         if self.views is not None and len(set(self.views)) != len(self.views):
             raise ValueError(f"views: a camera stands twice in {self.views}")
+        if self.gpu is not None and self.provider == "cpu":
+            raise ValueError("gpu: provider is cpu, which has no use for it; set provider to cuda or tensorrt")
+        if self.gpu is not None and self.gpu.engine_cache is not None and self.provider == "cuda":
+            raise ValueError(
+                "gpu.engine_cache: provider cuda builds no engines; set provider to tensorrt, or leave it out"
+            )
         if self.rules and self.bundle is None:
             raise ValueError("rules need a model: set bundle")
         if self.disparity is not None and self.bundle is None:

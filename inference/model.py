@@ -90,7 +90,8 @@ class BehaviorModel:
         """
         video = manifest.video
         self.manifest = manifest
-        self.cropper = SetCropper(manifest, views)
+        # Crops are written where the embedder reads them: page-locked memory, where it runs on a GPU.
+        self.cropper = SetCropper(manifest, views, lambda shape: embedder.input_buffer("crops", shape, np.uint8))
         self.views = self.cropper.views
         unknown = (manifest.stabiliser if stabiliser is None else stabiliser).unknown(manifest.classes)
         if unknown:

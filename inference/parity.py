@@ -8,13 +8,21 @@ from numpy.typing import NDArray
 
 from ..sync.clock import FakeClock
 from ..sync.errors import BundleError, ParityError
-from .backend import Graph, Provider
+from .backend import Graph, Precision, Provider
 from .head import run_sequence
 from .manifest import Manifest
 from .model import BehaviorModel
 
-PARITY_TOLERANCE: Final[dict[Provider, float]] = {"cpu": 1e-5, "cuda": 1e-3, "tensorrt": 1e-3}
+PARITY_TOLERANCE: Final[dict[Provider, float]] = {
+    "cpu": 1e-5,
+    "cuda": 1e-3,
+    "tensorrt": 1e-3,
+    "tensorrt_native": 1e-3,
+}
 """Largest relative error, max|a-b| / max|b|; GPU convolutions may run in TF32."""
+
+HALF_TOLERANCE: Final = 1e-2
+"""The same for an embedder in float16, which keeps 11 bits (5e-4) of each weight and of what each layer passes on."""
 
 _EXACT: Final = ("crops", "labels")
 _CLOSE: Final = ("embeddings", "features", "p_slots", "p")
@@ -84,7 +92,13 @@ def make_parity(
 
 
 def check_parity(
-    manifest: Manifest, embedder: Graph, head_step: Graph, head_sequence: Graph, stored: bytes, provider: Provider
+    manifest: Manifest,
+    embedder: Graph,
+    head_step: Graph,
+    head_sequence: Graph,
+    stored: bytes,
+    provider: Provider,
+    precision: Precision = "fp32",
 ) -> dict[str, float]:
     """Run the stored input and compare every output, and the step head with the sequence head.
 
@@ -107,15 +121,20 @@ def check_parity(
     found["head_sequence"], expected["head_sequence"] = sequence.swapaxes(0, 1), expected["p_slots"]
     errors: dict[str, float] = {}
     for name in ("crops", "embeddings", "features", "p_slots", "head_sequence", "p", "labels"):
-        allowed = 0.0 if name in _EXACT else PARITY_TOLERANCE[provider]
+        allowed = 0.0 if name in _EXACT else tolerance(manifest, provider, precision)
         errors[name] = relative_error(found[name], expected[name])
         if not errors[name] <= allowed:
             raise ParityError(
-                f"bundle {manifest.name} on provider {provider!r}: {name} differs from what was stored with the model "
-                f"by {errors[name]:.2g} relative (allowed {allowed:.0e}); this machine would not give the scores of "
+                f"bundle {manifest.name} on provider {provider!r} ({precision}): {name} differs from what was stored "
+                f"with the model by {errors[name]:.2g} relative (allowed {allowed:.0e}); this machine would not give the scores of "
                 "the bundle: try provider 'cpu', or export the bundle again with this version"
             )
     return errors
+
+
+def tolerance(manifest: Manifest, provider: Provider, precision: Precision = "fp32") -> float:
+    """Largest relative error that passes for this model there, its embedder computed in ``precision``."""
+    return HALF_TOLERANCE if precision == "fp16" else PARITY_TOLERANCE[provider]
 
 
 def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:

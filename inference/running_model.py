@@ -49,6 +49,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def _log_build(what: str, done: int, of: int) -> None:
+    if done == 0:
+        log.info("engine not in the cache, building it: %s (ethostream engines does that ahead of a run)", what)
+
+
 class RunningModel:
     """What steps on frame sets: the behaviour pipeline with its actuators, the tracker, or both.
 
@@ -100,6 +105,8 @@ class RunningModel:
             threads=task.threads,
             max_look_ahead_frames=task.max_look_ahead_frames,
             opener=partial(open_graph, spin=context.spec.process.spin),
+            gpu=task.gpu,
+            tell=_log_build,
         )
         self._model_views, disparity = model_views(config, bundle.manifest)
         self.identity = bundle.identity
@@ -231,10 +238,10 @@ class RunningModel:
             self.pipeline.rules.set_armed(message.command == "arm", by, self._context.clock.now_ns())
         self._say_arming()
 
-    def pulse(self, pulse: SyncPulse) -> None:
-        """An edge of the trigger board, which may arm or disarm."""
+    def pulse(self, pulse: SyncPulse, n_lost: int = 0) -> None:
+        """An edge of the trigger board, which may arm or disarm; ``n_lost`` before it were lost on the bus."""
         if self.pipeline is not None:
-            self.pipeline.rules.pulse(pulse)
+            self.pipeline.rules.pulse(pulse, None if self._replay else self._context.clock.now_ns(), n_lost)
             self._say_arming()
 
     def tick(self) -> None:

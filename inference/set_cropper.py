@@ -4,7 +4,7 @@ The model crops with it where it sees the frames, and the camera host with the s
 another one (`crop_outlet.py`): there is one way to crop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from .manifest import Manifest
 
 Batch = tuple[list[int], NDArray[np.uint8]]
 """Places of views in model order, and their crops (n, h, w)."""
+MakeBuffer = Callable[[tuple[int, int, int]], NDArray[np.uint8]]
+"""Memory for crops of one shape (n, h, w)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,18 @@ class CroppedSet:
     batches: list[Batch]
 
 
+def ordinary_buffer(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Crops in ordinary memory."""
+    return np.zeros(shape, np.uint8)
+
+
 class SetCropper:
     """Crops the views of one set after the other. One thread.
 
     Args:
         manifest: of the bundle: crop rule and rate.
         views: view → array shape of its frames, in model order.
+        make_buffer: where crops are put: the embedder's own memory, where it has some.
 
     Attributes:
         views: their names, in model order.
@@ -47,7 +55,12 @@ class SetCropper:
         BundleError: a fixed crop rule has no box for a view.
     """
 
-    def __init__(self, manifest: Manifest, views: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        views: Mapping[str, tuple[int, ...]],
+        make_buffer: MakeBuffer = ordinary_buffer,
+    ) -> None:
         video = manifest.video
         self.views = list(views)
         if not self.views or (video.n_views is not None and video.n_views != len(self.views)):
@@ -58,14 +71,14 @@ class SetCropper:
         self._croppers: list[Cropper] = [
             make_cropper(video.crop, view, tuple(shape), manifest.rate_hz) for view, shape in views.items()
         ]
-        self._buffers = self._make_buffers()
+        self._buffers = self._make_buffers(make_buffer)
 
-    def _make_buffers(self) -> list[Batch]:
+    def _make_buffers(self, make_buffer: MakeBuffer) -> list[Batch]:
         """Views with crops of one shape share a batch buffer."""
         groups: dict[tuple[int, int], list[int]] = {}
         for place, cropper in enumerate(self._croppers):
             groups.setdefault(cropper.box_shape, []).append(place)
-        return [(places, np.zeros((len(places), *shape), np.uint8)) for shape, places in groups.items()]
+        return [(places, make_buffer((len(places), *shape))) for shape, places in groups.items()]
 
     def box_shape(self, place: int) -> tuple[int, int]:
         """Height and width of every crop of a view, pixels."""
