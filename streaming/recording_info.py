@@ -20,7 +20,7 @@ RECORDING_SCHEMA = 1
 INFO_FILE = "recording.json"
 EVENTS_FILE = "events.mcap"
 
-_SOFTWARE = ("ethostream", "numpy", "av", "pyzmq", "msgspec", "mcap", "opencv-python-headless", "onnxruntime")
+_SOFTWARE = ("ethostream", "numpy", "av", "pyzmq", "msgspec", "mcap", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu")
 
 
 class RecordedFormat(StrictModel):
