@@ -238,10 +238,10 @@ class RunningModel:
             self.pipeline.rules.set_armed(message.command == "arm", by, self._context.clock.now_ns())
         self._say_arming()
 
-    def pulse(self, pulse: SyncPulse, n_lost: int = 0) -> None:
-        """An edge of the trigger board, which may arm or disarm; ``n_lost`` before it were lost on the bus."""
+    def pulse(self, pulse: SyncPulse) -> None:
+        """An edge of the trigger board, which may arm or disarm."""
         if self.pipeline is not None:
-            self.pipeline.rules.pulse(pulse, None if self._replay else self._context.clock.now_ns(), n_lost)
+            self.pipeline.rules.pulse(pulse)
             self._say_arming()
 
     def tick(self) -> None:
