@@ -20,7 +20,9 @@ RECORDING_SCHEMA = 1
 INFO_FILE = "recording.json"
 EVENTS_FILE = "events.mcap"
 
-_SOFTWARE = ("ethostream", "numpy", "av", "pyzmq", "msgspec", "mcap", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu")
+_SOFTWARE = (
+    "ethostream", "numpy", "av", "pyzmq", "msgspec", "mcap", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu",
+)  # fmt: skip
 
 
 class RecordedFormat(StrictModel):
