@@ -198,6 +198,16 @@ def test_cameras_that_fail_are_named():
     assert (findings(report)[0].level, "south" in findings(report)[0].found) == ("look", True)
 
 
+def test_frames_that_the_cameras_dropped_are_not_blamed_on_the_disk():
+    report = filled_report(recording__declared_drops=9)
+    report["cameras"]["south"]["dropped_device"] = 9
+    row = next(row for row in findings(report) if row.what == "recording")
+    assert (row.level, row.cure) == ("ok", "") and "9 declared lost, 9 of them by the cameras" in row.found
+    report["recording"]["declared_drops"] = 11
+    row = next(row for row in findings(report) if row.what == "recording")
+    assert row.level == "look" and "faster disk" in row.cure
+
+
 def test_failures_and_verify_errors_come_through():
     rows = findings(filled_report(recording__verified=False), ("camera.north: gone",), ("north/0: 3 frames missing",))
     assert rows[0].found == "camera.north: gone"
