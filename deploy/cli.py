@@ -84,7 +84,7 @@ def run(
 ) -> None:
     """Run a rig: acquire, classify, act, record.
 
-    Example: `ethostream run rig.yaml --task task.yaml --seconds 600 --set cameras.*.exposure_us=1500`
+    Example: `ethostream run rig.yaml --task task.yaml --seconds 600 --set 'cameras.*.exposure_us=1500'`
     """
     _run(rig, task, session, overrides, seconds, out, headless, report)
 
