@@ -91,7 +91,9 @@ def _head(digest: Digest) -> str:
 def _pair(histogram: LatencyHistogram | None) -> str:
     if histogram is None or not histogram.n:
         return "-"
-    return f"{_ms(histogram, 0.5)} · {_ms(histogram, 0.99)} ms"
+    # Three digits tell all there is, and fit.
+    values = [float(histogram.percentile_ns(q) or 0) / NS_PER_MS for q in (0.5, 0.99)]
+    return " · ".join(f"{one:.2f}" if one < 10 else f"{one:.1f}" if one < 100 else f"{one:.0f}" for one in values) + " ms"
 
 
 def _ms(histogram: LatencyHistogram, q: float) -> str:
