@@ -91,9 +91,10 @@ def _head(digest: Digest) -> str:
 def _pair(histogram: LatencyHistogram | None) -> str:
     if histogram is None or not histogram.n:
         return "-"
-    # Three digits tell all there is, and fit.
     values = [float(histogram.percentile_ns(q) or 0) / NS_PER_MS for q in (0.5, 0.99)]
-    return " · ".join(f"{one:.2f}" if one < 10 else f"{one:.1f}" if one < 100 else f"{one:.0f}" for one in values) + " ms"
+    # Three digits tell all there is, and fit.
+    digits = [2 if one < 10 else 1 if one < 100 else 0 for one in values]
+    return " · ".join(f"{one:.{n}f}" for one, n in zip(values, digits, strict=True)) + " ms"
 
 
 def _ms(histogram: LatencyHistogram, q: float) -> str:
