@@ -23,6 +23,7 @@ from .commands.keys_command import keys_app
 from .commands.latency_command import latency
 from .commands.model_commands import bundle_app, evaluate, predict, train
 from .commands.profile_command import profile
+from .commands.quantise_command import quantise
 from .commands.repair_command import repair
 from .commands.report_command import report as report_page
 from .commands.resume_command import resume
@@ -256,6 +257,7 @@ app.command(rich_help_panel=_MODEL)(train)
 app.command(rich_help_panel=_MODEL)(evaluate)
 app.command(rich_help_panel=_MODEL)(tune)
 app.command(rich_help_panel=_MODEL)(predict)
+app.command(rich_help_panel=_MODEL)(quantise)
 app.add_typer(bundle_app, name="bundle", rich_help_panel=_MODEL)
 app.command(rich_help_panel=_HOSTS)(version)
 app.add_typer(keys_app, name="keys", rich_help_panel=_HOSTS)

@@ -13,6 +13,7 @@ from ..inference.stabilisation.stabiliser import Stabiliser
 from ..sync.clock import ClockAnchor, RigClock
 from .live_state import LiveState
 from .live_table import LiveTable, duration
+from .precision_table import print_precision
 from .scores_table import scores_in_short
 from .summary import Finding, findings, summary
 
@@ -90,7 +91,11 @@ def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
     out = console or _console()
     out.print(Text(bundle.identity, style="bold cyan"))
     out.print(Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).delays_in_words())
-    print_result(bundle.manifest.model_dump(mode="json", by_alias=True), out)
+    values = bundle.manifest.model_dump(mode="json", by_alias=True)
+    record = bundle.manifest.quantisation
+    print_result(values if record is None else {**values, "quantisation": "below"}, out)
+    if record is not None:
+        print_precision(record, out)
 
 
 def print_result(result: dict[str, Any], console: Console | None = None) -> None:

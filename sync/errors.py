@@ -19,6 +19,7 @@ EthostreamError
 │   ├── BundleHashError      a file differs from its hash in the manifest
 │   ├── ParityError          outputs differ from those stored with the model
 │   ├── LookAheadError       the model needs frames of the future
+│   ├── ScoreLossError       a quantised model is worse than was allowed
 │   └── ProviderError        the execution provider asked for is not the one that runs
 ├── RecordingError
 │   ├── RecordingTornError   not closed cleanly
@@ -109,6 +110,10 @@ class ParityError(BundleError):
 
 
 class LookAheadError(BundleError):
+    pass
+
+
+class ScoreLossError(BundleError):
     pass
 
 

@@ -11,6 +11,7 @@ from ..inference.manifest import Name
 from ..inference.stabilisation.config import StabiliserConfig, ThresholdsConfig
 from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
+from .export_config import ExportConfig
 from .splits import Part, RecordingSplit, SplitRule
 
 Dims = Annotated[int, Field(ge=1, le=4096)]
@@ -213,6 +214,7 @@ class TrainConfig(StrictModel):
         features: feature steps, computed beside the embedding.
         stabiliser: defaults that the bundle carries.
         gap_repeat_ms: gaps up to this long repeat the last input; longer ones reset the state.
+        export: precision of the embedder in the bundle.
         seed: of everything random.
     """
 
@@ -234,6 +236,7 @@ class TrainConfig(StrictModel):
     fit: FitConfig = FitConfig()
     stabiliser: StabiliserConfig = ThresholdsConfig()
     gap_repeat_ms: float = Field(default=100.0, ge=0.0)
+    export: ExportConfig = ExportConfig()
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from ..sync.errors import DataError
 from .config import TrainConfig
 from .networks import Embedder
 from .sources import Source
-from .splits import PARTS, Part, parts_of, refuse_shared, runs_of
+from .splits import PARTS, Part, parts_of, refuse_shared, stretches_of
 
 _RESIZE_BATCH = 64
 PARITY_FRAMES = 24
@@ -161,11 +161,7 @@ def members_of(sources: Sequence[Source], config: TrainConfig, part: Part) -> li
     """Names of what a part holds, for the manifest: whole recordings, or ``name[first:stop]`` for blocks of time."""
     names: list[str] = []
     for source in sources:
-        mask = parts_of_source(source, config) == PARTS.index(part)
-        if mask.all():
-            names.append(source.name)
-        else:
-            names += [f"{source.name}[{start}:{stop}]" for start, stop in runs_of(mask)]
+        names += stretches_of(source.name, parts_of_source(source, config) == PARTS.index(part))
     return names
 
 

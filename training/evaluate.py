@@ -71,6 +71,22 @@ def evaluate_bundle(
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """As `evaluate`, for a bundle and recordings that are open already."""
+    return evaluation_of(bundle, config, answers_of_part(bundle, config, sources, part, progress), part)
+
+
+def answers_of_part(
+    bundle: Bundle,
+    config: TrainConfig,
+    sources: list[Source],
+    part: Part = "test",
+    progress: Callable[[str], None] | None = None,
+) -> list[Answers]:
+    """Run the pipeline over every recording that has labelled frames of a part.
+
+    Raises:
+        ConfigError: the bundle knows other classes.
+        DataError: there is no such frame.
+    """
     classes = bundle.manifest.classes
     if list(config.classes) != list(classes):
         raise ConfigError(
@@ -88,6 +104,12 @@ def evaluate_bundle(
             answers.append(found)
     if not answers:
         raise DataError(f"the {part} part holds no labelled frame; label some, or choose another split")
+    return answers
+
+
+def evaluation_of(bundle: Bundle, config: TrainConfig, answers: list[Answers], part: Part = "test") -> dict[str, Any]:
+    """Scores of answers, as `evaluate` gives them."""
+    classes = bundle.manifest.classes
     stabilised, raw = _pooled(answers, classes, stabilised=True), _pooled(answers, classes, stabilised=False)
     result: dict[str, Any] = {
         "schema": 1,

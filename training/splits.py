@@ -138,6 +138,11 @@ def runs_of(mask: NDArray[np.bool_], min_frames: int = 1) -> list[tuple[int, int
     ]
 
 
+def stretches_of(name: str, mask: NDArray[np.bool_]) -> list[str]:
+    """What a mask holds of a recording, as manifests name it: all of it, or ``name[first:stop]`` of each stretch."""
+    return [name] if mask.all() else [f"{name}[{start}:{stop}]" for start, stop in runs_of(mask)]
+
+
 def refuse_shared(members: Sequence[tuple[str, Part, str]]) -> None:
     """Refuse a recording that stands in two parts.
 

@@ -1,9 +1,6 @@
 """From a training file to a bundle: read, fit, export, prove parity, score the unseen part, write."""
 
 import json
-import platform
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +13,16 @@ from ..inference.bundle import Bundle, make_parity, write_bundle
 from ..inference.disparity_config import DisparityOptions
 from ..inference.features import spec_of
 from ..inference.manifest import (
-    ComputeTime,
     EmbedderSpec,
     GapRule,
-    HeadSpec,
     Split,
-    StateTensor,
     VideoInput,
 )
 from ..inference.manifest import Scores as ManifestScores
+from .bundle_record import compute_of, library_versions, scores_of
 from .config import TrainConfig, load_config
 from .dataset import Recording, check_split, members_of, parity_frames, read_recording
-from .evaluate import evaluate_bundle
+from .evaluate import answers_of_part, evaluation_of
 from .fit import build_networks, fit
 from .fit_stage import Networks
 from .head_inputs import embed_recording, head_input
@@ -39,21 +34,21 @@ from .onnx_export import (
     export_embedder,
     export_head_sequence,
     export_head_step,
+    head_spec,
 )
+from .quantise import quantise_bundle
 from .sources import Source, open_sources
 
 METRICS_FILE = "metrics.jsonl"
 EVALUATION_FILE = "evaluation.json"
-LIBRARIES = (
-    "ethostream", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch",
-    "lightning",
-)  # fmt: skip
+FLOAT32_FOLDER = "float32"
 
 
 def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = False) -> dict[str, Any]:
     """Train a model and write its bundle.
 
-    Beside the bundle, ``<out>.run/`` gets ``metrics.jsonl`` (a line per epoch) and ``evaluation.json``.
+    Beside the bundle, ``<out>.run/`` gets ``metrics.jsonl`` (a line per epoch) and ``evaluation.json``; with
+    ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
 
     Args:
         config_path: the training file.
@@ -62,11 +57,13 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
         quiet: nothing is printed.
 
     Returns:
-        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``.
+        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
+        also ``quantisation``, its record.
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit.
         ParityError: the exported graphs do not compute what was trained; no bundle is written.
+        ScoreLossError: int8 loses more than ``export.max_score_loss``; only the float32 bundle is written.
     """
     config, root = load_config(config_path, data)
     console = Console(quiet=quiet, stderr=True)
@@ -93,13 +90,24 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
     draft = run / "draft"
     write_bundle(draft, fields, files)
     console.print("scoring the test part through the whole pipeline")
-    evaluation = evaluate_bundle(Bundle.load(draft), config, sources, progress=lambda name: console.print(f"  {name}"))
-    fields |= {"scores": _scores(evaluation, config), "compute": _compute(evaluation, sources)}
-    write_bundle(out, fields, files)
+    drafted = Bundle.load(draft)
+    answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
+    evaluation = evaluation_of(drafted, config, answers)
+    fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
+    (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    int8 = config.export.precision == "int8"
+    trained = run / FLOAT32_FOLDER if int8 else out
+    write_bundle(trained, fields, files)
     for path in (*draft.iterdir(), draft):
         path.rmdir() if path.is_dir() else path.unlink()
-    identity = Bundle.load(out).identity
-    (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    loaded = Bundle.load(trained)
+    identity, more = loaded.identity, dict[str, Any]()
+    if int8:
+        quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
+        identity = quantised.write(out)
+        evaluation = quantised.evaluation | {"bundle": identity}
+        more = {"quantisation": quantised.record.model_dump(mode="json")}
+        (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
     return {
         "bundle": identity,
         "out": str(out),
@@ -107,6 +115,7 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
         "fit": fitted,
         "parity": parity,
         "evaluation": evaluation,
+        **more,
     }
 
 
@@ -162,10 +171,6 @@ def _fields(
     features: list[Any],
 ) -> dict[str, Any]:
     views = list(sources[0].views)
-    state = [
-        StateTensor(name=f"state_{place}", shape=list(shape), dtype="float32", initial=0.0)
-        for place, shape in enumerate(networks.head.state_shapes())
-    ]
     return {
         "name": config.name,
         "task": config.task,
@@ -183,7 +188,7 @@ def _fields(
             )
         ],
         "features": features,
-        "head": HeadSpec.build(config.head.kind, networks.head.n_features, len(config.classes), state),
+        "head": head_spec(networks.head),
         "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
         "warm_up_frames": warm_up_frames(networks.head, sources[0].rate_hz),
         "look_ahead_frames": 0,
@@ -206,51 +211,5 @@ def _fields(
             more={},
         ),
         "compute": [],
-        "library_versions": {"python": platform.python_version()} | _library_versions(),
+        "library_versions": library_versions(),
     }
-
-
-def _library_versions() -> dict[str, str]:
-    """Versions of what is installed; one engine or the other is."""
-    found: dict[str, str] = {}
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _scores(evaluation: dict[str, Any], config: TrainConfig) -> ManifestScores:
-    stabilised = evaluation["stabilised"]
-    return ManifestScores(
-        evaluated_on=f"test part, {config.split.by}, whole pipeline, causal, stabilised",
-        n_frames=stabilised["n_frames"],
-        accuracy=stabilised["accuracy"],
-        balanced_accuracy=stabilised["balanced_accuracy"],
-        macro_f1=stabilised["macro_f1"],
-        per_class=stabilised["per_class"],
-        confusion=stabilised["confusion_matrix"],
-        more={"raw": evaluation["raw"], "compare": evaluation["compare"]},
-    )
-
-
-def _compute(evaluation: dict[str, Any], sources: list[Source]) -> list[ComputeTime]:
-    machine = f"{platform.system()} {platform.machine()}, {_processor()}"
-    return [
-        ComputeTime(
-            stage=stage,
-            provider="cpu",
-            threads=1,
-            batch=len(sources[0].views),
-            p50_ms=round(values["p50"], 3),
-            p99_ms=round(values["p99"], 3),
-            machine=machine,
-        )
-        for stage, values in evaluation["compute_ms"].items()
-    ]
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"

@@ -83,9 +83,15 @@ def _extra(name: str) -> Generator[None]:
 
 
 def _show(result: dict[str, Any], json_path: Path | None) -> None:
+    from rich.console import Console
+
+    from ...inference.precision import Quantisation
+    from ..precision_table import print_precision
     from ..terminal import print_result
 
     if json_path is not None:
         write_result(json_path, result)
     if not to_stdout(json_path):
-        print_result(result)
+        print_result({name: value for name, value in result.items() if name != "quantisation"})
+        if "quantisation" in result:
+            print_precision(Quantisation.model_validate(result["quantisation"]), Console(highlight=False))

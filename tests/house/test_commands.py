@@ -28,6 +28,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "tune",
+    "quantise",
     "bundle info",
     "monitor",
     "arm",

@@ -75,6 +75,7 @@ def test_every_key_of_the_manifest_is_required_and_named(write_tiny_bundle: Writ
     free = {"parameters", "library_versions", "per_class", "more"}  # keys below these are names, not fields
     paths = [path for path in key_paths(json.loads(text)) if not free & set(path[:-1])]
     paths.remove(("stabiliser", "kind"))  # without it the stabiliser is of the older form, which had no kinds
+    paths.remove(("quantisation",))  # bundles of the older form are all float32
     assert len(paths) > 90
     for path in paths:
         manifest = json.loads(text)
@@ -84,6 +85,12 @@ def test_every_key_of_the_manifest_is_required_and_named(write_tiny_bundle: Writ
         del holder[path[-1]]
         with pytest.raises(BundleError, match=str(path[-1])):
             read_manifest(json.dumps(manifest), MANIFEST_FILE)
+
+
+def test_a_bundle_of_the_older_form_is_float32(write_tiny_bundle: Writer) -> None:
+    folder = write_tiny_bundle()
+    rewrite_manifest(folder, lambda manifest: manifest.pop("quantisation"))
+    assert Bundle.load(folder).manifest.quantisation is None
 
 
 def test_an_unknown_key_is_refused(write_tiny_bundle: Writer) -> None:

@@ -181,9 +181,28 @@ def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> N
         next(predict_video(tmp_path / "joined", clip / "clip.mkv"))
 
 
+def test_an_int8_export_is_scored_beside_the_float_bundle_that_stays(clip: Path, tmp_path: Path) -> None:
+    config = _config(
+        fit={"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1},
+        export={"precision": "int8", "calibration_frames": 8, "max_score_loss": 1.0, "weight_bits": 7},
+    )
+    result = train(_write(tmp_path / "train.yaml", config), tmp_path / "bundle", None, quiet=True)
+    large, small = Bundle.load(tmp_path / "bundle.run" / "float32"), Bundle.load(tmp_path / "bundle")
+    record = small.manifest.quantisation
+    assert large.manifest.quantisation is None and record is not None
+    assert (record.source, record.weight_bits, record.max_score_loss) == (large.identity, 7, 1.0)
+    assert result["bundle"] == result["evaluation"]["bundle"] == small.identity
+    assert result["quantisation"] == record.model_dump(mode="json")
+    for bundle, scores in ((large, record.stabilised.float32), (small, record.stabilised.int8)):
+        assert bundle.manifest.scores.balanced_accuracy == scores.balanced_accuracy
+    answers = list(predict_video(tmp_path / "bundle", clip / "clip.mkv"))
+    assert len(answers) == N_FRAMES
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"export": {"precision": "int4"}}, ConfigError, r"export.precision"),
         ({"epochs": 3}, ConfigError, r"epochs: unknown key"),
         ({"fit": {"joint_epoch": 1}}, ConfigError, r"fit.joint_epoch: unknown key"),
         ({"classes": ["a", "a"]}, ConfigError, r"a name stands twice"),

@@ -1,0 +1,125 @@
+"""Crops of the training part, one frame at a time, exactly as the rig would cut them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..inference.bundle import Bundle
+from ..sync.clock import NS_PER_S, ClockAnchor, RigClock
+from ..sync.errors import DataError
+from .config import TrainConfig
+from .offline import run_offline
+from .sources import Source
+from .splits import PARTS, parts_of, stretches_of
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Which frames of which recordings are to be taken, and how many crops they gave.
+
+    Attributes:
+        chosen: frame numbers of each recording, ascending; recordings without any are left out and never opened.
+        members: the training part of these recordings, as the manifest names it.
+        n_frames, n_crops: handed out until now.
+    """
+
+    chosen: list[tuple[Source, NDArray[np.intp]]]
+    members: list[str]
+    n_frames: int = 0
+    n_crops: int = 0
+
+
+def plan_calibration(config: TrainConfig, sources: Sequence[Source], n_frames: int) -> Calibration:
+    """Spread ``n_frames`` evenly over all frames of the training part, labelled or not.
+
+    Raises:
+        DataError: the training part holds no frame.
+    """
+    frames = [_training_frames(config, source) for source in sources]
+    total = sum(len(one) for one in frames)
+    if not total:
+        raise DataError("the training part holds no frame to calibrate on; give a recording 'part: train'")
+    places = np.unique(np.linspace(0, total - 1, min(n_frames, total)).round().astype(np.intp))
+    chosen: list[tuple[Source, NDArray[np.intp]]] = []
+    members: list[str] = []
+    start = 0
+    for source, mine in zip(sources, frames, strict=True):
+        here = places[(places >= start) & (places < start + len(mine))] - start
+        start += len(mine)
+        if len(here):
+            chosen.append((source, mine[here]))
+            mask = np.zeros(source.n_frames, np.bool_)
+            mask[mine] = True
+            members += stretches_of(source.name, mask)
+    return Calibration(chosen, members)
+
+
+def stream_crops(
+    bundle: Bundle, calibration: Calibration, progress: Callable[[int], None] | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Crops of the planned frames, uint8 [n, h, w], views of one size together; nothing is kept.
+
+    The live pipeline runs over each recording from its first frame to the last planned one, with something in place of
+    the embedder that takes what it is given: the crops are those of the rig, whatever the rule and the rate.
+
+    Args:
+        bundle: whose crop rule, views and rate hold.
+        calibration: counted up on the way.
+        progress: told the number of frames read.
+
+    Raises:
+        ConfigError: views or rate do not suit the model.
+        VideoError: a video is damaged.
+    """
+    for source, wanted in calibration.chosen:
+        tap = _CropTap(bundle.manifest.video.embedder.dims)
+        frames = (
+            (round(place * NS_PER_S / source.rate_hz), images)
+            for place, images in enumerate(islice(source.open_frames(), int(wanted[-1]) + 1))
+        )
+        clock = RigClock(ClockAnchor.take())
+        tapped = replace(bundle, embedder=tap)
+        take = set(wanted.tolist())
+        tap.keep = 0 in take
+        for place, answer in enumerate(run_offline(tapped, source.views, source.rate_hz, frames, clock)):
+            batches, tap.batches = tap.batches, []
+            tap.keep = place + 1 in take
+            if progress is not None:
+                progress(1)
+            if answer is None or place not in take:
+                continue
+            calibration.n_frames += 1
+            calibration.n_crops += sum(len(batch) for batch in batches)
+            yield from batches
+
+
+def _training_frames(config: TrainConfig, source: Source) -> NDArray[np.intp]:
+    if config.split.by == "recording" and source.part != "train":
+        return np.zeros(0, np.intp)
+    parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
+    return np.flatnonzero(parts == PARTS.index("train"))
+
+
+@dataclass(slots=True)
+class _CropTap:
+    """Stands where the embedder is, copies the crops of the frames that are wanted and answers zeros."""
+
+    dims: int
+    keep: bool = True
+    name: str = "embedder.onnx"
+    batches: list[NDArray[np.uint8]] = field(default_factory=list)
+    inputs: dict[str, list[int | str]] = field(default_factory=dict)
+    outputs: dict[str, list[int | str]] = field(default_factory=dict)
+
+    def input_buffer(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        return np.zeros(shape, dtype)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        crops = feeds["crops"]
+        if self.keep:
+            self.batches.append(crops.copy())
+        return {"embedding": np.zeros((len(crops), self.dims), np.float32)}

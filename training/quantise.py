@@ -1,0 +1,229 @@
+"""An int8 bundle from a float32 one: calibrate on the training part, score both on the test part, refuse what costs.
+
+Only the embedder is quantised. The head is small, and its state would carry rounding from step to step.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from ..inference.bundle import Bundle, make_parity, write_bundle
+from ..inference.bundle_files import read_bundle_files
+from ..inference.bundled import resolve_bundle
+from ..inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE, Manifest
+from ..inference.onnxruntime_backend import open_graph
+from ..inference.precision import Quantisation
+from ..sync.clock import ClockAnchor, RigClock
+from ..sync.errors import BundleError, DataError, ScoreLossError
+from .bundle_record import compute_of, library_versions, scores_of, this_machine
+from .calibration_crops import Calibration, plan_calibration, stream_crops
+from .config import TrainConfig, load_config
+from .dataset import check_split
+from .evaluate import Answers, answers_of_part, evaluation_of
+from .export_config import ExportConfig
+from .onnxruntime_quantiser import quantise_graph
+from .precision_cost import compare_scores, measure_speed
+from .sources import Source, open_sources
+
+_SPEED_SECONDS: Final = 2.0
+_NAME_LENGTH: Final = 64
+_SUFFIX: Final = "-int8"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A bundle with an int8 embedder that is not written yet.
+
+    Attributes:
+        source: the float32 bundle.
+        record: how it was made and what it cost.
+        evaluation: as `evaluate` gives it, of int8 on the test part.
+        fields, files: for `write_bundle`.
+    """
+
+    source: Bundle
+    record: Quantisation
+    evaluation: dict[str, Any]
+    fields: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def refused(self) -> bool:
+        """More was lost than the limit allows."""
+        return self.record.score_loss > self.record.max_score_loss
+
+    def write(self, out: Path) -> str:
+        """Write the bundle, load it again, and give its identity.
+
+        Raises:
+            ScoreLossError: more was lost than the limit allows; nothing is written.
+            BundleError: ``out`` is the float32 bundle itself.
+        """
+        if self.refused:
+            raise ScoreLossError(_refusal(self))
+        if out.resolve() == self.source.path.resolve():
+            raise BundleError(f"{out}: is the float32 bundle; give the int8 one a folder of its own")
+        write_bundle(out, self.fields, self.files)
+        return Bundle.load(out).identity
+
+
+def quantise(
+    bundle: str | Path, config_path: Path, data: Path | None, options: dict[str, Any], quiet: bool = False
+) -> Quantised:
+    """Quantise a bundle; what is to be written is decided by the caller with `Quantised.write`.
+
+    Args:
+        bundle: folder, zip or name of a shipped bundle, float32.
+        config_path: the training file: its train part calibrates, its test part scores.
+        data: data folder instead of the file's own.
+        options: values of `ExportConfig` that replace those of the file's ``export``.
+        quiet: nothing is printed.
+
+    Raises:
+        ConfigError, DataError, VideoError, BundleError: see `load_config`, `open_sources`, `Bundle.load`.
+    """
+    config, root = load_config(config_path, data)
+    loaded = Bundle.load(resolve_bundle(bundle))
+    sources = open_sources(config, root)
+    check_split(sources, config)
+    chosen = ExportConfig.model_validate(config.export.model_dump() | options | {"precision": "int8"})
+    return quantise_bundle(loaded, config, sources, chosen, Console(quiet=quiet, stderr=True))
+
+
+def quantise_bundle(
+    bundle: Bundle,
+    config: TrainConfig,
+    sources: Sequence[Source],
+    options: ExportConfig,
+    console: Console,
+    float32: list[Answers] | None = None,
+    speed_seconds: float = _SPEED_SECONDS,
+) -> Quantised:
+    """As `quantise`, for a bundle and recordings that are open already.
+
+    Args:
+        bundle: float32, on the CPU.
+        config: classes and split.
+        sources: its recordings.
+        options: how.
+        console: for progress.
+        float32: what the bundle answered on the test part, where that is known.
+        speed_seconds: about how long each of the (up to four) measurements of speed may take.
+
+    Raises:
+        BundleError: the bundle is int8 already, or holds nothing that can be quantised.
+        DataError: the training part holds no frame, or the bundle has learnt from a recording of the test part.
+    """
+    manifest = bundle.manifest
+    if manifest.quantisation is not None:
+        raise BundleError(
+            f"bundle {bundle.identity} is int8 already; quantise {manifest.quantisation.source}, that it came from"
+        )
+    _refuse_learnt(manifest, config, sources)
+    stored = read_bundle_files(bundle.path)
+    files = {name: stored[name] for name in manifest.files}
+    calibration = plan_calibration(config, sources, options.calibration_frames)
+    sample: list[NDArray[np.uint8]] = []
+    console.print("calibrating on the training part")
+    with Progress(console=console, disable=console.quiet) as progress:
+        crops = _watched(bundle, calibration, sample, progress)
+        files[EMBEDDER_FILE] = quantise_graph(stored[EMBEDDER_FILE], crops, options.weight_bits)
+    small = replace(bundle, embedder=open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1))
+    console.print("scoring the test part with both embedders")
+
+    def tell(name: str) -> None:
+        console.print(f"  {name}")
+
+    before = float32 or answers_of_part(bundle, config, list(sources), progress=tell)
+    after = answers_of_part(small, config, list(sources), progress=tell)
+    stabilised, raw = compare_scores(before, after, manifest.classes)
+    p_change = np.concatenate([np.abs(a.p - b.p).max(axis=1) for a, b in zip(before, after, strict=True)])
+    evaluation = evaluation_of(small, config, after)
+    batch = np.resize(sample[0], (len(sources[0].views), *sample[0].shape[1:]))
+    console.print("measuring the speed of both embedders")
+    clock = RigClock(ClockAnchor.take())
+    record = Quantisation(
+        source=bundle.identity,
+        weight_bits=options.weight_bits,
+        calibrated_on=calibration.members,
+        n_calibration_frames=calibration.n_frames,
+        n_calibration_crops=calibration.n_crops,
+        n_test_frames=sum(len(one.truth) for one in after),
+        stabilised=stabilised,
+        raw=raw,
+        p_change_p99=float(np.percentile(p_change, 99)),
+        p_change_max=float(p_change.max()),
+        score_loss=max(stabilised.loss, raw.loss),
+        max_score_loss=options.max_score_loss,
+        speed=measure_speed(stored[EMBEDDER_FILE], files[EMBEDDER_FILE], batch, clock, speed_seconds),
+        float32_bytes=len(stored[EMBEDDER_FILE]),
+        int8_bytes=len(files[EMBEDDER_FILE]),
+        machine=this_machine(),
+    )
+    fields = {
+        name: getattr(manifest, name) for name in Manifest.model_fields if name not in ("files", "schema_version")
+    }
+    fields |= {
+        "name": manifest.name[: _NAME_LENGTH - len(_SUFFIX)] + _SUFFIX,
+        "scores": scores_of(evaluation, config),
+        "compute": compute_of(evaluation, list(sources)),
+        "library_versions": library_versions(),
+        "quantisation": record,
+    }
+    with np.load(io.BytesIO(stored[PARITY_FILE]), allow_pickle=False) as archive:
+        frames, times_ns = archive["frames"], archive["times_ns"]
+    graphs = {name: files[name] for name in (EMBEDDER_FILE, HEAD_STEP_FILE, HEAD_SEQUENCE_FILE)}
+    files = graphs | {PARITY_FILE: make_parity(fields, graphs, frames, times_ns)}
+    return Quantised(bundle, record, evaluation, fields, files)
+
+
+def _watched(
+    bundle: Bundle, calibration: Calibration, sample: list[NDArray[np.uint8]], progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """The crops, with a bar; the first batch is kept as a ``sample``."""
+    task = progress.add_task("frames", total=sum(int(frames[-1]) + 1 for _, frames in calibration.chosen))
+    for crops in stream_crops(bundle, calibration, lambda n: progress.advance(task, n)):
+        if not sample:
+            sample.append(crops)
+        yield crops
+
+
+def _refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Source]) -> None:
+    if config.split.by != "recording":
+        return
+    learnt = {one.sha256 for one in manifest.data if one.name in {*manifest.split.train, *manifest.split.validation}}
+    known = [source.name for source in sources if source.part == "test" and source.data.sha256 in learnt]
+    if known:
+        raise DataError(
+            f"bundle {manifest.name!r} has learnt from {', '.join(known)}, which stands in the test part here: its "
+            "scores would say nothing; score on recordings that it has not seen"
+        )
+
+
+def _refusal(quantised: Quantised) -> str:
+    record = quantised.record
+    costs = {"stabilised": record.stabilised, "raw": record.raw}
+    scores = ", ".join(
+        f"{name} {one.float32.balanced_accuracy:.3f} to {one.int8.balanced_accuracy:.3f}" for name, one in costs.items()
+    )
+    losses = {
+        name: (record.stabilised.float32.f1[name] or 0.0) - (record.stabilised.int8.f1[name] or 0.0)
+        for name in record.stabilised.float32.f1
+    }
+    worst = max(losses, key=lambda name: losses[name])
+    better = f"Give more calibration_frames than {record.n_calibration_frames:,}"
+    if record.weight_bits == 7:
+        better += ", weight_bits 8"
+    return (
+        f"int8 loses {record.score_loss:.4f} balanced accuracy on {record.n_test_frames:,} test frames ({scores}; F1 "
+        f"of {worst} {-losses[worst]:+.3f}), more than the {record.max_score_loss:g} of max_score_loss, so no int8 "
+        f"bundle is written. {better}, stay with the float32 bundle {quantised.source.path}, or accept the loss: "
+        f"max_score_loss {np.ceil(record.score_loss * 1000) / 1000:g}"
+    )
