@@ -157,6 +157,8 @@ class TriggerLoop:
         self._t_start_ns = 0
         self._pulsing = False
         self._n_made = -1
+        self._n_overflow = self._n_told_lost = 0
+        self._alarmed_lost = False
         self._heard_ns = 0
         self._next_clock_ns = self._next_query_ns = 0
         self._first_deadline_ns = 0
@@ -174,6 +176,7 @@ class TriggerLoop:
         board = self._board
         board.command(Watchdog(config.watchdog_ms))
         board.command(Arm(config.output))
+        self._n_told_lost = board.n_lost
         for line in config.inputs:
             board.command(Watch(line, Edges.BOTH))
         num, den = pulse_period(self._config.rate_hz)
@@ -236,8 +239,11 @@ class TriggerLoop:
     def _turn(self, timeout_s: float) -> None:
         """Take what the board and the cameras have said; publish what is due."""
         context = self._context
-        for message in self._board.read(timeout_s):
-            self._take(message)
+        messages = self._board.read(timeout_s)
+        last = max((place for place, one in enumerate(messages) if isinstance(one, Edge)), default=-1)
+        for place, message in enumerate(messages):
+            # What was lost anywhere among them is told by the last: before that it might have been overtaken.
+            self._take(message, self._n_newly_lost() if place == last else 0)
         for received in self._bus.receive(0):
             message = received.message
             if isinstance(message, Heartbeat):
@@ -265,10 +271,25 @@ class TriggerLoop:
         )
         context.beat()
 
-    def _take(self, message: BoardMessage) -> None:
+    def _n_newly_lost(self) -> int:
+        """Messages of the board that never came, since this was asked last; from its arming on."""
+        n_lost = self._board.n_lost + self._n_overflow
+        n_new, self._n_told_lost = n_lost - self._n_told_lost, n_lost
+        if n_new and self._config.trigger.inputs and not self._alarmed_lost:
+            self._alarmed_lost = True
+            self._context.alarm(
+                "error",
+                f"trigger board {self._board.name}: {n_new} message(s) of it were lost; edges of its input lines may "
+                "be among them: check the serial line. Further ones are counted only",
+            )
+        return n_new
+
+    def _take(self, message: BoardMessage, n_lost: int) -> None:
         if isinstance(message, Edge):
-            self._publish_edge(message)
+            self._publish_edge(message, n_lost)
         elif isinstance(message, Status):
+            # 16 bits of the board; what was lost before it was armed is not in them.
+            self._n_overflow += (message.overflow - self._n_overflow) & 0xFFFF
             if not message.armed:
                 self._n_made = message.pulses
             if self._pulsing and not message.running:
@@ -278,7 +299,7 @@ class TriggerLoop:
                     f"{why if message.watchdog_fired else 'it was not asked to; did it restart?'}; start the run anew"
                 )
 
-    def _publish_edge(self, edge: Edge) -> None:
+    def _publish_edge(self, edge: Edge, n_lost: int) -> None:
         board = self._board
         t_ns = board.clock_fit.to_rig_ns(edge.board_us)
         if edge.is_input:
@@ -290,7 +311,7 @@ class TriggerLoop:
         else:
             line = f"out{edge.line}"
         pulse = SyncPulse(
-            board.name, self._context.spec.epoch, line, edge.count, edge.board_us, t_ns, rising=edge.rising
+            board.name, self._context.spec.epoch, line, edge.count, edge.board_us, t_ns, edge.rising, n_lost
         )
         self._context.publish(SYNC_PULSE, pulse)
 

@@ -6,6 +6,7 @@ to the model; frames that end in no set are declared.
 
 import logging
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -166,6 +167,12 @@ class LiveSets:
             # From here on replay lacks pixels: a state after the gap is where it can go on.
             self._state_due = self._state_due or bool(self._recording)
         if isinstance(message, SyncPulse) and self._model is not None:
+            if n_lost := message.n_lost + received.n_lost:
+                message = msgspec.structs.replace(message, n_lost=n_lost)
+                self._alarm_once(
+                    f"edges of trigger board {message.source} were lost: where a line's level arms the rules, they are "
+                    "disarmed until its next edge; check the serial line, and whether this machine is overloaded"
+                )
             self._model.pulse(message)
         if isinstance(message, CameraStatus):
             return self._assembler.set_lost(message.camera, message.state != "running")

@@ -241,7 +241,7 @@ class RunningModel:
     def pulse(self, pulse: SyncPulse) -> None:
         """An edge of the trigger board, which may arm or disarm."""
         if self.pipeline is not None:
-            self.pipeline.rules.pulse(pulse)
+            self.pipeline.rules.pulse(pulse, None if self._replay else self._context.clock.now_ns())
             self._say_arming()
 
     def tick(self) -> None:

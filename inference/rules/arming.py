@@ -55,18 +55,29 @@ class ArmingState:
         """A person arms or disarms, or the end of the run disarms; a message always says what holds now and by whom."""
         if self._following:
             return
+        self.tick(t_ns)  # what a silent line or a closed window has ended is not there to be armed
         self._person = armed
         self._judge(t_ns)
         self._changes.append(Arming(self.armed, by if self.armed == armed else self._blocker(t_ns), t_ns))
 
-    def pulse(self, pulse: SyncPulse) -> None:
-        """An edge that the board saw or made."""
+    def pulse(self, pulse: SyncPulse, now_ns: int | None = None) -> None:
+        """An edge that the board saw or made.
+
+        Args:
+            pulse: one that claims a time to come is taken for one of now, else the board could never be silent until
+                then.
+            now_ns: rig time; None: not known, since this is a recording.
+        """
         line = self._line
         if line is None or self._following:
             return
-        t_ns = max(pulse.t_ns, self._heard_ns)
+        t_ns = max(pulse.t_ns if now_ns is None else min(pulse.t_ns, now_ns), self._heard_ns)
         self.tick(t_ns)
         self._heard_ns = t_ns
+        if pulse.n_lost and isinstance(line, LineLevel):
+            # Any of them may have been the edge that disarms. One that arms for a while can be lost without harm.
+            self._level = _UNKNOWN
+            self._update(t_ns, f"line {line.line}")
         if pulse.line == line.line:
             self._level = 1 if pulse.rising else 0
             if isinstance(line, LineEdge) and pulse.rising == (line.edge == "rising"):

@@ -144,9 +144,9 @@ class Rules:
         """Rig time is ``t_ns``; to be called now and then where no set comes, so that schedules are kept."""
         self.arming.tick(t_ns)
 
-    def pulse(self, pulse: SyncPulse) -> None:
-        """An edge of the trigger board."""
-        self.arming.pulse(pulse)
+    def pulse(self, pulse: SyncPulse, now_ns: int | None = None) -> None:
+        """An edge of the trigger board; see `ArmingState.pulse`."""
+        self.arming.pulse(pulse, now_ns)
 
     def tracked(self, tracks: Tracks) -> None:
         """Where the animals are; known from now on, so from the next set on."""

@@ -52,9 +52,9 @@ def tracks(t_ms: float, x: float, y: float = 50.0, *, valid: bool = True) -> Tra
     return Tracks(round(t_ms), round(t_ms * MS), (animal,))
 
 
-def pulse(t_ms: float, line: str = "in0", *, rising: bool = True) -> SyncPulse:
-    """An edge of the board."""
-    return SyncPulse("board", 0, line, 0, round(t_ms * 1000), round(t_ms * MS), rising)
+def pulse(t_ms: float, line: str = "in0", *, rising: bool = True, n_lost: int = 0) -> SyncPulse:
+    """An edge of the board, and how many messages of it were lost before."""
+    return SyncPulse("board", 0, line, 0, round(t_ms * 1000), round(t_ms * MS), rising, n_lost)
 
 
 ZONES = {

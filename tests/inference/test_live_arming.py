@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zmq
 from ethostream.streaming import topics as t
-from ethostream.streaming.messages import Arming, Control, Heartbeat, SyncPulse
+from ethostream.streaming.messages import Alarm, Arming, Control, Heartbeat, SyncPulse
 from ethostream.streaming.node import SUPERVISOR, NodeSpec
 from ethostream.streaming.publisher import Publisher
 from ethostream.streaming.subscriber import EverySubscriber
@@ -51,8 +51,9 @@ class Rig:
         path = folder / "spec.json"
         path.write_text(spec.model_dump_json())
         self.process = subprocess.Popen([sys.executable, "-m", "ethostream.streaming.node", str(path)])
-        self.bus = EverySubscriber(self.context, [endpoints["inference"]], [t.ARMING, t.HEARTBEAT])
+        self.bus = EverySubscriber(self.context, [endpoints["inference"]], [t.ARMING, t.HEARTBEAT, t.ALARM])
         self.said: list[Arming] = []
+        self.alarms: list[str] = []
         self.ready = False
 
     def until(self, done: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
@@ -64,6 +65,8 @@ class Rig:
             for received in self.bus.receive(50):
                 if isinstance(received.message, Arming):
                     self.said.append(received.message)
+                elif isinstance(received.message, Alarm):
+                    self.alarms.append(received.message.text)
                 elif isinstance(received.message, Heartbeat):
                     self.ready |= received.message.state == "ready"
         raise AssertionError(f"never came; said: {self.said}")
@@ -71,8 +74,12 @@ class Rig:
     def beat(self) -> None:
         self.board.publish(t.HEARTBEAT, Heartbeat("trigger", 0, 1, "ready", 0))
 
-    def pulse(self, line: str, *, rising: bool = True) -> None:
-        self.board.publish(t.SYNC_PULSE, SyncPulse("board", 0, line, 0, 0, self.clock.now_ns(), rising))
+    def pulse(self, line: str, *, rising: bool = True, ahead_ns: int = 0) -> None:
+        self.board.publish(t.SYNC_PULSE, SyncPulse("board", 0, line, 0, 0, self.clock.now_ns() + ahead_ns, rising))
+
+    def lose(self, n: int) -> None:
+        """So many pulses were sent, and none of them came."""
+        self.board._sequences[t.SYNC_PULSE.key()] += n
 
     def close(self) -> None:
         self.process.terminate()
@@ -119,3 +126,14 @@ def test_start_line_silence_and_person(rig: Rig) -> None:
     # A line is heard of where it changes something, a person always.
     pairs = zip(rig.said[3:], rig.said[4:], strict=False)
     assert sum(now.by == "person" or now.armed == before.armed for before, now in pairs) == 1
+
+    # An edge that was lost on the bus may have been the line's.
+    n_said = len(rig.said)
+    rig.lose(1)
+    rig.until(lambda: len(rig.said) > n_said, lambda: rig.pulse("trigger"))
+    assert (rig.said[n_said].armed, rig.said[n_said].by) == (False, "line in0")
+    rig.until(lambda: bool(rig.alarms), lambda: None)
+    assert "edges of trigger board board were lost" in rig.alarms[0]
+    # A board whose clock leaps ahead is silent no later than any other.
+    rig.until(lambda: rig.said[-1].armed, lambda: rig.pulse("in0", ahead_ns=3_600_000 * NS_PER_MS))
+    rig.until(lambda: not rig.said[-1].armed, lambda: None)

@@ -12,7 +12,7 @@ from ethostream.inference.rules.zones import inside
 from ethostream.streaming.messages import Behavior, Box, Decision, SyncPulse, Tracks
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_streams import ARMING, CLASSES, MS, ZONES, behavior, engine, pulse, tell, tracks
 
@@ -319,6 +319,11 @@ EDGE = {"line": {"kind": "edge", "line": "in0", "for_s": 0.5}}
         (LEVEL, [pulse(0), 2001], False),  # the board has fallen silent
         (LEVEL, [pulse(0), pulse(1500, "trigger"), 2001], True),
         (LEVEL, [pulse(0), 2001, pulse(2100, "trigger")], False),  # who knows what the line did meanwhile
+        (LEVEL, [pulse(0), pulse(5, "trigger", n_lost=1)], False),  # it may have been the edge that disarms
+        (LEVEL, [pulse(0), pulse(5, "trigger", n_lost=1), pulse(9, "trigger")], False),
+        (LEVEL, [pulse(0), pulse(5, n_lost=1)], True),  # what was lost came before this edge
+        (LEVEL, [pulse(0), 1900, (False, 1950 * MS), (True, 2100 * MS)], False),  # silent, and nobody looked since
+        (EDGE, [pulse(0), pulse(5, "trigger", n_lost=1)], True),
         (EDGE, [pulse(0)], True),
         (EDGE, [pulse(0), 499], True),
         (EDGE, [pulse(0), 500], False),
@@ -344,6 +349,43 @@ def test_person_schedule_and_line_have_to_agree(
     assert rules.armed == armed
     said = [one.armed for one in rules.take_changes()]
     assert said[-1] == armed
+
+
+ABOVE_ALL = st.lists(
+    st.tuples(
+        st.integers(0, 900),  # ms until it is heard
+        st.sampled_from([0, 0, 0, -300, 50, 10**7]),  # ms by which its time is wrong
+        st.sampled_from(["in0", "in0", "trigger"]),
+        st.booleans(),
+        st.sampled_from([0, 0, 0, 1, 7]),  # lost
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ABOVE_ALL)
+def test_a_level_arms_only_while_it_is_known_whatever_the_board_says_of_time(
+    heard: list[tuple[int, int, str, bool, int]],
+) -> None:
+    """Known: told by the last edge of the line, nothing lost since, and the board heard of late, by rig time."""
+    rules = Rules([RULE], CLASSES, True, arming=ArmingConfig.model_validate(LEVEL))
+    rules.begin(0)
+    now_ms, level, last_ms = 0, False, -10_000
+    for after_ms, wrong_ms, line, rising, n_lost in heard:
+        then_ms, now_ms = now_ms, now_ms + after_ms
+        for t_ms in (*range(then_ms, now_ms, 40), now_ms):
+            rules.tick(t_ms * MS)
+            assert not rules.armed or (level and t_ms - last_ms <= 2000), t_ms
+        rules.pulse(pulse(now_ms + wrong_ms, line, rising=rising, n_lost=n_lost), now_ms * MS)
+        level = rising if line == "in0" else level and not n_lost
+        last_ms = now_ms
+        assert not rules.armed or level
+        if wrong_ms in (0, 50) and line == "in0":
+            assert rules.armed == rising
+    for later_ms in range(now_ms, now_ms + 5000, 40):
+        rules.tick(later_ms * MS)
+    assert not rules.armed, "the board has been silent for long"
 
 
 def test_who_arms_against_the_schedule_is_told_by_whom_the_rules_are_held() -> None:
