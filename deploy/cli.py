@@ -18,6 +18,7 @@ from .commands.arm_command import arm, disarm
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
+from .commands.engines_command import engines
 from .commands.json_output import JsonOption, require_writable, to_stdout, write_result
 from .commands.keys_command import keys_app
 from .commands.latency_command import latency
@@ -258,6 +259,7 @@ app.command(rich_help_panel=_MODEL)(evaluate)
 app.command(rich_help_panel=_MODEL)(tune)
 app.command(rich_help_panel=_MODEL)(predict)
 app.command(rich_help_panel=_MODEL)(quantise)
+app.command(rich_help_panel=_MODEL)(engines)
 app.add_typer(bundle_app, name="bundle", rich_help_panel=_MODEL)
 app.command(rich_help_panel=_HOSTS)(version)
 app.add_typer(keys_app, name="keys", rich_help_panel=_HOSTS)

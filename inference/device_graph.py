@@ -21,8 +21,8 @@ from .parity import relative_error
 MAX_SHAPES: Final = 8
 """Engines of one embedder: more means that shapes change while it runs, and each engine takes memory of the GPU."""
 N_CHECKS: Final = 3
-"""Batches that a new engine is compared on. More than one: the first is recorded into a CUDA graph, later ones show
-that a replay reads what is new."""
+"""Batches that a new engine is compared on. More than one: the first, which is black, is what a CUDA graph is recorded
+with; later ones show that a replay reads what is new."""
 CHECK_GRID_PX: Final = 9
 
 
@@ -184,20 +184,25 @@ class DeviceGraph:
 
     def _check(self, engine: StagedEngine, checks: list[NDArray[Any]], expected: list[NDArray[Any]]) -> float:
         worst = 0.0
-        for batch, right in zip(checks, expected, strict=True):
+        for place, (batch, right) in enumerate(zip(checks, expected, strict=True)):
+            # Some networks answer much the same to anything: what is right has to be nearer than what was before.
+            allowed = min(self._tolerance, relative_error(expected[0], right) / 2.0) if place else self._tolerance
             np.copyto(engine.staging, batch)
-            worst = max(worst, relative_error(engine.run(len(batch)), right))
-        if not worst <= self._tolerance:
-            raise ParityError(
-                f"{self.name} on {self._provider}: for input {'x'.join(map(str, checks[0].shape))} the engine differs "
-                f"from the CPU by {worst:.2g} relative (allowed {self._tolerance:.0e}); set gpu.precision to fp32, "
-                "gpu.cuda_graphs to false, or provider to 'cpu'"
-            )
+            error = relative_error(engine.run(len(batch)), right)
+            if not error <= allowed:
+                raise ParityError(
+                    f"{self.name} on {self._provider}: for input {'x'.join(map(str, batch.shape))} the engine differs "
+                    f"from the CPU by {error:.2g} relative (allowed {allowed:.1g}) on picture {place}; set "
+                    "gpu.precision to fp32, gpu.cuda_graphs to false, or provider to 'cpu'"
+                )
+            worst = max(worst, error)
         return worst
 
 
 def check_pictures(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int) -> NDArray[Any]:
-    """A batch (n, h, w) of soft random shapes over the whole range of grey: the same for the same arguments."""
+    """A batch (n, h, w) of soft random shapes over the whole range of grey, black for seed 0; always the same."""
+    if seed == 0:
+        return np.zeros(shape, dtype)
     random = np.random.default_rng([seed, *shape])
     height, width = shape[-2:]
     coarse = random.uniform(0.0, 255.0, (int(np.prod(shape[:-2])), CHECK_GRID_PX, CHECK_GRID_PX)).astype(np.float32)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ethostream.sync.errors import ProviderError
 
 Run = Callable[..., dict[str, Any]]
 
@@ -227,3 +228,24 @@ def test_worlds(run: Run) -> None:
     stated(fit, "frames", "jumps", "missed", "false_steps", "backwards", "leaps", "worlds_that_never_locked")
     for figure in ("error_of_the_line_us", "error_of_a_frame_us", "frames_to_lock", "seconds_to_lock"):
         assert fit[figure].keys() == {"p50", "p99", "p99.9", "max"}
+
+
+def test_gpu_on_the_cpu(run: Run) -> None:
+    """The script, not what it is for: nothing here has run on a GPU."""
+    small = ["--networks", "small", "--views", "3", "--image", "320x240", "--sets", "40", "--unpaced-sets", "40"]
+    found = run("gpu.py", "--provider", "cpu", *small)
+    assert stated(found, "setting.provider", "setting.weights") == ["cpu", "random"]
+    one = found["networks"]["small"]
+    assert 0.0 < one["ms"]["p50"] <= one["ms"]["max"]
+    assert one["sets"] == one["fired"] == 40, "every set fires"
+    assert one["limit_per_s"] > 0.0 and one["view_frames_per_s"] > 0.0
+    assert one["needed_per_s"] == 180.0 and one["aims_met"] is None
+
+
+def test_gpu_without_one(repository: Path) -> None:
+    command = [sys.executable, str(repository / "benchmarks" / "gpu.py"), "--networks", "small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode in (0, 1):
+        pytest.skip("a GPU is here")
+    assert done.returncode == ProviderError.exit_code
+    assert "ethostream[gpu]" in done.stderr and "Traceback" not in done.stderr

@@ -29,6 +29,7 @@ COMMANDS = [
     "predict",
     "tune",
     "quantise",
+    "engines",
     "bundle info",
     "monitor",
     "arm",

@@ -146,13 +146,15 @@ def test_a_replay_that_does_not_read_the_new_set_is_found(bench: DeviceBench) ->
         engine, n_runs = bench.engine(source, target), iter(range(1000))
         return SimpleNamespace(launch=lambda: engine.launch() if next(n_runs) == 0 else None)
 
-    with pytest.raises(ParityError, match="differs from the CPU"):
-        bench.graph(frozen, 1e-2).input_buffer("crops", (2, 20, 24), np.uint8)
+    for tolerance in (1e-2, 10.0):  # the latter as of a network that answers much the same to anything
+        with pytest.raises(ParityError, match=r"differs from the CPU .* on picture 1"):
+            bench.graph(frozen, tolerance).input_buffer("crops", (2, 20, 24), np.uint8)
 
 
 def test_checks_are_pictures_that_differ() -> None:
-    first, second = (check_pictures((3, 40, 50), UINT8, seed) for seed in (0, 1))
-    np.testing.assert_array_equal(first, check_pictures((3, 40, 50), UINT8, 0))
+    assert not check_pictures((3, 40, 50), UINT8, 0).any()
+    first, second = (check_pictures((3, 40, 50), UINT8, seed) for seed in (1, 2))
+    np.testing.assert_array_equal(first, check_pictures((3, 40, 50), UINT8, 1))
     assert first.dtype == np.uint8 and first.shape == (3, 40, 50)
     assert np.ptp(first) > 200 and not np.array_equal(first, second)
 
