@@ -98,8 +98,6 @@ def stream_crops(
 
 
 def _training_frames(config: TrainConfig, source: Source) -> NDArray[np.intp]:
-    if config.split.by == "recording" and source.part != "train":
-        return np.zeros(0, np.intp)
     parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
     return np.flatnonzero(parts == PARTS.index("train"))
 

@@ -183,6 +183,7 @@ def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> N
 
 def test_an_int8_export_is_scored_beside_the_float_bundle_that_stays(clip: Path, tmp_path: Path) -> None:
     config = _config(
+        data=[_simulated("train", 11), _simulated("test", 13) | {"n_frames": 90}],
         fit={"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1},
         export={"precision": "int8", "calibration_frames": 8, "max_score_loss": 1.0, "weight_bits": 7},
     )
