@@ -81,6 +81,7 @@ class BackgroundCropper:
         self._activity[:] = 0.0
         self._blocks[:] = 0
         self._blocks_before[:] = 0
+        self._settled = True
         self._ever_seen = False
         self._n_flooded = 0
         self._phase = 0
@@ -93,15 +94,23 @@ class BackgroundCropper:
         Args:
             image: (h, w) or (h, w, 3) uint8.
         """
+        self.settle()
         self._sampler.step(image)
         if self._sampler.n_seen == 1:
             self._begin()
-        else:
-            self._compensate_light()
-        self._compare()
+        self._subtract_background()
+        if self._sampler.n_seen > 1 and self._compensate_light():
+            self._subtract_background()
+        self._count_blocks()
         seen = self._find_animal()
-        self._learn_rows()
+        self._settled = False
         return self._box(seen)
+
+    def settle(self) -> None:
+        """Learn the background from the last frame: a sixth of a step's work, which its answer does not need."""
+        if not self._settled:
+            self._settled = True
+            self._learn_rows()
 
     def _begin(self) -> None:
         self._background[:] = bootstrap_background(self._sampler.now, self._rule)
@@ -117,7 +126,8 @@ class BackgroundCropper:
     def _threshold_of(self, deviation: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip(deviation * np.float32(self._rule.noise_factor), self._rule.threshold, 255.0)
 
-    def _compensate_light(self) -> None:
+    def _compensate_light(self) -> bool:
+        """Move the background by what is common to all pixels; after it was read in order, since this skips about."""
         every = slice(None, None, SHIFT_STRIDE)
         shift = np.subtract(self._sampler.now[every, every], self._background8[every, every], dtype=np.int16).ravel()
         middle = shift.size // 2
@@ -127,8 +137,9 @@ class BackgroundCropper:
             self._background += np.float32(common)
             np.clip(self._background, 0.0, 255.0, out=self._background)
             np.copyto(self._background8, np.rint(self._background), casting="unsafe")
+        return common != 0
 
-    def _compare(self) -> None:
+    def _subtract_background(self) -> None:
         now, background = self._sampler.now, self._background8
         if self._rule.polarity == "dark":
             cv2.subtract(background, now, dst=self._distance)
@@ -136,6 +147,8 @@ class BackgroundCropper:
             cv2.subtract(now, background, dst=self._distance)
         else:
             cv2.absdiff(now, background, dst=self._distance)
+
+    def _count_blocks(self) -> None:
         cv2.compare(self._distance, self._threshold8, cv2.CMP_GT, dst=self._foreground)
         self._blocks, self._blocks_before = self._blocks_before, self._blocks
         cv2.resize(self._foreground, (self._half.shape[1], self._half.shape[0]), self._half, 0, 0, cv2.INTER_AREA)
@@ -159,6 +172,22 @@ class BackgroundCropper:
             return False
         _, labels, stats, centers = cv2.connectedComponentsWithStats(full, connectivity=8, ltype=cv2.CV_16U)
         areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
+        large = np.flatnonzero(areas >= self._min_blocks)
+        best = int(large[0]) + 1 if len(large) == 1 else self._choose(full, labels, stats, centers, areas)
+        if not best:
+            return False
+        self._measure(labels, stats[best], best)
+        return True
+
+    def _choose(
+        self,
+        full: NDArray[np.uint8],
+        labels: NDArray[Any],
+        stats: NDArray[np.int32],
+        centers: NDArray[np.float64],
+        areas: NDArray[np.float64],
+    ) -> int:
+        """The label of the blob that is most like the animal; 0 where none is large enough."""
         radius = inscribed_radius(full)
         scores = areas
         if self._ever_seen:
@@ -184,10 +213,7 @@ class BackgroundCropper:
             score = wide * wide * near * contrast * contrast * (ACTIVITY_FLOOR + recent)
             if score > best_score:
                 best, best_score = int(index) + 1, score
-        if not best:
-            return False
-        self._measure(labels, stats[best], best)
-        return True
+        return best
 
     def _measure(self, labels: NDArray[Any], stats: NDArray[np.int32], label: int) -> None:
         """Centre, area and elongation of a blob from the counts of its blocks and those that touch them."""
@@ -254,6 +280,7 @@ class BackgroundCropper:
         )
 
     def snapshot(self) -> State:
+        self.settle()
         state = {f"sampler_{name}": value for name, value in self._sampler.snapshot().items()}
         return state | {
             "background": self._background.copy(),
@@ -265,6 +292,7 @@ class BackgroundCropper:
         }
 
     def restore(self, state: State) -> None:
+        self._settled = True
         self._sampler.restore({"now": state["sampler_now"], "n_seen": state["sampler_n_seen"]})
         np.copyto(self._background, state["background"])
         np.copyto(self._deviation, state["deviation"])

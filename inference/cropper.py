@@ -71,6 +71,10 @@ class Cropper(Protocol):
         """Look at the next frame, (h, w) or (h, w, 3) uint8."""
         ...
 
+    def settle(self) -> None:
+        """Learn from the last frame what only later steps need. Left out, the next step does it first."""
+        ...
+
     def snapshot(self) -> State:
         """Everything it remembers; copies."""
         ...
@@ -164,6 +168,9 @@ class FixedCropper:
             elongation=1.0,
             motion=self._sampler.motion(x, y, width, height),
         )
+
+    def settle(self) -> None:
+        """Nothing is learnt."""
 
     def snapshot(self) -> State:
         return self._sampler.snapshot()

@@ -5,6 +5,7 @@ to the model; frames that end in no set are declared.
 """
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -60,6 +61,7 @@ class LiveSets:
 
     def __init__(self, context: NodeContext, config: InferenceNodeConfig, model: SetTaker | None) -> None:
         self._context = context
+        self._spins = context.spec.process.spin
         self._model = model
         self._assembler: FrameSetAssembler[Received] = FrameSetAssembler(
             list(config.views),
@@ -108,7 +110,7 @@ class LiveSets:
                 self._say_unsettled(camera)
             for one in self._assembler.flush():
                 self._n_skipped += 1
-                self._publish_set(one)
+                self._publish_set(one, self._frame_set_of(one))
             self.counters["skipped"] += self._n_skipped
             if self._model is not None:
                 self._model.rest("the run ends")
@@ -141,7 +143,7 @@ class LiveSets:
         Its sockets stood still with it, and bring what waits one publisher after the other: judged at once, the first
         camera's frames would close sets that the others' frames, in time as well, are still on their way to.
         """
-        batch = bus.receive(timeout_ms)
+        batch = self._await(bus, timeout_ms)
         now = self._context.clock.now_ns()
         deadline_ns = self._assembler.deadline_ns
         if now - self._awake_ns > timeout_ms * NS_PER_MS + deadline_ns:
@@ -149,6 +151,15 @@ class LiveSets:
             while (left_ns := end_ns - self._context.clock.now_ns()) > 0:
                 batch += bus.receive(-(-left_ns // NS_PER_MS))
         self._awake_ns = self._context.clock.now_ns()
+        return batch
+
+    def _await(self, bus: EverySubscriber, timeout_ms: int) -> list[Received]:
+        """What comes within this time, looked for without rest where the rig file gives this process a core to spin."""
+        if not self._spins:
+            return bus.receive(timeout_ms)
+        end_ns = self._context.clock.now_ns() + timeout_ms * NS_PER_MS
+        while not (batch := bus.receive(0)) and self._context.clock.now_ns() < end_ns:
+            pass
         return batch
 
     def _timeout_ms(self) -> int:
@@ -294,9 +305,8 @@ class LiveSets:
                 "first one that it gave; check its trigger line, and start the trigger after every camera is armed",
             )
 
-    def _publish_set(self, closed: ClosedSet[Received]) -> FrameSet:
-        self._judge_start(closed)
-        frame_set = FrameSet(
+    def _frame_set_of(self, closed: ClosedSet[Received]) -> FrameSet:
+        return FrameSet(
             closed.set_id,
             "complete" if closed.complete else "partial",
             tuple(source_of(item.message) for item in closed.items if item and isinstance(item.message, FrameHeader)),
@@ -304,27 +314,38 @@ class LiveSets:
             closed.t_mid_ns,
             self._context.clock.now_ns(),
         )
+
+    def _publish_set(self, closed: ClosedSet[Received], frame_set: FrameSet) -> None:
+        self._judge_start(closed)
         self._context.publish(FRAME_SET, frame_set)
-        return frame_set
 
     def _handle(self, closed: list[ClosedSet[Received]]) -> None:
+        """Step on the newest set. All are published once it has acted, and before what it says of them."""
         newest = max(closed, key=lambda one: one.t_mid_ns)
-        taken: FrameSet | None = None
-        for one in closed:
-            frame_set = self._publish_set(one)
-            if one is newest and one.t_mid_ns > self._last_mid_ns:
-                taken = frame_set
-        self._n_skipped += len(closed) - (taken is not None)
-        if taken is None or self._model is None:
-            return
-        self._last_mid_ns = newest.t_mid_ns
-        self._step(self._model, taken, newest)
+        unsaid = {one.set_id: (one, self._frame_set_of(one)) for one in closed}
 
-    def _step(self, model: SetTaker, frame_set: FrameSet, closed: ClosedSet[Received]) -> None:
+        def announce() -> None:
+            for one, frame_set in unsaid.values():
+                self._publish_set(one, frame_set)
+            unsaid.clear()
+
+        stepping = self._model is not None and newest.t_mid_ns > self._last_mid_ns
+        self._n_skipped += len(closed) - stepping
+        try:
+            if self._model is not None and stepping:
+                self._last_mid_ns = newest.t_mid_ns
+                self._step(self._model, unsaid[newest.set_id][1], newest, announce)
+        finally:
+            announce()
+
+    def _step(
+        self, model: SetTaker, frame_set: FrameSet, closed: ClosedSet[Received], announce: Callable[[], None]
+    ) -> None:
         due = self._state_due and frame_set.t_closed_ns >= self._state_after_ns
         if (due or model.needs_state) and self._is_recorded(frame_set):
             self._state_due = False
             self._state_after_ns = frame_set.t_closed_ns + _STATE_PERIOD_NS
+            announce()
             model.save_state(frame_set.set_id)
         frames: dict[str, FrameHeader] = {}
         images: dict[str, NDArray[np.uint8]] = {}
@@ -333,7 +354,7 @@ class LiveSets:
                 if item is not None and isinstance(item.message, FrameHeader) and item.message.camera in model.views:
                     frames[item.message.camera] = item.message
                     images[item.message.camera] = self._receiver.view(item.message, item.pixels)
-            stepped = model.step(frame_set, frames, images, self._receiver, self._n_skipped)
+            stepped = model.step(frame_set, frames, images, self._receiver, self._n_skipped, announce)
             self._awake_ns = self._context.clock.now_ns()  # a long step holds up nothing but this thread
             if stepped:
                 self.counters["steps"] += 1

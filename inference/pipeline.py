@@ -173,6 +173,10 @@ class BehaviorPipeline:
         self._last_set_id = frame_set.set_id
         return behavior, self.rules.step(behavior)
 
+    def settle(self) -> None:
+        """Learn from the last set what only later steps need: once its decisions are on their way."""
+        self.model.cropper.settle()
+
     def _message(
         self,
         frame_set: FrameSet,

@@ -141,9 +141,19 @@ class RunningModel:
         images: Mapping[str, NDArray[np.uint8]],
         receiver: FrameReceiver,
         n_skipped: int,
+        announce: Callable[[], None] | None = None,
         t_decided_ns: int | None = None,
     ) -> bool:
-        """One step on one set: publish the behaviour, act on the decisions, then track.
+        """One step on one set: act on the decisions, publish the behaviour, then track and learn.
+
+        Args:
+            frame_set: its header.
+            headers: camera → header of its frame.
+            images: camera → frame; they may lie in shared memory.
+            receiver: of the pixels; it knows whether they were overwritten meanwhile.
+            n_skipped: sets before this one that were not looked at.
+            announce: called before anything is said of the set.
+            t_decided_ns: in replay, when the live run decided.
 
         Returns:
             False: the rate rule of the model left the set out, and the tracker with it, so that a replay of the
@@ -158,9 +168,13 @@ class RunningModel:
             result = self.pipeline.step(frame_set, images, n_skipped, t_decided_ns, check)
             if result is None:
                 return False
-            self._act_on(*result)
+            self._act_on(*result, announce)
+        elif announce is not None:
+            announce()
         if self._tracker is not None:
             self._track(self._tracker, frame_set, images, check)
+        if self.pipeline is not None:
+            self.pipeline.settle()
         return True
 
     def step_crops(self, crops: Crops, cropped: CroppedSet, n_skipped: int, t_arrived_ns: int) -> bool:
@@ -197,10 +211,14 @@ class RunningModel:
         if self.pipeline is not None:
             self.pipeline.crop_only(frame_set, images, check)
 
-    def _act_on(self, behavior: Behavior, decisions: list[Decision]) -> None:
+    def _act_on(
+        self, behavior: Behavior, decisions: list[Decision], announce: Callable[[], None] | None = None
+    ) -> None:
         self._say_arming()
         # Act first: what is published may take its time.
         decided = [self._act(decision) for decision in decisions]
+        if announce is not None:
+            announce()
         self._context.publish(BEHAVIOR, behavior)
         for decision in decided:
             self._context.publish(DECISION, decision)

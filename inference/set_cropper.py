@@ -118,6 +118,11 @@ class SetCropper:
                 batches.append((here, buffer[: len(here)]))
         return CroppedSet(crops, batches)
 
+    def settle(self) -> None:
+        """Learn what only later steps need; left out, the next step does it first."""
+        for cropper in self._croppers:
+            cropper.settle()
+
     def reset(self) -> None:
         """Forget the background and where the animal was."""
         for cropper in self._croppers:

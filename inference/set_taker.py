@@ -1,6 +1,6 @@
 """Who takes the frame sets that `live_sets.py` assembles: a model in the same process, or one on another host."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -35,8 +35,9 @@ class SetTaker(Protocol):
         images: Mapping[str, NDArray[np.uint8]],
         receiver: FrameReceiver,
         n_skipped: int,
+        announce: Callable[[], None],
     ) -> bool:
-        """One set; False: it was left out."""
+        """One set; False: it was left out. ``announce`` is called before anything is said of the set."""
         ...
 
     def save_state(self, set_id: int) -> None:

@@ -18,7 +18,7 @@ class NodeProcess(StrictModel):
         cores: it runs on these only; None: wherever the system puts it.
         priority: of SCHED_FIFO, 1 to 98; None: the usual scheduler.
         lock_memory: none of its memory is ever paged out.
-        spin: worker threads of the model engine wait busily.
+        spin: the model's loop and the worker threads of its engine wait busily.
         collect_between_sets: Python's garbage collector runs after heartbeats only.
     """
 
@@ -37,8 +37,8 @@ class ProcessConfig(StrictModel):
         realtime: node → its priority under SCHED_FIFO, 1 to 98; likewise. Nothing else runs on a core that such a
             process keeps busy.
         lock_memory: no memory of any process is ever paged out.
-        spin: worker threads of the model engine wait busily: faster where cores are to spare, slower where they are
-            shared.
+        spin: the model's loop and the worker threads of its engine wait busily: faster where cores are to spare, slower
+            where they are shared.
         collect_between_sets: Python's garbage collector is kept out of the loops: what was loaded is never looked at
             again, and collection runs in small steps after heartbeats.
     """

@@ -181,3 +181,21 @@ def test_any_image_size_is_followed(shape: tuple[int, int], scene: Callable[...,
     place = shape[1] * (0.5 + 0.3 * np.cos(38 / 20.0)), shape[0] * (0.5 + 0.25 * np.sin(38 / 20.0))
     assert crop.valid
     assert distance(crop, place) < 0.03 * shape[1]
+
+
+@pytest.mark.parametrize("every", [1, 3, 1000])
+def test_learning_may_wait_for_the_next_step(every: int) -> None:
+    """The rig learns once its decisions are out: crops and state are those of a cropper that learns at once."""
+    prompt, lazy, restored = background(), background(), background()
+    for t in range(60):
+        image = frame(*walk(t), t)
+        assert prompt.step(image) == lazy.step(image)
+        prompt.settle()
+        if t % every == 0:
+            lazy.settle()
+            lazy.settle()
+    mine, theirs = lazy.snapshot(), prompt.snapshot()
+    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    restored.step(frame(None))
+    restored.restore(mine)
+    assert restored.step(frame(*walk(60), 60)) == prompt.step(frame(*walk(60), 60))
