@@ -109,6 +109,8 @@ class ReplayedSets:
         if replayed.crop_only:
             model.crop_only(frame_set, frames, images, self._receiver)
             return
-        if model.step(frame_set, frames, images, self._receiver, replayed.n_skipped, t_decided_ns=replayed.t_decided_ns):
+        if model.step(
+            frame_set, frames, images, self._receiver, replayed.n_skipped, t_decided_ns=replayed.t_decided_ns
+        ):
             self._context.counters["steps"] += 1
             self._context.counters["skipped"] += replayed.n_skipped
