@@ -105,7 +105,7 @@ class BehaviorModel:
         self._steps = open_feature_steps(manifest.features)
         self._n_slots = 1 if self._joined else len(self.views)
         self._head = Head(head_step, manifest.head, self._n_slots)
-        self.stabiliser = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser)
+        self.stabiliser = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser, self._grid.step_ns)
         self.reset()
 
     def reset(self) -> None:

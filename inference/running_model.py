@@ -30,7 +30,7 @@ from ..streaming.topics import (
     PIPELINE_STATE,
     TRACKS,
 )
-from ..sync.errors import BundleError
+from ..sync.errors import BundleError, FrameOverwrittenError
 from .actuation import ActuationSchedule
 from .actuators.kinds import make_actuators
 from .bundle import Bundle
@@ -172,10 +172,26 @@ class RunningModel:
         elif announce is not None:
             announce()
         if self._tracker is not None:
-            self._track(self._tracker, frame_set, images, check)
+            try:
+                self._track(self._tracker, frame_set, images, check)
+            except FrameOverwrittenError as error:
+                if self._replay or self.pipeline is None:
+                    raise
+                self._lose_tracks(self._tracker, frame_set, error)
         if self.pipeline is not None:
             self.pipeline.settle()
         return True
+
+    def _lose_tracks(self, tracker: "AnimalTracker", frame_set: FrameSet, error: FrameOverwrittenError) -> None:
+        """What the set decided stands, and is published: only where the animals were is not known."""
+        tracker.forget_pixels()
+        self.needs_state = True
+        self._context.counters["overwritten"] = self._context.counters.get("overwritten", 0) + 1
+        self._context.alarm(
+            "warning",
+            f"set {frame_set.set_id} was decided and not tracked: its frames were overwritten before the tracker had "
+            f"read them, and the tracker's background begins anew: {error}",
+        )
 
     def step_crops(self, crops: Crops, cropped: CroppedSet, n_skipped: int, t_arrived_ns: int) -> bool:
         """As `step`, on a set that was cropped on another host.
@@ -352,6 +368,7 @@ class RunningModel:
 
     def save_state(self, set_id: int) -> None:
         """Publish what is remembered just before a set, for replay to begin there."""
+        self.needs_state = False
         payload = self.snapshot()
         if payload is not None:
             self._context.publish(PIPELINE_STATE, PipelineState(set_id, self.identity, payload))

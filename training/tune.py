@@ -177,10 +177,11 @@ class Tuning:
     Attributes:
         candidates: every stabiliser that was tried; the bundle's own is the first.
         chosen: the one with the least delay that meets the target; None: none does.
-        reported: its scores on data that the choice has not seen, or, with ``same_data``, the very same.
+        reported: its scores on data that the choice has not seen, or, with ``same_data``, the very same; empty where
+            nothing was chosen.
         same_data: there is only one part, so the choice is reported on what it was made on.
         lacks: the part that is not there, "" where both are.
-        choice, report: names of the recordings (with their part) of either.
+        choice, report: names of the recordings (with their part) of either; nothing chosen is reported on none.
         behaviors: those that the target is asked of.
     """
 
@@ -251,7 +252,7 @@ def tune(
         if progress is not None:
             progress(1)
     chosen = choose(candidates, target)
-    reported = candidates[0].scores if chosen is None else chosen.scores
+    reported = {} if chosen is None else chosen.scores
     if chosen is not None and report != choice:
         reported = score_stabiliser(classes, chosen.config, there[report], report, tolerance_ms, behaviors)
     return Tuning(
@@ -261,7 +262,7 @@ def tune(
         same_data=report == choice,
         lacks="" if report != choice else "test" if choice == "validation" else "validation",
         choice=[f"{one.name} ({choice})" for one in there[choice]],
-        report=[f"{one.name} ({report})" for one in there[report]],
+        report=[] if chosen is None else [f"{one.name} ({report})" for one in there[report]],
         behaviors=behaviors,
     )
 
@@ -298,6 +299,8 @@ def upper_bound_per_hour(scores: OnsetScores) -> float | None:
 def split_in_words(tuning: Tuning, config: TrainConfig) -> str:
     """What the choice was made on and what it is reported on."""
     made = ", ".join(tuning.choice)
+    if tuning.chosen is None:
+        return f"judged on {made}; nothing was chosen, so there is nothing to report"
     if tuning.same_data:
         return (
             f"chosen and reported on the same data ({made}): the data file has no {tuning.lacks} part, so the scores "

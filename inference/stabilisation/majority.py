@@ -11,14 +11,17 @@ from ..cropper import State
 from .config import MajorityConfig
 from .decider import MAX_STEPS_PER_S, NONE, AddedDelay, StepTime
 
+_MISSING = 1.5
+"""So many steps after the one before, steps are missing between: those of `gap.StepGrid`, rounded."""
+
 
 class WinningTime:
-    """For how long one class won within the last ``window_ns``; a step wins the time since the one before it."""
+    """For how long one class won within the last ``window_ns``; a step wins the time since ``before_ns``."""
 
     def __init__(self, window_ns: int) -> None:
         self.window_ns = window_ns
-        # Two stretches of one class have another step between them.
-        self._capacity = 2 + window_ns * MAX_STEPS_PER_S // NS_PER_S // 2
+        # Two stretches of one class have another step between them, or the half of one at least that is missing.
+        self._capacity = 2 + window_ns * MAX_STEPS_PER_S * 2 // NS_PER_S // 3
         self._stretches: deque[tuple[int, int]] = deque()
         self._total_ns = 0
 
@@ -71,13 +74,21 @@ class Majority:
     """The class with the largest share of its window takes over once that reaches its ``share``.
 
     A share is of the whole window, so that nothing is decided before enough of it was seen. On a tie the label holds.
+    A step wins the time since the one before it. Where steps are missing between them it wins one step: nobody knows
+    who won the others, and one frame must not outvote those that are there.
+
+    Args:
+        classes: of the model.
+        config: options.
+        step_ns: time from one model step to the next; 0: not known, and none are missing.
     """
 
-    def __init__(self, classes: list[str], config: MajorityConfig) -> None:
+    def __init__(self, classes: list[str], config: MajorityConfig, step_ns: int = 0) -> None:
         options = [config.of(name) for name in classes]
         self._share = [one.share for one in options]
         self._windows = [WinningTime(round(one.window_ms * NS_PER_MS)) for one in options]
         self._time = StepTime()
+        self._step_ns, self._missing_ns = step_ns, round(_MISSING * step_ns)
         self._label = NONE
 
     def delays(self) -> list[AddedDelay]:
@@ -92,6 +103,8 @@ class Majority:
         before_ns, self._time.last_ns = self._time.last_ns, t_ns
         if before_ns == NONE:
             return self._label
+        if self._step_ns and t_ns - before_ns >= self._missing_ns:
+            before_ns = t_ns - self._step_ns
         winner = int(np.argmax(p))
         best, largest = NONE, -1.0
         for place, window in enumerate(self._windows):

@@ -16,15 +16,21 @@ from .thresholds import Thresholds
 
 
 class Stabiliser:
-    """Smoothing where the options ask for it, the decider of their kind, closing of gaps where they ask for it."""
+    """Smoothing where the options ask for it, the decider of their kind, closing of gaps where they ask for it.
 
-    def __init__(self, classes: list[str], config: StabiliserConfig) -> None:
+    Args:
+        classes: of the model.
+        config: options.
+        step_ns: time from one model step to the next, to know where some are missing; 0: none are.
+    """
+
+    def __init__(self, classes: list[str], config: StabiliserConfig, step_ns: int = 0) -> None:
         self.classes = list(classes)
         self._names = [*classes, ""]  # so that the index of no label names ""
         time_constants_ms = [config.smoothing_of(name) for name in classes]
         gaps_ns = [round(config.gap_of(name) * NS_PER_MS) for name in classes]
         self._smoothing = ExponentialSmoothing(time_constants_ms) if any(time_constants_ms) else None
-        self._decider = make_decider(self.classes, config)
+        self._decider = make_decider(self.classes, config, step_ns)
         self._closing = GapClosing(gaps_ns) if any(gaps_ns) else None
         self.label_index = NONE
         self.label_since_ns = 0
@@ -99,7 +105,7 @@ class Stabiliser:
             self._closing.restore(state)
 
 
-def make_decider(classes: list[str], config: StabiliserConfig) -> Decider:
+def make_decider(classes: list[str], config: StabiliserConfig, step_ns: int = 0) -> Decider:
     """The decider of a kind."""
     match config:
         case ThresholdsConfig():
@@ -107,6 +113,6 @@ def make_decider(classes: list[str], config: StabiliserConfig) -> Decider:
         case SequentialConfig():
             return SequentialTests(classes, config)
         case MajorityConfig():
-            return Majority(classes, config)
+            return Majority(classes, config, step_ns)
         case HiddenMarkovConfig():
             return HiddenMarkovFilter(classes, config)

@@ -11,7 +11,8 @@ import yaml
 from ethostream.deploy import cli
 from ethostream.deploy.tuning_plot import PlotPoint, write_tuning_plot
 from ethostream.inference.stabilisation.config import ThresholdsConfig
-from ethostream.training.tune import RawAnswers, Tuning, choose, score_stabiliser, tune
+from ethostream.training.config import TrainConfig
+from ethostream.training.tune import RawAnswers, Tuning, choose, score_stabiliser, split_in_words, tune
 from ethostream.training.tuning_target import parse_target
 from typer.testing import CliRunner
 
@@ -73,6 +74,19 @@ def test_with_one_part_choice_and_report_are_the_same() -> None:
     assert found.chosen is not None
     assert found.reported is found.chosen.scores
     assert found.behaviors == CLASSES
+
+
+def test_what_was_not_chosen_is_reported_on_nothing() -> None:
+    recordings = [flickering("one", 1, 1, 600), flickering("two", 2, 2, 600)]
+    found = tune(
+        CLASSES, ThresholdsConfig(), recordings, parse_target("delay p99 <= 0 and false triggers/h <= 0"), 300.0
+    )
+    assert found.chosen is None
+    assert (found.reported, found.report, found.choice) == ({}, [], ["one (validation)"])
+    config = TrainConfig.model_construct()
+    assert split_in_words(found, config) == (
+        "judged on one (validation); nothing was chosen, so there is nothing to report"
+    )
 
 
 def test_all_recordings_of_a_part_count() -> None:

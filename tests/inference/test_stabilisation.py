@@ -162,6 +162,25 @@ def test_a_majority_is_that_of_the_time_in_the_window(sequence: Sequence) -> Non
         assert found == [*CLASSES, ""][label]
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([9, 10, 10, 11, 14, 15, 20, 31, 70])), max_size=60))
+def test_one_frame_after_a_gap_has_the_vote_of_one_step(sequence: list[tuple[int, int]]) -> None:
+    """Against a count by the millisecond: what lies between steps that are missing is nobody's."""
+    config = config_of({"kind": "majority", "default": {"window_ms": 120, "share": 0.4}})
+    stabiliser = Stabiliser(CLASSES, config, step_ns=10 * MS)
+    winners: list[int] = []
+    label, t_ms = -1, 0
+    for place, (winner, dt_ms) in enumerate(sequence):
+        t_ms += dt_ms
+        if place:
+            votes = dt_ms if dt_ms < 15 else 10
+            winners += [-1] * (dt_ms - votes) + [winner] * votes
+        shares = [winners[-120:].count(one) / 120 for one in range(3)]
+        best = max(range(3), key=lambda one: (shares[one], one == label))
+        if shares[best] >= 0.4:
+            label = best
+        assert stabiliser.step(np.eye(3)[winner], t_ms * MS) == [*CLASSES, ""][label]
+
+
 @pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
 def test_on_a_tie_the_label_holds(first: str, second: str) -> None:
     rows = {"a": np.array([0.9, 0.1, 0.0]), "b": np.array([0.1, 0.9, 0.0])}
