@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from ethostream.inference.head import Head, initial_state
-from ethostream.inference.manifest import HeadSpec, StateTensor
+from ethostream.inference.head import Head
+from ethostream.inference.head_memory import initial_state
 from ethostream.inference.onnxruntime_backend import open_graph
-from ethostream.training.heads import CausalHead, TcnCore, build_head
-from ethostream.training.onnx_export import export_head_sequence, export_head_step
+from ethostream.training.heads import TcnCore, build_head
+from ethostream.training.onnx_export import export_head_sequence, export_head_step, head_spec
 from rich.console import Console
 from rich.table import Table
 
@@ -36,31 +36,13 @@ LIMIT_US = {"lstm": 60.0, "gru": 60.0, "tcn": 80.0}
 WINDOW_RATIO, ANIMALS, ANIMALS_RATIO = 10.0, 8, 2.0
 
 
-def spec_of(head: CausalHead, kind: str) -> HeadSpec:
-    state = [
-        {"name": f"state_{place}", "shape": list(shape), "dtype": "float32", "initial": 0.0}
-        for place, shape in enumerate(head.state_shapes())
-    ]
-    return HeadSpec.model_validate(
-        {
-            "kind": kind,
-            "dims": head.n_features,
-            "x": {"name": "x", "shape": ["b", head.n_features], "dtype": "float32"},
-            "p": {"name": "p", "shape": ["b", head.n_classes], "dtype": "float32"},
-            "state": [StateTensor.model_validate(one) for one in state],
-            "step_file": "head_step.onnx",
-            "sequence_file": "head_sequence.onnx",
-        }
-    )
-
-
 class Case:
     """One head, opened."""
 
     def __init__(self, kind: Any, size: dict[str, Any]) -> None:
         torch.manual_seed(0)
         model = build_head(kind, n_classes=N_CLASSES, **size).eval()
-        self._spec = spec_of(model, kind)
+        self._spec = head_spec(model)
         graph = open_graph(export_head_step(model), "head_step.onnx", "cpu", 1)
         self._heads = {n: Head(graph, self._spec, n) for n in (1, ANIMALS)}
         self._sequence = open_graph(export_head_sequence(model), "head_sequence.onnx", "cpu", 1)

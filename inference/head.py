@@ -8,12 +8,8 @@ from numpy.typing import NDArray
 from ..sync.errors import BundleError
 from .backend import Graph
 from .cropper import State
-from .manifest import HeadSpec, StateTensor
-
-
-def initial_state(tensors: list[StateTensor], n: int) -> list[NDArray[Any]]:
-    """The state tensors of ``n`` slots before the first step, each (n, ...)."""
-    return [np.full((n, *tensor.shape), tensor.initial, np.dtype(tensor.dtype)) for tensor in tensors]
+from .head_memory import initial_state, open_memory
+from .manifest import HeadSpec
 
 
 def run_sequence(graph: Graph, spec: HeadSpec, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,17 +42,15 @@ class Head:
             BundleError: a name is missing.
         """
         self._graph = graph
-        self._spec = spec
         self._n_slots = n_slots
-        self._names = [tensor.name for tensor in spec.state]
-        self._output_names = [f"{name}_out" for name in self._names]
-        absent = ({"x", *self._names} - set(graph.inputs)) | ({"p", *self._output_names} - set(graph.outputs))
+        self._memory = open_memory(spec, n_slots)
+        wanted_in, wanted_out = {"x", *self._memory.inputs}, {"p", *self._memory.outputs}
+        absent = (wanted_in - set(graph.inputs)) | (wanted_out - set(graph.outputs))
         if absent:
             raise BundleError(
                 f"{graph.name}: has no {', '.join(sorted(absent))} (inputs {', '.join(graph.inputs)}; outputs "
                 f"{', '.join(graph.outputs)}); export the head as the manifest says"
             )
-        self._state = initial_state(spec.state, n_slots)
 
     def step(self, x: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
         """One step.
@@ -68,28 +62,21 @@ class Head:
         Returns:
             (b, n_classes) float32 probabilities.
         """
-        every = len(slots) == self._n_slots
-        feeds: dict[str, NDArray[Any]] = {"x": x}
-        for name, tensor in zip(self._names, self._state, strict=True):
-            feeds[name] = tensor if every else tensor[slots]
+        chosen = None if len(slots) == self._n_slots else slots
+        feeds: dict[str, NDArray[Any]] = self._memory.read(chosen)
+        feeds["x"] = x
         values = self._graph.run(feeds)
-        for place, name in enumerate(self._output_names):
-            if every:
-                self._state[place] = values[name]
-            else:
-                self._state[place][slots] = values[name]
+        self._memory.write(values, chosen)
         return values["p"]
 
     def reset(self, slots: NDArray[np.intp] | None = None) -> None:
         """Back to the initial state: some slots, or all."""
-        for place, value in enumerate(initial_state(self._spec.state, self._n_slots)):
-            if slots is None:
-                self._state[place] = value
-            else:
-                self._state[place][slots] = value[slots]
+        self._memory.reset(slots)
 
     def snapshot(self) -> State:
-        return {name: value.copy() for name, value in zip(self._names, self._state, strict=True)}
+        """The state tensors of the manifest, (n_slots, ...) each, whichever way the graph takes them."""
+        return self._memory.snapshot()
 
     def restore(self, state: State) -> None:
-        self._state = [state[name].copy() for name in self._names]
+        """Continue from a snapshot, bit for bit."""
+        self._memory.restore(state)

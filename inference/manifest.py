@@ -6,7 +6,9 @@ A bundle is a folder, or the same zipped, that holds `MANIFEST_FILE`, the ONNX g
 ``embedder.onnx``         ``crops`` uint8 [n, h, w] (n, h, w dynamic) -> ``embedding`` float32 [n, d]. Resize and
                           normalisation are inside the graph.
 ``head_step.onnx``        ``x`` float32 [b, f], ``state_0`` .. float32 [b, ...] -> ``p`` float32 [b, c] (probabilities),
-                          ``state_0_out`` ..
+                          ``state_0_out`` .. A head with ``taps`` takes, in place of the state, ``taps`` float32
+                          [b, rows, n]: the named rows of each state tensor, one tensor after the other; and gives
+                          ``column`` float32 [b, tensors, n]: the row that is appended to each, whose first then goes.
 ``head_sequence.onnx``    ``x`` float32 [b, t, f], ``state_0`` .. -> ``p`` float32 [b, t, c], ``state_0_out`` ..
 ========================  ==============================================================================================
 
@@ -32,6 +34,8 @@ EMBEDDER_FILE = "embedder.onnx"
 HEAD_STEP_FILE = "head_step.onnx"
 HEAD_SEQUENCE_FILE = "head_sequence.onnx"
 PARITY_FILE = "parity.npz"
+TAPS = "taps"
+COLUMN = "column"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -135,7 +139,13 @@ class FeatureStepSpec(StrictModel):
 
 
 class HeadSpec(StrictModel):
-    """The causal classifier; ``dims`` is the length of ``x``."""
+    """The causal classifier.
+
+    Attributes:
+        dims: length of ``x``.
+        state: what it remembers. With ``taps`` each is [rows, n] float32, oldest row first, and n is the same for all.
+        taps: for each state tensor the rows that one step needs; None: the step graph takes the state as it is.
+    """
 
     kind: Literal["lstm", "gru", "tcn", "other"]
     step_file: Literal["head_step.onnx"] = HEAD_STEP_FILE
@@ -144,10 +154,37 @@ class HeadSpec(StrictModel):
     x: TensorSpec
     p: TensorSpec
     state: list[StateTensor]
+    taps: list[list[int]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """Bundles of the first form gave every step its whole state and did not say so."""
+        return {"taps": None, **data} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _taps_fit_the_state(self) -> Self:
+        if self.taps is None:
+            return self
+        if not self.state or len(self.taps) != len(self.state):
+            raise ValueError(f"taps: are of {len(self.taps)} state tensors, but there are {len(self.state)}")
+        if any(len(one.shape) != 2 or one.dtype != "float32" for one in self.state):
+            raise ValueError("taps: are rows of float32 state tensors with two axes only")
+        if len({one.shape[1] for one in self.state}) != 1:
+            raise ValueError(f"taps: rows are not of one length ({', '.join(str(one.shape) for one in self.state)})")
+        for tensor, rows in zip(self.state, self.taps, strict=True):
+            if not rows or rows != sorted(set(rows)) or rows[0] < 0 or rows[-1] >= tensor.shape[0]:
+                raise ValueError(f"taps: {rows} of {tensor.name} are no ascending rows of its {tensor.shape[0]}")
+        return self
 
     @classmethod
     def build(
-        cls, kind: Literal["lstm", "gru", "tcn", "other"], dims: int, n_classes: int, state: list[StateTensor]
+        cls,
+        kind: Literal["lstm", "gru", "tcn", "other"],
+        dims: int,
+        n_classes: int,
+        state: list[StateTensor],
+        taps: list[list[int]] | None = None,
     ) -> Self:
         """The spec of a head that obeys the contract at the top of this file."""
         return cls(
@@ -156,6 +193,7 @@ class HeadSpec(StrictModel):
             x=TensorSpec(name="x", shape=["b", dims], dtype="float32"),
             p=TensorSpec(name="p", shape=["b", n_classes], dtype="float32"),
             state=state,
+            taps=taps,
         )
 
 

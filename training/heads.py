@@ -48,6 +48,10 @@ class CausalHead(nn.Module):
         """Shape of each state tensor without the batch axis."""
         return self.core.state_shapes()
 
+    def state_taps(self) -> list[list[int]] | None:
+        """Rows of each state tensor that one step needs; None: all of everything."""
+        return self.core.state_taps()
+
     def initial_state(self, n_batch: int) -> State:
         """Zeros, [b, ...] each."""
         return tuple(self.mean.new_zeros((n_batch, *shape)) for shape in self.state_shapes())
@@ -75,6 +79,10 @@ class Core(nn.Module):
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shape of each state tensor without the batch axis."""
         raise NotImplementedError
+
+    def state_taps(self) -> list[list[int]] | None:
+        """Rows of each state tensor that one step needs; None: all of everything."""
+        return None
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """X [b, t, n] and state → y [b, t, n] and the state after the last step."""
@@ -117,13 +125,15 @@ class GruCore(Core):
 class TcnCore(Core):
     """Residual blocks of dilated causal convolutions (Bai, Kolter & Koltun 2018), without normalisation over time.
 
-    The state of a block is its last (kernel - 1) x dilation inputs, [b, (kernel - 1) * dilation, n], oldest first: so a
-    step moves whole stretches of memory.
+    The state of a block is its last (kernel - 1) x dilation inputs, [b, (kernel - 1) * dilation, n], oldest first: a
+    ring, of which one step needs kernel - 1 rows.
     """
 
     def __init__(self, n_hidden: int, kernel: int, dilations: list[int]) -> None:
         super().__init__()
         self.n_hidden = n_hidden
+        self.kernel = kernel
+        self.dilations = list(dilations)
         self.reach = [(kernel - 1) * dilation for dilation in dilations]
         self.dilated = nn.ModuleList(nn.Conv1d(n_hidden, n_hidden, kernel, dilation=d) for d in dilations)
         self.mixing = nn.ModuleList(nn.Conv1d(n_hidden, n_hidden, 1) for _ in dilations)
@@ -135,6 +145,9 @@ class TcnCore(Core):
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         return [(reach, self.n_hidden) for reach in self.reach]
+
+    def state_taps(self) -> list[list[int]]:
+        return [[row * dilation for row in range(self.kernel - 1)] for dilation in self.dilations]
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = x

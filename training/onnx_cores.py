@@ -1,4 +1,4 @@
-"""Recurrent cores as ONNX operators.
+"""Recurrent cores as ONNX operators, for whole sequences; a single step is in ``onnx_step.py``.
 
 The exporter unrolls torch's LSTM and GRU over the example's steps, which fixes the length of the sequence; so the two
 are written as the ONNX operators ``LSTM`` and ``GRU`` here, from the same weights. The parity gate compares the result
@@ -11,19 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .heads import CausalHead, Core, GruCore, LstmCore, State, TcnCore
+from .heads import CausalHead, Core, GruCore, LstmCore, State
 
 
 def exportable(head: CausalHead) -> CausalHead:
     """The same head with a core that exports for any number of steps; its recurrent weights are a copy."""
     core = head.core
     return _with_core(head, _OnnxRnn(core)) if isinstance(core, LstmCore | GruCore) else head
-
-
-def exportable_step(head: CausalHead) -> CausalHead:
-    """The same head with a core that exports as a single step."""
-    core = head.core
-    return _with_core(head, _TcnStep(core)) if isinstance(core, TcnCore) else exportable(head)
 
 
 def _with_core(head: CausalHead, core: Core) -> CausalHead:
@@ -79,38 +73,3 @@ def _stacked(rnn: nn.LSTM | nn.GRU, name: str) -> Tensor:
     order = (0, 3, 1, 2) if isinstance(rnn, nn.LSTM) else (1, 0, 2)
     gates = getattr(rnn, name).detach().chunk(len(order), dim=0)
     return torch.cat([gates[place] for place in order], dim=0)[None].clone()
-
-
-class _TcnStep(Core):
-    """The blocks of a `TcnCore` for one step: its dilated convolution of a single output is a matrix product.
-
-    ONNX Runtime unfolds the input of a dilated convolution for each animal; the product takes all of them at once.
-    """
-
-    def __init__(self, core: TcnCore) -> None:
-        super().__init__()
-        self.reach = core.reach
-        self.shapes = core.state_shapes()
-        self.dilations: list[int] = []
-        for place, (dilated, mixing) in enumerate(zip(core.dilated, core.mixing, strict=True)):
-            assert isinstance(dilated, nn.Conv1d) and isinstance(mixing, nn.Conv1d)
-            self.dilations.append(dilated.dilation[0])
-            assert dilated.bias is not None and mixing.bias is not None
-            self.register_buffer(f"w_{place}", dilated.weight.detach().permute(2, 1, 0).flatten(0, 1))
-            self.register_buffer(f"b_{place}", dilated.bias.detach())
-            self.register_buffer(f"m_{place}", mixing.weight.detach()[:, :, 0].t().contiguous())
-            self.register_buffer(f"c_{place}", mixing.bias.detach())
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        return self.shapes
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = x[:, 0]
-        after: list[Tensor] = []
-        for place, (dilation, past) in enumerate(zip(self.dilations, state, strict=True)):
-            seen = torch.cat([past, y.unsqueeze(1)], dim=1)
-            after.append(seen[:, 1:])
-            taps = seen[:, ::dilation].flatten(1)
-            w, b, m, c = (getattr(self, f"{name}_{place}") for name in "wbmc")
-            y = y + torch.addmm(c, torch.relu(torch.addmm(b, taps, w)), m)
-        return y.unsqueeze(1), tuple(after)

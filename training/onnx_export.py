@@ -16,26 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..inference.backend import Graph
+from ..inference.head import Head
+from ..inference.manifest import COLUMN, TAPS, HeadSpec, StateTensor
 from ..inference.onnxruntime_backend import open_graph
 from ..sync.errors import ParityError
-from .heads import CausalHead
+from .heads import CausalHead, GruCore, LstmCore
 from .networks import Embedder
-from .onnx_cores import exportable, exportable_step
+from .onnx_cores import exportable
+from .onnx_step import StepGraph
 
 OPSET: Final = 20
 MAX_RELATIVE_ERROR: Final = 1e-5
 """Largest error over largest value, where two ways of computing the same thing are compared."""
 MIN_PARITY_STEPS: Final = 300
-
-
-class _StepGraph(nn.Module):
-    def __init__(self, head: CausalHead) -> None:
-        super().__init__()
-        self.head = exportable_step(head)
-
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        p, after = self.head.forward_step(x, state)
-        return (p, *after)
 
 
 class _SequenceGraph(nn.Module):
@@ -54,10 +47,26 @@ def export_embedder(embedder: Embedder) -> bytes:
     return _export(embedder, (example,), ({0: "n", 1: "h", 2: "w"},), ["crops"], {"embedding": ["n", embedder.dims]})
 
 
+def head_spec(head: CausalHead) -> HeadSpec:
+    """The part of the manifest that says what the two head graphs take and give."""
+    state = [
+        StateTensor(name=f"state_{place}", shape=list(shape), dtype="float32", initial=0.0)
+        for place, shape in enumerate(head.state_shapes())
+    ]
+    kind = "lstm" if isinstance(head.core, LstmCore) else "gru" if isinstance(head.core, GruCore) else "tcn"
+    return HeadSpec.build(kind, head.n_features, head.n_classes, state, head.state_taps())
+
+
 def export_head_step(head: CausalHead) -> bytes:
     """``head_step.onnx``: one step with explicit state."""
     x = torch.zeros((3, head.n_features))
-    return _export_head(_StepGraph(head), head, x, {0: "b"}, ["b", head.n_classes])
+    taps = head.state_taps()
+    if taps is None:
+        return _export_head(StepGraph(head), head, x, {0: "b"}, ["b", head.n_classes])
+    n = head.state_shapes()[0][1]
+    outputs: dict[str, list[int | str]] = {"p": ["b", head.n_classes], COLUMN: ["b", len(taps), n]}
+    held = torch.zeros((3, sum(map(len, taps)), n))
+    return _export(StepGraph(head), (x, held), ({0: "b"}, ({0: "b"},)), ["x", TAPS], outputs)
 
 
 def export_head_sequence(head: CausalHead) -> bytes:
@@ -97,32 +106,29 @@ def check_head_parity(head: CausalHead, step: bytes, sequence: bytes, x: NDArray
     with torch.inference_mode():
         expected = head.eval().forward_sequence(torch.from_numpy(x), head.initial_state(x.shape[0]))[0].numpy()
     sequence_graph = open_graph(sequence, "head_sequence.onnx", "cpu", 1)
-    step_graph = open_graph(step, "head_step.onnx", "cpu", 1)
     whole, _ = run_head(sequence_graph, x, initial)
     first, state = run_head(sequence_graph, x[:, : n_steps // 3], initial)
     second, _ = run_head(sequence_graph, x[:, n_steps // 3 :], state)
     return max(
         _gate("head_sequence.onnx against torch", whole, expected),
         _gate("head_sequence.onnx in two pieces", np.concatenate([first, second], axis=1), whole),
-        _gate("head_step.onnx step by step against head_sequence.onnx", run_steps(step_graph, x, initial), whole),
+        _gate("head_step.onnx step by step against head_sequence.onnx", run_steps(head, step, x), whole),
     )
 
 
 def run_head(
     graph: Graph, x: NDArray[np.float32], state: Sequence[NDArray[np.float32]]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Run a head graph once; returns p and the state after it."""
+    """Run ``head_sequence.onnx`` once; returns p and the state after it."""
     out = graph.run({"x": x, **{f"state_{place}": part for place, part in enumerate(state)}})
     return out["p"], [out[f"state_{place}_out"] for place in range(len(state))]
 
 
-def run_steps(graph: Graph, x: NDArray[np.float32], state: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Run ``head_step.onnx`` over x [b, t, f] one step at a time; returns p [b, t, c]."""
-    steps: list[NDArray[np.float32]] = []
-    for place in range(x.shape[1]):
-        p, state = run_head(graph, x[:, place], state)
-        steps.append(p)
-    return np.stack(steps, axis=1)
+def run_steps(head: CausalHead, step: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run ``head_step.onnx`` over x [b, t, f] one step at a time, as the rig does; returns p [b, t, c]."""
+    slots = np.arange(len(x))
+    stepped = Head(open_graph(step, "head_step.onnx", "cpu", 1), head_spec(head), len(x))
+    return np.stack([stepped.step(x[:, place], slots) for place in range(x.shape[1])], axis=1)
 
 
 def relative_error(found: NDArray[np.floating], expected: NDArray[np.floating]) -> float:

@@ -15,9 +15,7 @@ from ..inference.features import spec_of
 from ..inference.manifest import (
     EmbedderSpec,
     GapRule,
-    HeadSpec,
     Split,
-    StateTensor,
     VideoInput,
 )
 from ..inference.manifest import Scores as ManifestScores
@@ -36,6 +34,7 @@ from .onnx_export import (
     export_embedder,
     export_head_sequence,
     export_head_step,
+    head_spec,
 )
 from .quantise import quantise_bundle
 from .sources import Source, open_sources
@@ -172,10 +171,6 @@ def _fields(
     features: list[Any],
 ) -> dict[str, Any]:
     views = list(sources[0].views)
-    state = [
-        StateTensor(name=f"state_{place}", shape=list(shape), dtype="float32", initial=0.0)
-        for place, shape in enumerate(networks.head.state_shapes())
-    ]
     return {
         "name": config.name,
         "task": config.task,
@@ -193,7 +188,7 @@ def _fields(
             )
         ],
         "features": features,
-        "head": HeadSpec.build(config.head.kind, networks.head.n_features, len(config.classes), state),
+        "head": head_spec(networks.head),
         "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
         "warm_up_frames": warm_up_frames(networks.head, sources[0].rate_hz),
         "look_ahead_frames": 0,

@@ -10,8 +10,9 @@ import onnxruntime
 import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundle_files import sha256, zip_bundle
-from ethostream.inference.manifest import MANIFEST_FILE, read_manifest
+from ethostream.inference.manifest import MANIFEST_FILE, HeadSpec, StateTensor, read_manifest
 from ethostream.sync.errors import BundleError, BundleHashError, LookAheadError, ParityError, ProviderError
+from pydantic import ValidationError
 
 Writer = Callable[..., Path]
 
@@ -76,6 +77,7 @@ def test_every_key_of_the_manifest_is_required_and_named(write_tiny_bundle: Writ
     paths = [path for path in key_paths(json.loads(text)) if not free & set(path[:-1])]
     paths.remove(("stabiliser", "kind"))  # without it the stabiliser is of the older form, which had no kinds
     paths.remove(("quantisation",))  # bundles of the older form are all float32
+    paths.remove(("head", "taps"))  # heads of the older form take their state as it is
     assert len(paths) > 90
     for path in paths:
         manifest = json.loads(text)
@@ -91,6 +93,32 @@ def test_a_bundle_of_the_older_form_is_float32(write_tiny_bundle: Writer) -> Non
     folder = write_tiny_bundle()
     rewrite_manifest(folder, lambda manifest: manifest.pop("quantisation"))
     assert Bundle.load(folder).manifest.quantisation is None
+
+
+def test_a_head_of_the_older_form_takes_its_whole_state(write_tiny_bundle: Writer) -> None:
+    folder = write_tiny_bundle()
+    expected = Bundle.load(folder).parity_errors
+    rewrite_manifest(folder, lambda manifest: manifest["head"].pop("taps"))
+    older = Bundle.load(folder)
+    assert older.manifest.head.taps is None
+    assert older.parity_errors == expected
+
+
+@pytest.mark.parametrize(
+    ("shapes", "taps", "fault"),
+    [
+        ([[4, 3]], [[0, 2], [0]], "of 2 state tensors, but there are 1"),
+        ([[4]], [[0]], "two axes"),
+        ([[4, 3], [2, 5]], [[0, 2], [0, 1]], "not of one length"),
+        ([[4, 3]], [[2, 0]], "no ascending rows"),
+        ([[4, 3]], [[0, 4]], "no ascending rows"),
+        ([[4, 3]], [[]], "no ascending rows"),
+    ],
+)
+def test_taps_that_do_not_fit_the_state_are_refused(shapes: list[list[int]], taps: list[list[int]], fault: str) -> None:
+    state = [StateTensor(name=f"state_{i}", shape=s, dtype="float32", initial=0.0) for i, s in enumerate(shapes)]
+    with pytest.raises(ValidationError, match=fault):
+        HeadSpec.build("tcn", 5, 2, state, taps)
 
 
 def test_an_unknown_key_is_refused(write_tiny_bundle: Writer) -> None:
