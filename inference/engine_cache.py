@@ -104,7 +104,7 @@ class EngineCache:
             raise BundleError(f"{key.graph}: TensorRT wrote no engine, so none of its operators would run there")
         write_whole(aside / RECORD, json.dumps({"key": _plain(key), "files": sizes}, indent=1) + "\n")
         place = self.folder / key.digest
-        if place.is_dir() and _read(place) is None:
+        if place.is_dir() and self.find(key) is None:
             shutil.rmtree(place)  # torn, or of an older format
         if not place.exists():
             aside.rename(place)

@@ -19,6 +19,7 @@ from ethostream.inference.config import TaskConfig
 from ethostream.inference.cuda_memory import CudaMemory
 from ethostream.inference.device_graph import MAX_SHAPES, Binding, DeviceGraph, check_pictures
 from ethostream.inference.manifest import EMBEDDER_FILE
+from ethostream.inference.model import BehaviorModel
 from ethostream.inference.onnxruntime_engine import axis_sizes
 from ethostream.inference.pipeline import BehaviorPipeline
 from ethostream.streaming.messages import FrameSet, SourceFrame
@@ -77,6 +78,15 @@ def test_a_set_with_views_missing_runs_padded(bench: DeviceBench, cuda: Any, gra
     assert found.shape == (2, 3)
     np.testing.assert_allclose(found, bench.on_cpu(buffer[:2]), rtol=1e-6)
     assert [n for _, n in cuda.copied] == [2 * 20 * 24, 2 * 3 * 4]
+
+
+def test_what_lies_in_a_buffer_is_not_copied_on_the_host(graph: DeviceGraph) -> None:
+    """Not even into a smaller one that would do for fewer views."""
+    small = graph.input_buffer("crops", (2, 20, 24), np.uint8)
+    buffer = graph.input_buffer("crops", (4, 20, 24), np.uint8)
+    buffer[:] = pictures(4, 20, 24)
+    graph.run({"crops": buffer[:2]})
+    assert not small.any()
 
 
 def test_answers_belong_to_the_caller(graph: DeviceGraph) -> None:
@@ -200,6 +210,16 @@ def test_the_pipeline_answers_the_same(cuda: Any, graph: DeviceGraph, write_tiny
     assert {shape[0] for shape in graph.errors} == {1, 2}
 
 
+def test_the_model_crops_into_the_staging_buffer(graph: DeviceGraph, write_tiny_bundle: Any, scene: Any) -> None:
+    bundle = Bundle.load(write_tiny_bundle())
+    shapes = {"cam0": (120, 160), "cam1": (120, 160), "cam2": (120, 200)}
+    model = BehaviorModel(bundle.manifest, graph, bundle.head_step, shapes, 30.0, FakeClock())
+    cropped = model.cropper.step({name: scene(0, shape) for name, shape in shapes.items()})
+    assert len(cropped.batches) == 2
+    for _, batch in cropped.batches:
+        assert np.shares_memory(batch, graph.input_buffer("crops", batch.shape, np.uint8))
+
+
 def test_without_a_gpu(cuda: Any) -> None:
     cuda.n_devices = 0
     with pytest.raises(ProviderError, match=r"cudaGetDeviceCount: no CUDA-capable device .*ethostream\[gpu\]"):
@@ -222,7 +242,7 @@ def test_memory_goes_with_its_last_array(cuda: Any) -> None:
     memory = CudaMemory(0)
     before = len(cuda.memory)
     part = memory.locked((4, 5), np.float32)[1:, 2:]
-    assert len(cuda.memory) == before + 1 and part.shape == (3, 3)
+    assert len(cuda.memory) == before + 1 and part.shape == (3, 3) and not part.any()
     part[:] = 1.0
     del part
     assert len(cuda.memory) == before

@@ -64,7 +64,7 @@ def test_a_build_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("harm", ["shorter", "gone", "no record", "torn record", "another record"])
+@pytest.mark.parametrize("harm", ["shorter", "gone", "no record", "torn record", "empty record", "another key"])
 def test_an_engine_that_is_not_whole_is_built_again(tmp_path: Path, harm: str) -> None:
     cache = EngineCache(tmp_path)
     build(cache)
@@ -76,9 +76,14 @@ def test_an_engine_that_is_not_whole_is_built_again(tmp_path: Path, harm: str) -
         (place / "x.engine").unlink()
     elif harm == "no record":
         (place / RECORD).unlink()
+    elif harm == "torn record":
+        (place / RECORD).write_text('{"key"')
+    elif harm == "empty record":
+        (place / RECORD).write_text('{"key": [], "files": {}}')
     else:
-        (place / RECORD).write_text('{"key"' if harm == "torn record" else '{"key": [], "files": {}}')
-    assert cache.find(KEY) is None and cache.records() == []
+        text = (place / RECORD).read_text()
+        (place / RECORD).write_text(text.replace('"fp16"', '"fp32"'))
+    assert cache.find(KEY) is None and (cache.records() == [] or harm == "another key")
     build(cache, content=b"engine anew")
     assert cache.find(KEY) == place and (place / "x.engine").read_bytes() == b"engine anew"
     assert [one for one in tmp_path.iterdir() if one.name.startswith("building-")] == []
