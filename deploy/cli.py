@@ -19,6 +19,7 @@ from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.doctor_command import doctor
 from .commands.engines_command import engines
+from .commands.infer_command import infer
 from .commands.json_output import JsonOption, require_writable, to_stdout, write_result
 from .commands.keys_command import keys_app
 from .commands.latency_command import latency
@@ -243,6 +244,7 @@ app.command(rich_help_panel=_RIG)(arm)
 app.command(rich_help_panel=_RIG)(disarm)
 app.command(rich_help_panel=_RIG)(resume)
 app.command(rich_help_panel=_RIG)(profile)
+app.command(rich_help_panel=_HOSTS)(infer)
 app.add_typer(rules_app, name="rules", rich_help_panel=_RIG)
 app.command(rich_help_panel=_RECORDING)(verify)
 app.command("report", rich_help_panel=_RECORDING)(report_page)

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from ..acquisition.kinds import CameraConfig, follows_pulses
 from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
+from ..inference.remote_config import RemoteModelConfig
 from ..streaming.address import check_address
 from ..streaming.board_config import BoardConfig
 from ..streaming.lsl_config import LslConfig
@@ -86,6 +87,7 @@ class RigConfig(StrictModel):
     time: TimeConfig = TimeConfig()
     lsl: LslConfig = LslConfig()
     trigger: TriggerConfig | None = None
+    remote_model: RemoteModelConfig | None = None
     process: ProcessConfig = ProcessConfig()
     links: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_clock_drift_ppm: float = Field(default=200.0, gt=0)
@@ -115,12 +117,25 @@ class RigConfig(StrictModel):
     @model_validator(mode="after")
     def _keys_where_others_can_reach(self) -> "RigConfig":
         bind = f"tcp://{self.bus.bind}:{self.bus.first_port}"
-        for key, address in (("bus.bind", bind), ("time.serve", self.time.serve), ("time.follow", self.time.follow)):
+        remote = self.remote_model
+        for key, address in (
+            ("bus.bind", bind),
+            ("time.serve", self.time.serve),
+            ("time.follow", self.time.follow),
+            ("remote_model.crops", remote and remote.crops),
+            ("remote_model.model", remote and remote.model),
+        ):
             if address is not None and self.bus.keys is None:
                 try:
                     check_address(address)
                 except AddressError as error:
                     raise ValueError(f"{key}: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _remote_model_knows_the_time(self) -> "RigConfig":
+        if self.remote_model is not None and self.time.serve is None:
+            raise ValueError("remote_model: a model on another host needs this rig's time: set time.serve")
         return self
 
     @field_validator("cameras")
@@ -180,6 +195,11 @@ def load_run(
         session=validate(SessionConfig, data["session"], where["session"]),
     )
     _check_ports(run, where["task"])
+    if run.rig.remote_model is not None and run.task.tracking is not None:
+        raise ConfigError(
+            f"{where['task']}: tracking looks at whole frames, and the rig's remote_model gets crops only; leave "
+            "one of them out"
+        )
     return run
 
 

@@ -38,6 +38,7 @@ class ProcessRow:
 
 
 INFERENCE = "inference"
+CROPPER = "cropper"
 TRIGGER = "trigger"
 RECORDER = "recorder"
 MONITOR = "monitor"
@@ -83,7 +84,7 @@ def live_table(
         )
         for name in formats
     ]
-    rows.append(inference_row(run, formats, rate_hz, upstream=cameras, replay=False))
+    rows.append(model_row(run, formats, rate_hz, upstream=cameras))
     outside = [*trigger_rows(run, formats, rate_hz), *time_rows(run), *lsl_rows(run, tuple(formats))]
     rows += outside
     if recording_folder is not None:
@@ -93,7 +94,7 @@ def live_table(
                 "ethostream.streaming.recorder_node:main",
                 2,
                 "never",
-                upstream=(*cameras, INFERENCE, *(row.node for row in outside)),
+                upstream=(*cameras, model_node(run), *(row.node for row in outside)),
                 config={
                     "folder": recording_folder,
                     "cameras": {name: camera_format_config(one) for name, one in formats.items()},
@@ -144,7 +145,7 @@ def lsl_rows(run: RunConfig, cameras: tuple[str, ...]) -> list[ProcessRow]:
                 "ethostream.streaming.lsl_outlet_node:main",
                 2,
                 "backoff",
-                upstream=(INFERENCE,),
+                upstream=(model_node(run),),
                 config={"rig": run.rig.name, "cameras": list(cameras)},
             )
         )
@@ -191,6 +192,23 @@ def replay_table(
     if run.rig.monitor.enabled:
         rows.append(monitor_row(run, formats, rate_hz))
     return with_processes(run, rows)
+
+
+def model_node(run: RunConfig) -> str:
+    """The process that publishes frame sets and behaviour: the model's own, or the one that crops for another host."""
+    return INFERENCE if run.rig.remote_model is None or run.task.bundle is None else CROPPER
+
+
+def model_row(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, upstream: tuple[str, ...]
+) -> ProcessRow:
+    """The process of the model in a live run; where that is on another host, the one that crops for it."""
+    row = inference_row(run, formats, rate_hz, upstream, replay=False)
+    if model_node(run) == INFERENCE:
+        return row
+    assert run.rig.remote_model is not None
+    config = {**row.config, "remote": run.rig.remote_model.model_dump(mode="json")}
+    return replace(row, node=CROPPER, entry="ethostream.inference.cropper_node:main", config=config)
 
 
 def inference_row(

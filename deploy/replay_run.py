@@ -56,6 +56,7 @@ def replay_rig(rig: RigConfig, monitor: bool) -> RigConfig:
             "monitor": rig.monitor.model_copy(update={"enabled": monitor}),
             "bus": bus,
             "time": TimeConfig(),
+            "remote_model": None,
             "lsl": LslConfig(),
             "process": ProcessConfig(),
         }

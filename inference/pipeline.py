@@ -4,8 +4,6 @@ Live, in replay and offline the same object runs; the only clock readings are th
 and in replay the age of an onset is judged by the recorded time.
 """
 
-import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ from .model import BehaviorModel, ModelStep
 from .rules.engine import TRIALS_PER_EPOCH, Rules
 from .set_cropper import CroppedSet, under
 from .set_views import SetViews
+from .state_bytes import pack_state, unpack_state
 
 SNAPSHOT_FORMAT: Final = 1
 NO_SET: Final = -1
@@ -226,10 +225,8 @@ class BehaviorPipeline:
         state["last_set_id"] = np.array(self._last_set_id)
         state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
         state |= {f"beside.{key}": value for key, value in (beside or {}).items()}
-        buffer = io.BytesIO()
         header = np.array([SNAPSHOT_FORMAT, len(self.model.views)], np.int64)
-        np.savez(buffer, allow_pickle=False, header=header, views=np.array(self.model.views), **state)
-        return buffer.getvalue()
+        return pack_state({"header": header, "views": np.array(self.model.views), **state})
 
     def restore(self, payload: bytes) -> State:
         """Continue from a snapshot of a pipeline with the same bundle and views, bit for bit.
@@ -240,11 +237,10 @@ class BehaviorPipeline:
         Raises:
             BundleError: it is no snapshot, or one of other views or another version.
         """
+        state = unpack_state(payload)
         try:
-            with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-                state: State = {name: archive[name] for name in archive.files}
             version, views = int(state["header"][0]), [str(name) for name in state["views"]]
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError) as error:
             raise BundleError(f"pipeline state of {len(payload)} bytes cannot be read ({error})") from error
         if version != SNAPSHOT_FORMAT or views != self.model.views:
             raise BundleError(

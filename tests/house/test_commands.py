@@ -23,6 +23,7 @@ COMMANDS = [
     "profile",
     "resume",
     "export",
+    "infer",
     "align",
     "train",
     "evaluate",
