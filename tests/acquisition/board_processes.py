@@ -43,6 +43,12 @@ class BoardProcess:
         assert self.port.startswith("/dev/"), "the board did not start"
         return self
 
+    def set_input(self, line: int, *, high: bool) -> None:
+        """Somebody pulls an input line of the compiled firmware."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"ABCD"[line : line + 1] if high else b"abcd"[line : line + 1])
+        self._process.stdin.flush()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -2,7 +2,7 @@
 //
 // Usage: firmware_host [clock_ppm [clock_start_us [lines]]]. Prints the path of the terminal and runs until its standard
 // input ends; with "lines", also every change of an output: line, level, microseconds. Output line n is wired to input
-// line n.
+// line n; a letter on the standard input is somebody else's wire: A to D make input 0 to 3 high, a to d low.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -93,7 +93,14 @@ int main(int argc, char **argv) {
     pollfd ends[2] = {{host.fd, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
     ppoll(ends, 2, &wait, nullptr);
     uint8_t bytes[256];
-    if (ends[1].revents && read(STDIN_FILENO, bytes, sizeof(bytes)) <= 0) return 0;
+    if (ends[1].revents) {
+      const ssize_t n = read(STDIN_FILENO, bytes, sizeof(bytes));
+      if (n <= 0) return 0;
+      for (ssize_t i = 0; i < n; i++) {
+        if (bytes[i] >= 'A' && bytes[i] <= 'D') core.on_input(static_cast<uint8_t>(bytes[i] - 'A'), true);
+        if (bytes[i] >= 'a' && bytes[i] <= 'd') core.on_input(static_cast<uint8_t>(bytes[i] - 'a'), false);
+      }
+    }
     if (ends[0].revents & POLLIN) {
       const ssize_t n = read(host.fd, bytes, sizeof(bytes));
       for (ssize_t i = 0; i < n; i++) core.receive(bytes[i]);

@@ -163,3 +163,51 @@ def test_a_node_says_what_was_refused(tmp_path: Path) -> None:
     finally:
         reader_context.term()
     assert [text for text in texts if "not pinned to cores [4095]" in text]
+
+
+@pytest.mark.parametrize(("loop", "turn_ms"), [("no set ever comes", 20), ("always late", 5000), ("busy", 1)])
+def test_garbage_is_bounded_in_a_node_whatever_its_loop_does(tmp_path: Path, loop: str, turn_ms: int) -> None:
+    """It is collected after heartbeats, and these need no set. What is held for a while ages, and is found later."""
+    from collections import deque
+
+    from ethostream.streaming.node import NodeContext, NodeSpec
+    from ethostream.sync.clock import ClockAnchor, FakeClock
+
+    class Ring:
+        alive = 0
+
+        def __init__(self) -> None:
+            self.me = self
+            Ring.alive += 1
+
+        def __del__(self) -> None:
+            Ring.alive -= 1
+
+    anchor = ClockAnchor.take()
+    spec = NodeSpec(
+        node="n", entry="x:y", session="s", anchor_utc_ns=anchor.utc_ns, anchor_monotonic_ns=anchor.monotonic_ns,
+        endpoints={"n": f"ipc://{tmp_path}/n"}, parent_pid=os.getppid(), process=NodeProcess(collect_between_sets=True),
+    )  # fmt: skip
+    context = NodeContext(spec)
+    clock = FakeClock(anchor.utc_ns)
+    context.clock = clock
+    held: deque[Ring] = deque(maxlen=30)  # as what waits somewhere
+    alive: list[int] = []
+    try:
+        context.set_state("ready")
+        assert not gc.isenabled()
+        # All generations are looked at within a hundred heartbeats, of 200 ms or of one turn where that is longer.
+        turns_per_beat = max(1, 200 // turn_ms)
+        n_turns = 12 * 100 * turns_per_beat
+        for k in range(n_turns):
+            clock.advance_ns(turn_ms * 1_000_000)
+            Ring()
+            if k % 3 == 0:
+                held.append(Ring())
+            context.beat()
+            alive.append(Ring.alive)
+    finally:
+        context.close()
+    assert gc.isenabled()
+    assert max(alive) <= 60 + 2 * 100 * turns_per_beat
+    assert max(alive[n_turns // 2 :]) <= 1.2 * max(alive[: n_turns // 2]) + 60, "it goes on growing"
