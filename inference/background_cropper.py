@@ -181,10 +181,10 @@ class BackgroundCropper:
 
     def _choose(
         self,
-        full: NDArray[np.uint8],
+        full: NDArray[Any],
         labels: NDArray[Any],
-        stats: NDArray[np.int32],
-        centers: NDArray[np.float64],
+        stats: NDArray[Any],
+        centers: NDArray[Any],
         areas: NDArray[np.float64],
     ) -> int:
         """The label of the blob that is most like the animal; 0 where none is large enough."""
