@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from ..streaming.messages import Actuation, Decision
-from ..sync.clock import Clock
+from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ..sync.errors import ActuatorError
 from .actuators.actuator import Actuator, Report
 
 MAX_WAITING: Final = 1024
 """Decisions that wait for their time; one more is refused."""
+MAX_LATE_NS: Final = NS_PER_S
+"""A process that was held up for longer fires nothing afterwards: the animal does something else by then."""
 COUNTED: Final = ("sent", "acknowledged", "cancelled", "refused", "failed")
 
 
@@ -108,9 +110,14 @@ class ActuationSchedule:
         return self._waiting[0][0] if self._waiting else None
 
     def run_due(self) -> None:
-        """Fire what is due."""
-        while self._waiting and self._waiting[0][0] <= self._clock.now_ns():
-            self._fire(heapq.heappop(self._waiting)[2])
+        """Fire what is due; what has been due for longer than `MAX_LATE_NS` is refused."""
+        while self._waiting and self._waiting[0][0] <= (now := self._clock.now_ns()):
+            due_ns, _, decision = heapq.heappop(self._waiting)
+            if now - due_ns <= MAX_LATE_NS:
+                self._fire(decision)
+            else:
+                late_ms = (now - due_ns) // NS_PER_MS
+                self._add(decision.actuator, Report(decision, "refused", f"due {late_ms} ms ago: held up too long"))
 
     def poll(self) -> None:
         """Hear what the actuators have to say, and keep their devices alive."""

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from actuator_bench import decision
+from actuator_bench import LogBench, decision
 from ethostream.inference.actuation import ActuationSchedule
 from ethostream.streaming.messages import Actuation
+from ethostream.sync.clock import FakeClock
 from hardware_benches import SimulatedBench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -85,3 +86,24 @@ def test_a_rise_that_was_lost_before_the_next_one_is_told(tmp_path: Path, simula
         assert line.fire(decision(2))
         reports = bench.until(line, lambda new: any(one.state == "acknowledged" for one in new))
         assert [(one.decision.set_id, one.state) for one in reports] == [(1, "failed"), (2, "acknowledged")]
+
+
+def test_what_was_held_up_for_long_is_not_fired_afterwards(tmp_path: Path) -> None:
+    """The process stood still (its machine slept, or was paged out) while firings came due."""
+    with ExitStack() as stack:
+        clock = FakeClock(10**18)
+        bench = LogBench(stack, tmp_path)
+        bench.clock = clock
+        said: list[Actuation] = []
+        schedule = ActuationSchedule({"line": bench.open()}, clock, said.append, lambda _text: None)
+        schedule.arm()
+        for set_id, after_ms in ((1, 200), (2, 1300)):
+            schedule.add(decision(set_id, clock.now_ns() + after_ms * 1_000_000))
+        clock.advance_ns(2_000_000_000)
+        schedule.run_due()
+        schedule.flush()
+        assert [(one.set_id, one.state, one.reason) for one in said] == [
+            (1, "refused", "due 1800 ms ago: held up too long"),
+            (2, "sent", ""),
+        ]
+        schedule.close("end")
