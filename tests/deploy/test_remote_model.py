@@ -1,5 +1,7 @@
 """A rig whose model is on another host: real processes, CURVE keys, and a link that is cut."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from ethostream.deploy.replay_run import run_replay
 from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.supervised_run import RunResult
 from ethostream.streaming.keys import allow_key, load_keys, make_keys
-from ethostream.streaming.messages import Arming, Behavior, Crops, Decision, FrameSet
+from ethostream.streaming.messages import Arming, Behavior, Crops, Decision, FrameSet, Heartbeat
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.subscriber import EverySubscriber
 from ethostream.streaming.topics import ALARM, ARMING, BEHAVIOR, CROPS, DECISION, FRAME_SET, PIPELINE_STATE
@@ -94,6 +96,11 @@ class TwoHosts:
         rig, task = self.rig()
         return run_rig(load_run(rig, task), Quiet(act), seconds, self.folder / "out", None)
 
+    def change_model(self) -> None:
+        """Another process takes over from the one that has gone."""
+        self.model.wait(30)
+        self.model = self._start_model()
+
     def close(self) -> None:
         if self.cable is not None:
             self.cut()
@@ -136,12 +143,36 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Two
 Whole = tuple[TwoHosts, RunResult, list[Received]]
 
 
+class Stall:
+    """The model's process stands still for so many frame sets: crops wait for it, and it has to pass over some."""
+
+    def __init__(self, hosts: TwoHosts, n_behaviors: int, n_sets: int) -> None:
+        self._hosts = hosts
+        self._n_behaviors = n_behaviors
+        self._n_sets = n_sets
+
+    def __call__(self, received: Received) -> None:
+        if isinstance(received.message, Behavior):
+            self._n_behaviors -= 1
+            if self._n_behaviors == 0:
+                self._hosts.model.send_signal(signal.SIGSTOP)
+        elif isinstance(received.message, FrameSet) and self._n_behaviors <= 0:
+            self._n_sets -= 1
+            if self._n_sets == 0:
+                self._hosts.model.send_signal(signal.SIGCONT)
+
+
 @pytest.fixture(scope="module")
 def whole(hosts: Callable[[], TwoHosts]) -> Whole:
     two = hosts()
-    reader = CropReader(two)
+    reader, stall = CropReader(two), Stall(two, n_behaviors=40, n_sets=12)
+
+    def act(received: Received) -> None:
+        reader.read(received)
+        stall(received)
+
     try:
-        result = two.run(5.0, reader.read)
+        result = two.run(5.0, act)
     finally:
         reader.close()
     return two, result, reader.got
@@ -175,6 +206,9 @@ def test_no_set_is_passed_over_in_silence(whole: Whole) -> None:
     sets = [one for one in recorded(result, FRAME_SET) if first < one.set_id <= last]
     assert len(sets) == sum(1 + one.n_skipped for one in behaviors[1:])
     assert all(after.previous_set_id == one.set_id for one, after in pairwise(behaviors))
+    # While it stood still sets were cropped that it has not looked at; the croppers remember them, also in a replay.
+    cropped = {one.frame_set.set_id for one in recorded(result, CROPS)}
+    assert len([one for one in sets if one.set_id in cropped]) > len(behaviors)
 
 
 def test_the_crops_on_the_wire_are_those_of_the_recorded_frames(whole: Whole) -> None:
@@ -284,6 +318,61 @@ def test_what_the_recording_holds_of_a_cut_link_replays(cut: RunResult) -> None:
     found = again.report["replay"]
     assert found["exact"] is not False and found["different"] == 0, found
     assert found["behaviors"] > 90
+
+
+class Killer:
+    """Ends the model's process, later the cropper's; another model takes over."""
+
+    def __init__(self, hosts: TwoHosts) -> None:
+        self._hosts = hosts
+        self._cropper = 0
+        self.n = 0
+
+    def __call__(self, received: Received) -> None:
+        message = received.message
+        if isinstance(message, Heartbeat) and message.node == "cropper":
+            self._cropper = message.pid
+        elif isinstance(message, Behavior):
+            self.n += 1
+            if self.n == 40:
+                self._hosts.model.kill()
+                self._hosts.change_model()
+            elif self.n == 80:
+                os.kill(self._cropper, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def killed(hosts: Callable[[], TwoHosts]) -> RunResult:
+    two = hosts()
+    return two.run(16.0, Killer(two))
+
+
+def test_either_process_may_die(killed: RunResult) -> None:
+    assert killed.outcome.failures == [] and killed.outcome.restarts == {"cropper": 1}
+    assert killed.verified is not None and killed.verified.ok
+    behaviors: list[Behavior] = recorded(killed, BEHAVIOR)
+    anew = [n for n, one in enumerate(behaviors) if one.reset and (n == 0 or one.previous_set_id < 0 or one.n_skipped)]
+    assert len(anew) >= 3 and len(behaviors) - anew[-1] > 15, [(n, behaviors[n].set_id) for n in anew]
+    assert behaviors[-1].set_id >= 1_000_000_000, "sets of the second cropper"
+    states = recorded(killed, PIPELINE_STATE)
+    assert len(states) >= 3
+
+
+def test_what_took_over_is_disarmed_and_counts_its_own_trials(killed: RunResult) -> None:
+    decisions: list[Decision] = recorded(killed, DECISION)
+    behaviors: list[Behavior] = recorded(killed, BEHAVIOR)
+    first_of_second = next(one for one in behaviors[1:] if one.previous_set_id < 0)
+    before = [one for one in decisions if one.set_id < first_of_second.set_id]
+    after = [one for one in decisions if one.set_id >= first_of_second.set_id]
+    assert any(one.action == "fired" for one in before)
+    assert after and {one.reason for one in after} == {"disarmed"}
+
+
+def test_what_the_recording_holds_of_them_replays(killed: RunResult) -> None:
+    assert killed.recording is not None
+    again = run_replay(killed.recording, Quiet(), None, None, None, monitor=False, report_path=None)
+    found = again.report["replay"]
+    assert found["exact"] is not False and found["different"] == 0, found
 
 
 @pytest.mark.parametrize(
