@@ -12,7 +12,6 @@ from .actuator import Report
 
 Outcome = tuple[Literal["acknowledged", "cancelled"], str]
 CANCELLED: Final[Outcome] = ("cancelled", "released before it was sent")
-_END: Final = None
 _LOOK_S = 0.1
 
 
@@ -33,10 +32,13 @@ class SendWorker:
     ) -> None:
         self._send = send
         self._patience_s = patience_s
-        self._queue: queue.Queue[tuple[int, Decision] | None] = queue.Queue(maxsize=most)
+        self._queue: queue.Queue[tuple[int, Decision]] = queue.Queue(maxsize=most)
         self._reports: queue.Queue[Report] = queue.Queue(maxsize=4 * most)
         self._generation = 0
         self._ending = threading.Event()
+        self._sending: Decision | None = None
+        self._left = False
+        self._word = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -62,27 +64,37 @@ class SendWorker:
                 return found
 
     def close(self) -> None:
-        """Cancel what waits, and end the thread."""
+        """Cancel what waits, and end the thread; one that hangs in a send is left, and every decision reported."""
         self.cancel()
         self._ending.set()
         self._thread.join(self._patience_s)
+        with self._word:
+            self._left = True
+            if self._sending is not None:
+                text = f"still being sent after {self._patience_s:g} s: whether it arrived is not known"
+                self._keep(Report(self._sending, "failed", text))
+            while True:
+                try:
+                    _, waiting = self._queue.get_nowait()
+                except queue.Empty:
+                    return
+                self._keep(Report(waiting, *CANCELLED))
 
     def _run(self) -> None:
         while True:
             try:
-                generation, decision = self._queue.get(timeout=_LOOK_S) or (-1, None)
+                generation, decision = self._queue.get(timeout=_LOOK_S)
             except queue.Empty:
                 if self._ending.is_set():
                     return
                 continue
-            if decision is None:
-                return
             self._report_on(decision, partial(self._is_current, generation))
 
     def _is_current(self, generation: int) -> bool:
         return generation == self._generation
 
     def _report_on(self, decision: Decision, still_wanted: Callable[[], bool]) -> None:
+        self._sending = decision
         try:
             outcome = self._send(decision, still_wanted) if still_wanted() else CANCELLED
         except ActuatorError as error:
@@ -92,14 +104,22 @@ class SendWorker:
         else:
             if outcome is not None:
                 self._report(Report(decision, *outcome))
+        self._sending = None
 
     def _report(self, report: Report) -> None:
-        # Nobody polls any more: the run is ending.
         while not self._ending.is_set():
             try:
                 return self._reports.put(report, timeout=_LOOK_S)
             except queue.Full:
                 continue
+        with self._word:
+            # Cleared together with the report: `close` has the last word where it came first.
+            self._sending = None
+            if not self._left:
+                self._keep(report)
+
+    def _keep(self, report: Report) -> None:
+        """The run is ending and nobody waits: what does not fit is dropped."""
         try:
             self._reports.put_nowait(report)
         except queue.Full:

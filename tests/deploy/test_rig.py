@@ -17,9 +17,9 @@ from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.chance import Chance
 from ethostream.inference.rules.config import RuleConfig
 from ethostream.streaming.event_log import EventLog, EventLogWriter, LoggedMessage
-from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, FrameHeader, FrameTruth
+from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, FrameHeader, FrameSet, FrameTruth
 from ethostream.streaming.recording_reader import Recording
-from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION, FRAME, TRUTH
+from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION, FRAME, FRAME_SET, TRUTH
 from ethostream.streaming.video_writer import VideoWriter
 from ethostream.streaming.wire import Received
 from live_rig import TASK, live
@@ -80,6 +80,23 @@ def test_every_frame_is_written_or_declared(lossless: RunResult) -> None:
         assert len(list(recording.frames(name))) == account.written
         n_dropped += camera["dropped_device"]
     assert n_dropped > 0, "the faults were not injected"
+
+
+def test_a_set_is_announced_before_what_was_made_of_it(lossless: RunResult) -> None:
+    """Inference acts before it publishes anything; who reads the bus hears of the set first all the same."""
+    assert lossless.recording is not None
+    announced: set[int] = set()
+    last: dict[int, str] = {}
+    for one in Recording.open(lossless.recording).messages([FRAME_SET, BEHAVIOR, DECISION]):
+        message = one.message
+        if isinstance(message, FrameSet):
+            assert message.set_id not in announced
+            announced.add(message.set_id)
+        elif isinstance(message, Behavior | Decision):
+            assert message.set_id in announced
+            assert not (isinstance(message, Behavior) and last.get(message.set_id) == "decision")
+            last[message.set_id] = "decision" if isinstance(message, Decision) else "behavior"
+    assert len(last) > 100
 
 
 def test_each_trial_is_rebuilt_from_the_recording(lossless: RunResult) -> None:
