@@ -118,8 +118,9 @@ class _GruStep(_RecurrentStep):
                 _gates(core.rnn, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
             # torch stacks r z n; r scales what n gets from the state, so that product stays apart.
-            self.register_buffer(f"gate_{layer}", torch.cat([of_input, of_state], dim=2)[:2].flatten(0, 1))
-            self.register_buffer(f"gate_bias_{layer}", (bias + state_bias)[:2].flatten())
+            for gate, name in enumerate("rz"):
+                self.register_buffer(f"{name}_{layer}", torch.cat([of_input[gate], of_state[gate]], dim=1))
+                self.register_buffer(f"{name}_bias_{layer}", bias[gate] + state_bias[gate])
             self.register_buffer(f"state_{layer}", of_state[2])
             self.register_buffer(f"state_bias_{layer}", state_bias[2])
             self.register_buffer(f"new_{layer}", of_input[2].t().contiguous())
@@ -128,9 +129,13 @@ class _GruStep(_RecurrentStep):
     def forward(self, y: Tensor, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         after: list[Tensor] = []
         for layer, h in enumerate(self.layers_of(memory[0])):
-            names = ("gate", "gate_bias", "state", "state_bias", "new", "new_bias")
-            gate, gate_bias, state, state_bias, new, new_bias = (self.get_buffer(f"{name}_{layer}") for name in names)
-            r, z = torch.sigmoid(linear(torch.cat([y, h], dim=1), gate, gate_bias)).split(self.n_hidden, dim=1)
+            names = ("state", "state_bias", "new", "new_bias")
+            state, state_bias, new, new_bias = (self.get_buffer(f"{name}_{layer}") for name in names)
+            seen = torch.cat([y, h], dim=1)
+            r, z = (
+                torch.sigmoid(linear(seen, self.get_buffer(f"{name}_{layer}"), self.get_buffer(f"{name}_bias_{layer}")))
+                for name in "rz"
+            )
             n = torch.tanh(torch.addmm(r * linear(h, state, state_bias) + new_bias, y, new))
             y = n + z * (h - n)
             after.append(y)
