@@ -1,4 +1,4 @@
-"""Frame sets as they come from the cameras: assembled, published, and the newest stepped on.
+"""Frame sets as they come from the cameras: assembled, the newest stepped on, and every one published.
 
 This is the one authority on sets in the rig. A set that is passed over because a newer one has come is counted and told
 to the model; frames that end in no set are declared.
@@ -39,13 +39,11 @@ from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from ..sync.errors import BusError
 from ..sync.frameset import ClosedSet, FrameSetAssembler
 from .node_config import InferenceNodeConfig
-from .set_taker import SetTaker
+from .set_taker import STATE_PERIOD_NS, SetTaker
 
 _POLL_MS = 20
 _SETS_PER_EPOCH = 1_000_000_000
 """Set ids of a process that was started again begin here, so that an id names one set for ever."""
-_STATE_PERIOD_NS = 5 * NS_PER_S
-"""A saved state is some megabytes: one at most in this time, however often the recorder loses frames."""
 _LAST_WORDS_MS = 100
 _START_DEADLINES = 2
 """So long after the first complete set, as deadlines of a set, every one before it has closed."""
@@ -325,9 +323,8 @@ class LiveSets:
         unsaid = {one.set_id: (one, self._frame_set_of(one)) for one in closed}
 
         def announce() -> None:
-            for one, frame_set in unsaid.values():
-                self._publish_set(one, frame_set)
-            unsaid.clear()
+            while unsaid:
+                self._publish_set(*unsaid.pop(next(iter(unsaid))))
 
         stepping = self._model is not None and newest.t_mid_ns > self._last_mid_ns
         self._n_skipped += len(closed) - stepping
@@ -344,7 +341,7 @@ class LiveSets:
         due = self._state_due and frame_set.t_closed_ns >= self._state_after_ns
         if (due or model.needs_state) and self._is_recorded(frame_set):
             self._state_due = False
-            self._state_after_ns = frame_set.t_closed_ns + _STATE_PERIOD_NS
+            self._state_after_ns = frame_set.t_closed_ns + STATE_PERIOD_NS
             announce()
             model.save_state(frame_set.set_id)
         frames: dict[str, FrameHeader] = {}

@@ -42,6 +42,7 @@ from .onnxruntime_backend import open_graph
 from .pipeline import BehaviorPipeline, middle_ns
 from .rules.arming import LINK, PERSON, START, STOP
 from .set_cropper import CroppedSet
+from .set_taker import STATE_PERIOD_NS
 
 if TYPE_CHECKING:
     from .tracking.tracker import AnimalTracker
@@ -73,7 +74,6 @@ class RunningModel:
     """
 
     ready = True
-    needs_state = False
 
     def __init__(self, context: ModelHost, config: InferenceNodeConfig) -> None:
         task = config.task
@@ -83,6 +83,8 @@ class RunningModel:
         self.identity = ""
         self.schedule: ActuationSchedule | None = None
         self._actuators_set = False
+        self._lost_tracks = False
+        self._saved_ns = -STATE_PERIOD_NS
         self._model_views: dict[str, tuple[int, ...]] = {}
         self._pair_cameras: set[str] = set()
         if task.bundle is not None:
@@ -95,6 +97,11 @@ class RunningModel:
             *(self._tracker.cameras if self._tracker is not None else ()),
         }
         self.views = {name: tuple(shape) for name, shape in config.views.items() if name in wanted}
+
+    @property
+    def needs_state(self) -> bool:
+        """After tracks were lost; at most once in `STATE_PERIOD_NS`, since an overloaded rig loses them often."""
+        return self._lost_tracks and self._context.clock.now_ns() - self._saved_ns >= STATE_PERIOD_NS
 
     def _open_model(self, config: InferenceNodeConfig) -> None:
         task, context = config.task, self._context
@@ -185,7 +192,7 @@ class RunningModel:
     def _lose_tracks(self, tracker: "AnimalTracker", frame_set: FrameSet, error: FrameOverwrittenError) -> None:
         """What the set decided stands, and is published: only where the animals were is not known."""
         tracker.forget_pixels()
-        self.needs_state = True
+        self._lost_tracks = True
         self._context.counters["overwritten"] = self._context.counters.get("overwritten", 0) + 1
         self._context.alarm(
             "warning",
@@ -368,7 +375,7 @@ class RunningModel:
 
     def save_state(self, set_id: int) -> None:
         """Publish what is remembered just before a set, for replay to begin there."""
-        self.needs_state = False
+        self._lost_tracks, self._saved_ns = False, self._context.clock.now_ns()
         payload = self.snapshot()
         if payload is not None:
             self._context.publish(PIPELINE_STATE, PipelineState(set_id, self.identity, payload))

@@ -1,13 +1,17 @@
 """Who takes the frame sets that `live_sets.py` assembles: a model in the same process, or one on another host."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..streaming.frames import FrameReceiver
 from ..streaming.messages import Control, FrameHeader, FrameSet, SyncPulse
+from ..sync.clock import NS_PER_S
+
+STATE_PERIOD_NS: Final = 5 * NS_PER_S
+"""A saved state is some megabytes: one at most in this time, however often frames are lost."""
 
 
 class SetTaker(Protocol):
