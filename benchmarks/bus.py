@@ -31,11 +31,10 @@ from typing import Any
 import numpy as np
 import psutil
 from bus_peers.peer import PEERS, Image, Place, load_peer
+from bus_table import show
 from ethostream.streaming.ring import unlink_session_rings
 from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ethostream.sync.latency import LatencyHistogram
-from rich.console import Console
-from rich.table import Table
 
 SHAPE = (1080, 1920)
 N_CAMERAS = 8
@@ -268,8 +267,11 @@ def measure(peer: str, cameras: int, n_frames: int, rate_hz: float) -> dict[str,
                 process.start()
             wait_for(lambda: all(shared.heard) or any(one.exitcode for one in processes), f"{peer}: bring-up")
             shared.start_ns.value = clock.now_ns() + NS_PER_S // 2
+            end_s = perf_counter() + 4 * TIMEOUT_S + (n_frames / rate_hz if rate_hz else 0.0)
             for process in processes:
-                process.join()
+                process.join(max(0.0, end_s - perf_counter()))
+            if any(process.is_alive() for process in processes):
+                raise TimeoutError(f"{peer}: the run does not end")
         except TimeoutError as error:
             return {"failed": str(error)}
         finally:
@@ -279,7 +281,8 @@ def measure(peer: str, cameras: int, n_frames: int, rate_hz: float) -> dict[str,
                     process.join()
             unlink_session_rings(session)
         if any(process.exitcode for process in processes):
-            return {"failed": f"a process ended with {[process.exitcode for process in processes]}"}
+            n_failed = sum(bool(process.exitcode) for process in processes)
+            return {"failed": f"{n_failed} of {len(processes)} processes failed"}
         readings = [json.loads(Path(out).read_text()) for out in outs]
     sent = n_frames * cameras
     every = readings[0]
@@ -315,42 +318,6 @@ def best_of(result: dict[str, Any], key: str) -> float | None:
 
 def _is_zeromq(name: str) -> bool:
     return bool(load_peer(name).ZEROMQ)
-
-
-def show(result: dict[str, Any]) -> None:
-    console = Console()
-    fast = result["unpaced"]
-    ours = fast.get("ethostream", {}).get("frames_per_s")
-    table = Table(title="Unpaced: one writer, three readers of every frame")
-    for name in ("", "frames/s", "ours is x times", "CPU ms/frame", "lost", "wrong"):
-        table.add_column(name, justify="right" if name else "left")
-    table.add_row("memcpy alone", f"{result['memcpy_frames_per_s']:.0f}", "", "", "", "")
-    for name, one in fast.items():
-        if "failed" in one:
-            table.add_row(name, one["failed"], "", "", "")
-            continue
-        ratio = "" if not ours or name == "ethostream" else f"{ours / one['frames_per_s']:.2f}"
-        cost = f"{one['cpu_ms_per_frame']:.2f}"
-        table.add_row(name, f"{one['frames_per_s']:.0f}", ratio, cost, str(one["undeclared"]), str(one["wrong"]))
-    console.print(table)
-    for rate, runs in result["paced"].items():
-        table = Table(
-            title=f"Paced: {result['cameras']} cameras at {rate} Hz, one reader of all, two of the latest sets"
-        )
-        for name in ("", "undecl.", "decl.", "every p50", "p99 ms", "latest p50", "p99 ms", "cores"):
-            table.add_column(name, justify="right" if name else "left")
-        for name, one in runs.items():
-            if "failed" in one:
-                table.add_row(name, one["failed"])
-                continue
-            every, latest, other = one["readers"]
-            ages = [every["p50_us"], every["p99_us"]]
-            ages += [max(latest[key], other[key]) for key in ("p50_us", "p99_us")]
-            row = [f"{value / 1000:.2f}" for value in ages]
-            table.add_row(name, str(one["undeclared"]), str(one["declared"]), *row, f"{one['cores']:.2f}")
-        console.print(table)
-    for name, why in result["not_measured"].items():
-        console.print(f"not measured: {name} ({why})")
 
 
 def two_cores(n: int) -> AbstractContextManager[None]:
