@@ -3,8 +3,7 @@
 Both boards are the firmware's own core, each a process on a pseudo-terminal.
 """
 
-import os
-import signal
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,10 @@ from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import ACTUATION, ARMING, DECISION, SYNC_PULSE
 from ethostream.streaming.wire import Received
 from live_rig import live
+from run_end import LIMIT_S, RING_SLOTS, RunEnd
 from small_rig import Quiet
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 LINE = 1
 N_EACH = 3
 
@@ -52,7 +52,7 @@ class Hand:
 
 def test_a_line_arms_and_disarms_what_fires(tmp_path: Path, firmware: Path) -> None:
     with BoardProcess.firmware(firmware) as trigger, BoardProcess.firmware(firmware) as stimulus:
-        hand = Hand(trigger)
+        hand, end = Hand(trigger), RunEnd()
         n_after = 0
 
         def act(received: Received) -> None:
@@ -60,23 +60,40 @@ def test_a_line_arms_and_disarms_what_fires(tmp_path: Path, firmware: Path) -> N
             hand(received)
             if hand.phase > 3 and isinstance(received.message, Decision):
                 n_after += 1
-                if n_after == N_EACH:
-                    os.kill(os.getpid(), signal.SIGINT)
+                end.when(n_after >= N_EACH)
 
         task = {
             "bundle": "demo",
             "rules": [
-                {"name": f"while_{name}", "on_while": {"behavior": name, "every_ms": 70}, "actuator": "laser"}
+                {"name": f"while_{name}", "on_while": {"behavior": name, "every_ms": 500}, "actuator": "laser"}
                 for name in ("rear", "locomote", "groom", "still")
             ],
-            "arming": {"line": {"kind": "level", "line": f"in{LINE}"}},
-            "actuators": {"laser": {"kind": "serial", "port": stimulus.port, "output": 1, "pulse_ms": 2}},
+            # No bound on time may end what this test is about: a process may be held up.
+            "arming": {"line": {"kind": "level", "line": f"in{LINE}", "silent_after_s": 60}},
+            "actuators": {
+                "laser": {
+                    "kind": "serial",
+                    "port": stimulus.port,
+                    "output": 1,
+                    "pulse_ms": 2,
+                    "watchdog_ms": 10_000,
+                    "ack_timeout_ms": 5000,
+                }
+            },
         }
-        board = {"kind": "serial", "port": trigger.port, "cameras": [], "inputs": [LINE]}
+        # Few pulses, so that none is lost while nobody reads the terminal, and so that it may be silent for long.
+        board = {"kind": "serial", "port": trigger.port, "cameras": [], "inputs": [LINE], "rate_hz": 0.5}
         result = live(
-            tmp_path, 60.0, Quiet(act), task=task, trigger=board, recording={"video": False, "reserve_mb": 10}
+            tmp_path,
+            LIMIT_S,
+            Quiet(act),
+            task=task,
+            trigger={**board, "watchdog_ms": 60_000},
+            recording={"video": False, "reserve_mb": 10},
+            bus={"ring_slots": RING_SLOTS},
         )
     assert result.outcome.failures == [] and result.recording is not None
+    assert result.outcome.reason == "interrupted", f"phase {hand.phase} lasted to the end"
     said = [
         one.message
         for one in Recording.open(result.recording).messages([ARMING, DECISION, ACTUATION, SYNC_PULSE])
@@ -86,20 +103,28 @@ def test_a_line_arms_and_disarms_what_fires(tmp_path: Path, firmware: Path) -> N
     assert edges == [(f"in{LINE}", True), (f"in{LINE}", False)]
     changes = [(one.armed, one.by) for one in said if isinstance(one, Arming)]
     assert changes == [(False, "start"), (True, f"line in{LINE}"), (False, f"line in{LINE}"), (False, "stop")]
-    armed, n_fired = False, 0
+    armed = False
+    fired: set[tuple[str, int]] = set()
     for one in said:
         if isinstance(one, Arming):
             armed = one.armed
         elif isinstance(one, Decision):
             assert (one.action == "fired") <= armed, one
             assert armed or one.reason == "disarmed"
-            n_fired += one.action == "fired"
+            if one.action == "fired":
+                fired.add((one.rule, one.set_id))
         elif isinstance(one, Actuation) and one.state == "sent":
             assert armed, one
-    assert n_fired >= N_EACH
     acts = [one for one in said if isinstance(one, Actuation)]
-    states = [one.state for one in acts]
-    assert states.count("sent") == n_fired and states.count("acknowledged") == n_fired
+    words: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for one in acts:
+        if one.state != "released":
+            words[one.rule, one.set_id].append(one.state)
+    # Each that fired has one word at once, and what was sent has the board's. One that comes upon another that the
+    # board has not answered yet, or while its pulse lasts, is refused.
+    assert words.keys() == fired
+    assert all(one in (["sent", "acknowledged"], ["refused"], ["sent", "refused"]) for one in words.values()), words
+    assert list(words.values()).count(["sent", "acknowledged"]) >= N_EACH
     assert [one.reason for one in acts if one.state == "released"] == [f"disarmed by line in{LINE}"]
     rose = [one.t_ns for one in said if isinstance(one, SyncPulse)]
     assert all(rose[0] < one.t_on_ns for one in acts if one.state == "acknowledged")

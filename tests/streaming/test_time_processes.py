@@ -19,6 +19,7 @@ from ethostream.sync.clock import NS_PER_S as S
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ClockError
 from ethostream.sync.trusted_time import CHRONYC, TrustedTime, read_chrony
+from free_ports import free_ports
 
 
 def test_chrony_is_asked_by_its_own_tool(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_the_server_is_a_process_that_publishes_how_hosts_follow(tmp_path: Path)
     anchor = ClockAnchor.take()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     ends = {name: f"ipc://{tmp_path}/{name}" for name in ("supervisor", "time_server", "time_follower")}
-    address = f"tcp://127.0.0.1:{_free_port(context)}"
+    address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
     configs = {"time_server": {"serve": address}, "time_follower": {"follow": address, "rate_hz": 4.0}}
     entries = {"time_server": "time_server:main", "time_follower": "time_client:main"}
     with ExitStack() as stack:
@@ -81,11 +82,6 @@ def test_the_server_is_a_process_that_publishes_how_hosts_follow(tmp_path: Path)
         for process in processes:
             process.terminate()
             assert process.wait(20) == 0
-
-
-def _free_port(context: "zmq.Context[zmq.Socket[bytes]]") -> int:
-    with context.socket(zmq.REP) as socket:
-        return socket.bind_to_random_port("tcp://127.0.0.1")
 
 
 def test_following_nobody_says_what_to_check(tmp_path: Path) -> None:
