@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import stat
 import sys
 import tempfile
 from collections import defaultdict
@@ -104,8 +105,19 @@ class SoakWatch(BarDisplay):
                     }
             except psutil.NoSuchProcess:
                 continue
-        shm = sum(path.stat().st_blocks * 512 for path in SHM.iterdir() if path.is_file())
-        self.samples.append({"minutes": self._minutes(now), "shm_mb": round(shm / 1e6, 2), "nodes": found})
+        self.samples.append({"minutes": self._minutes(now), "shm_mb": round(_shm_bytes() / 1e6, 2), "nodes": found})
+
+
+def _shm_bytes() -> int:
+    """What lies in shared memory, whoever's it is."""
+    n = 0
+    for path in SHM.iterdir():
+        try:
+            about = path.stat()
+        except FileNotFoundError:
+            continue  # a ring whose camera has ended meanwhile
+        n += about.st_blocks * 512 if stat.S_ISREG(about.st_mode) else 0
+    return n
 
 
 def judge(watch: SoakWatch, result: RunResult) -> tuple[dict[str, Any], list[str]]:
