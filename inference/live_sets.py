@@ -44,7 +44,8 @@ from .set_taker import STATE_PERIOD_NS, SetTaker
 _POLL_MS = 20
 _SETS_PER_EPOCH = 1_000_000_000
 """Set ids of a process that was started again begin here, so that an id names one set for ever."""
-_LAST_WORDS_MS = 100
+_LAST_WORDS_MS = 1000
+"""A camera that was killed says no last word: nothing more is awaited of it after this silence."""
 _START_DEADLINES = 2
 """So long after the first complete set, as deadlines of a set, every one before it has closed."""
 _UNSETTLED_RUN = 256
@@ -86,6 +87,7 @@ class LiveSets:
         self._start_judged = context.spec.epoch > 0
         self._first_complete_ns: int | None = None
         self._unsettled: dict[str, list[FrameHeader]] = {}
+        self._speaking = set(config.views)
         self._awake_ns = context.clock.now_ns()
         self.counters = context.counters
         self.counters.update(steps=0, skipped=0, overwritten=0, refused=0, lost=0, future=0, unsettled=0)
@@ -98,9 +100,9 @@ class LiveSets:
                 if self._model is None or self._model.ready:
                     context.ready_when_heard(bus.heard)
                 context.beat()
-            # The cameras have stopped by now: what they sent last is on its way.
+            # The cameras have stopped by now: what they sent last is on its way, and their status comes after it.
             heard_ns = context.clock.now_ns()
-            while context.clock.now_ns() - heard_ns < _LAST_WORDS_MS * NS_PER_MS:
+            while self._speaking and context.clock.now_ns() - heard_ns < _LAST_WORDS_MS * NS_PER_MS:
                 if self._turn(bus, _POLL_MS, commands):
                     heard_ns = context.clock.now_ns()
                 context.beat()
@@ -184,7 +186,9 @@ class LiveSets:
                 )
             self._model.pulse(message)
         if isinstance(message, CameraStatus):
-            return self._assembler.set_lost(message.camera, message.state != "running")
+            lost = message.state != "running"
+            (self._speaking.discard if lost else self._speaking.add)(message.camera)
+            return self._assembler.set_lost(message.camera, lost)
         if isinstance(message, RecordingStatus) and message.recording != self._recording:
             self._recording = message.recording
             self._recorded_from = message.first_seq

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 from ethostream.streaming import topics as t
-from ethostream.streaming.messages import Alarm, FrameHeader, FrameSet, Gap, Heartbeat
+from ethostream.streaming.messages import Alarm, CameraStatus, FrameHeader, FrameSet, Gap, Heartbeat
 from ethostream.streaming.node import SUPERVISOR, NodeSpec
 from ethostream.streaming.publisher import Publisher
 from ethostream.streaming.subscriber import EverySubscriber
@@ -97,7 +97,15 @@ class Rig:
             self._got += self.bus.receive(50)
         raise AssertionError(f"only these sets came: {sets_of(self._got)}")
 
+    def end_cameras(self) -> None:
+        """Their last word, after which nothing of them is awaited."""
+        for name, publisher in self.publishers.items():
+            publisher.publish(
+                t.CAMERA_STATUS, CameraStatus(name, 0, "stopped", 0, 0, 1, 0, 0, 50.0, 2 * self.t0_ns), name
+            )
+
     def close(self) -> None:
+        self.end_cameras()
         self.process.terminate()
         assert self.process.wait(timeout=20) == 0
         self.bus.close()
@@ -168,6 +176,7 @@ def test_the_end_of_a_run_leaves_no_frame_without_a_set(rig: Rig) -> None:
         rig.frame("a", seq)
         rig.frame("b", seq)
     rig.frame("a", 200)
+    rig.end_cameras()
     rig.process.send_signal(signal.SIGTERM)
     rig.process.send_signal(signal.SIGCONT)
     got = rig.take(201)
