@@ -7,7 +7,7 @@ from typing import Final, Literal
 from ..streaming.messages import Actuation, Decision
 from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ..sync.errors import ActuatorError
-from .actuators.actuator import Actuator, Report
+from .actuators.actuator import CLOSE_S, Actuator, Report
 
 MAX_WAITING: Final = 1024
 """Decisions that wait for their time; one more is refused."""
@@ -135,13 +135,24 @@ class ActuationSchedule:
         return True
 
     def close(self, reason: str) -> None:
-        """Disarm and close every actuator, whatever happens, and say so."""
+        """Disarm and close every actuator, whatever happens, and say so; all of it takes `CLOSE_S` at most.
+
+        What is known is published before anything waits, so that an actuator that hangs takes no other's word along.
+        """
         try:
             self.disarm(reason)
-            self.poll()
+            self._say_all()
         finally:
+            # All of them, before any is waited for: they share the time.
             for actuator in self._actuators.values():
-                actuator.close()
+                actuator.end()
+            deadline_ns = self._clock.now_ns() + round(CLOSE_S * NS_PER_S)
+            for actuator in self._actuators.values():
+                self._say_all()
+                actuator.close(max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S)
+            self._say_all()
+
+    def _say_all(self) -> None:
         self.poll()
         self.flush()
 

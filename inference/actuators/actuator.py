@@ -5,7 +5,7 @@ lets go. Whatever happens to a decision is either told by the return value of `A
 """
 
 from contextlib import suppress
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from ...streaming.messages import Decision
 from ...sync.errors import ActuatorError
@@ -13,6 +13,8 @@ from ...sync.errors import ActuatorError
 ReportState = Literal["acknowledged", "cancelled", "refused", "failed", "released"]
 MAX_REPORTS = 4096
 """Kept between two polls; one that is not polled for so long has lost its reader."""
+CLOSE_S: Final = 4.0
+"""All the time that the actuators of a run have together to close; the supervisor kills the process after 10 s."""
 
 
 class Report(NamedTuple):
@@ -62,8 +64,16 @@ class Actuator(Protocol):
         """What has come to be known since the last call; keeps the device's watchdog from dropping the line."""
         ...
 
-    def close(self) -> None:
-        """Release, then let go of the device; may be called twice. It never acts again."""
+    def end(self) -> None:
+        """Release for good, without waiting: whatever takes its time to end begins to. `close` has to follow."""
+        ...
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """`end`, then let go of the device; may be called twice. It never acts again.
+
+        Args:
+            patience_s: the longest wait for what is under way; what has no answer by then is reported as failed.
+        """
         ...
 
 
@@ -78,6 +88,8 @@ class BaseActuator:
         self.name = name
         self._armed = False
         self._closed = False
+        self._has_let_go = False
+        self._patience_s = CLOSE_S
         self._reports: list[Report] = []
 
     @property
@@ -86,7 +98,7 @@ class BaseActuator:
 
     @property
     def closed(self) -> bool:
-        """Whether it has let go of its device for good."""
+        """Whether it has ended, and never acts again."""
         return self._closed
 
     def arm(self) -> None:
@@ -122,11 +134,19 @@ class BaseActuator:
         said, self._reports = self._reports, []
         return said
 
-    def close(self) -> None:
+    def end(self) -> None:
         if self._closed:
             return
         self.release()
         self._closed = True
+        self._begin_to_end()
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        if self._has_let_go:
+            return
+        self.end()
+        self._has_let_go = True
+        self._patience_s = patience_s
         self._let_go()
 
     def _act(self, decision: Decision) -> bool:
@@ -142,8 +162,11 @@ class BaseActuator:
     def _look(self) -> None:
         """See what the device says, and keep it from dropping the line."""
 
+    def _begin_to_end(self) -> None:
+        """Tell whatever takes its time to end; never waits, never raises."""
+
     def _let_go(self) -> None:
-        """Close the device; never raises."""
+        """Close the device, within ``_patience_s``; never raises."""
 
     def _say(
         self, decision: Decision | None, state: ReportState, reason: str, t_on_ns: int = 0, board_us: int = -1

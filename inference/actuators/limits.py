@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ...streaming.messages import Decision
 from ...sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Clock
 from ...sync.strict import StrictModel
-from .actuator import Actuator, Report
+from .actuator import CLOSE_S, Actuator, Report
 
 _MINUTE_NS = 60 * NS_PER_S
 
@@ -152,5 +152,8 @@ class LimitedActuator:
             self._refused = []
         return reports
 
-    def close(self) -> None:
-        self.inner.close()
+    def end(self) -> None:
+        self.inner.end()
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        self.inner.close(patience_s)

@@ -1,7 +1,7 @@
 """A thread that sends what may take its time: the loop never waits, and what does not fit is refused."""
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
@@ -12,11 +12,16 @@ from .actuator import Report
 
 Outcome = tuple[Literal["acknowledged", "cancelled"], str]
 CANCELLED: Final[Outcome] = ("cancelled", "released before it was sent")
-_LOOK_S = 0.1
+UNREAD: Final = 4
+"""Decisions that were taken and whose report was not read yet, as a multiple of those that may wait."""
 
 
 class SendWorker:
     """Sends decisions in their order on a thread of its own.
+
+    A decision that was taken is at every moment in one place: it waits, is being sent, or has its report, and goes from
+    one to the next under one lock. So each has one report at the most, and exactly one after `close`, but where its
+    sending returned None.
 
     Args:
         name: of the thread.
@@ -24,103 +29,96 @@ class SendWorker:
             whether the decision is still wanted. Returns what became of it (`CANCELLED` where it was not; None: nothing
             is known), and raises `ActuatorError` where it failed. Whatever else it raises is reported just so.
         most: how many may wait.
-        patience_s: how long `close` waits for the one that is being sent.
     """
 
-    def __init__(
-        self, name: str, send: Callable[[Decision, Callable[[], bool]], Outcome | None], most: int, patience_s: float
-    ) -> None:
+    def __init__(self, name: str, send: Callable[[Decision, Callable[[], bool]], Outcome | None], most: int) -> None:
         self._send = send
-        self._patience_s = patience_s
-        self._queue: queue.Queue[tuple[int, Decision]] = queue.Queue(maxsize=most)
-        self._reports: queue.Queue[Report] = queue.Queue(maxsize=4 * most)
-        self._generation = 0
-        self._ending = threading.Event()
+        self._most = most
+        self._word = threading.Condition()
+        # Neither can grow without end: `offer` refuses what would be too many of both.
+        self._waiting: deque[Decision] = deque()
+        self._reports: deque[Report] = deque()
         self._sending: Decision | None = None
-        self._left = False
-        self._word = threading.Lock()
+        self._generation = 0
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def n_waiting(self) -> int:
+        """Decisions that are not being sent yet."""
+        return len(self._waiting)
+
     def offer(self, decision: Decision) -> bool:
-        """Hand over; False: too many wait already."""
-        try:
-            self._queue.put_nowait((self._generation, decision))
-        except queue.Full:
-            return False
+        """Hand over; False: too many wait already, to be sent or for their report to be read."""
+        with self._word:
+            n_unread = len(self._waiting) + (self._sending is not None) + len(self._reports)
+            if self._ending or len(self._waiting) >= self._most or n_unread >= UNREAD * self._most:
+                return False
+            self._waiting.append(decision)
+            self._word.notify()
         return True
 
     def cancel(self) -> None:
         """What waits is not sent any more; each is reported as cancelled."""
-        self._generation += 1
+        with self._word:
+            self._generation += 1
+            self._reports.extend(Report(one, *CANCELLED) for one in self._waiting)
+            self._waiting.clear()
 
     def reports(self) -> list[Report]:
         """What became of those that were handed over, since the last call."""
-        found: list[Report] = []
-        while True:
-            try:
-                found.append(self._reports.get_nowait())
-            except queue.Empty:
-                return found
-
-    def close(self) -> None:
-        """Cancel what waits, and end the thread; one that hangs in a send is left, and every decision reported."""
-        self.cancel()
-        self._ending.set()
-        self._thread.join(self._patience_s)
         with self._word:
-            self._left = True
+            found = list(self._reports)
+            self._reports.clear()
+        return found
+
+    def end(self) -> None:
+        """Cancel what waits, and tell the thread to end after the one that it sends; returns at once."""
+        self.cancel()
+        with self._word:
+            self._ending = True
+            self._word.notify()
+
+    def close(self, patience_s: float) -> None:
+        """`end`, and wait for the thread; one that hangs in a send is left, and its decision reported as failed."""
+        self.end()
+        self._thread.join(patience_s)
+        with self._word:
             if self._sending is not None:
-                text = f"still being sent after {self._patience_s:g} s: whether it arrived is not known"
-                self._keep(Report(self._sending, "failed", text))
-            while True:
-                try:
-                    _, waiting = self._queue.get_nowait()
-                except queue.Empty:
-                    return
-                self._keep(Report(waiting, *CANCELLED))
+                text = "still being sent when the run had ended: whether it arrived is not known"
+                self._reports.append(Report(self._sending, "failed", text))
+                self._sending = None
 
     def _run(self) -> None:
-        while True:
-            try:
-                generation, decision = self._queue.get(timeout=_LOOK_S)
-            except queue.Empty:
-                if self._ending.is_set():
-                    return
-                continue
-            self._report_on(decision, partial(self._is_current, generation))
+        while (taken := self._take()) is not None:
+            generation, decision = taken
+            self._finish(self._report_on(decision, partial(self._is_current, generation)))
+
+    def _take(self) -> tuple[int, Decision] | None:
+        """The next one, which is being sent from here on; None: the run ends."""
+        with self._word:
+            self._word.wait_for(lambda: self._ending or self._waiting)
+            if self._ending:
+                return None
+            self._sending = self._waiting.popleft()
+            return self._generation, self._sending
+
+    def _finish(self, report: Report | None) -> None:
+        with self._word:
+            # None: `close` came first and has said the last word on it.
+            if self._sending is not None and report is not None:
+                self._reports.append(report)
+            self._sending = None
 
     def _is_current(self, generation: int) -> bool:
         return generation == self._generation
 
-    def _report_on(self, decision: Decision, still_wanted: Callable[[], bool]) -> None:
-        self._sending = decision
+    def _report_on(self, decision: Decision, still_wanted: Callable[[], bool]) -> Report | None:
         try:
             outcome = self._send(decision, still_wanted) if still_wanted() else CANCELLED
         except ActuatorError as error:
-            self._report(Report(decision, "failed", str(error)))
+            return Report(decision, "failed", str(error))
         except Exception as error:  # noqa: BLE001 - a thread that ended would take firings and send none of them
-            self._report(Report(decision, "failed", f"{type(error).__name__}: {error}"))
-        else:
-            if outcome is not None:
-                self._report(Report(decision, *outcome))
-        self._sending = None
-
-    def _report(self, report: Report) -> None:
-        while not self._ending.is_set():
-            try:
-                return self._reports.put(report, timeout=_LOOK_S)
-            except queue.Full:
-                continue
-        with self._word:
-            # Cleared together with the report: `close` has the last word where it came first.
-            self._sending = None
-            if not self._left:
-                self._keep(report)
-
-    def _keep(self, report: Report) -> None:
-        """The run is ending and nobody waits: what does not fit is dropped."""
-        try:
-            self._reports.put_nowait(report)
-        except queue.Full:
-            return
+            return Report(decision, "failed", f"{type(error).__name__}: {error}")
+        return None if outcome is None else Report(decision, *outcome)

@@ -47,7 +47,7 @@ class SendingActuator(BaseActuator):
         super().__init__(name)
         self._timeout_s = config.timeout_ms / 1000
         self._most = config.most_waiting
-        self._worker = SendWorker(f"actuator-{name}", self._send, config.most_waiting, 2 * self._timeout_s + 1.0)
+        self._worker = SendWorker(f"actuator-{name}", self._send, config.most_waiting)
 
     def _send(self, decision: Decision, still_wanted: Callable[[], bool]) -> Outcome | None:
         raise NotImplementedError
@@ -64,8 +64,13 @@ class SendingActuator(BaseActuator):
     def _look(self) -> None:
         self._reports += self._worker.reports()
 
+    def _begin_to_end(self) -> None:
+        self._worker.end()
+        self._reports += self._worker.reports()
+
     def _let_go(self) -> None:
-        self._worker.close()
+        # Connecting and sending may take `timeout_ms` each.
+        self._worker.close(min(self._patience_s, 2 * self._timeout_s + 1.0))
         self._reports += self._worker.reports()
 
 
