@@ -25,7 +25,6 @@ from .limits import PulseConfig
 log = logging.getLogger(__name__)
 
 _OPEN_S = 10.0
-_END_S = 5.0
 _KEEP_ALIVES = 4
 
 
@@ -37,6 +36,7 @@ class GpioActuatorConfig(PulseConfig):
         line: its offset there.
         active_low: the line is low when it acts.
         watchdog_ms: the line is dropped and disarmed when nothing was heard from this process for so long.
+        ack_timeout_ms: a firing that the guard process has not answered after this time has failed.
     """
 
     kind: Literal["gpio"] = "gpio"
@@ -44,6 +44,18 @@ class GpioActuatorConfig(PulseConfig):
     line: int = Field(ge=0, le=1023)
     active_low: bool = False
     watchdog_ms: int = Field(default=1000, ge=50, le=10_000)
+    ack_timeout_ms: float = Field(default=250.0, gt=0, le=5000)
+
+
+class _Pending:
+    """A firing that the guard has not answered yet."""
+
+    __slots__ = ("decision", "late", "told_ns")
+
+    def __init__(self, decision: Decision, told_ns: int) -> None:
+        self.decision = decision
+        self.told_ns = told_ns
+        self.late = False
 
 
 class GpioActuator(BaseActuator):
@@ -59,7 +71,8 @@ class GpioActuator(BaseActuator):
         self._clock = clock
         self._alive_ns = config.watchdog_ms * NS_PER_MS // _KEEP_ALIVES
         self._next_alive_ns = 0
-        self._pending: deque[Decision] = deque()
+        self._timeout_ns = round(config.ack_timeout_ms * NS_PER_MS)
+        self._pending: deque[_Pending] = deque()
         self._text = b""
         self._dead = False
         monotonic = MonotonicClock()
@@ -103,8 +116,13 @@ class GpioActuator(BaseActuator):
         self._tell(gpio_guard.ARM)
 
     def _act(self, decision: Decision) -> bool:
+        if self._pending and self._pending[0].late:
+            # A guard that stands still would obey all of them at once when it goes on.
+            self._say(decision, "refused", "the firing before has not been answered")
+            return False
+        told_ns = self._clock.now_ns()
         self._tell(gpio_guard.FIRE)
-        self._pending.append(decision)
+        self._pending.append(_Pending(decision, told_ns))
         return True
 
     def _rest(self) -> None:
@@ -118,25 +136,40 @@ class GpioActuator(BaseActuator):
         if self._armed and now >= self._next_alive_ns:
             self._next_alive_ns = now + self._alive_ns
             self._tell(gpio_guard.ALIVE)
-        try:
-            data = os.read(self._out, 4096)
-        except BlockingIOError:
-            return
-        if not data:
+        data = self._read()
+        if data == b"":
             self._gone()
-        *lines, self._text = (self._text + data).split(b"\n")
-        # All of them, whatever one says: each firing has one answer, in their order.
-        errors = [error for line in lines if (error := self._take(line.decode()))]
+        errors = self._hear(data or b"")
+        # What has been answered meanwhile is not late, however long this process was held up.
+        for one in self._pending:
+            if not one.late and now - one.told_ns > self._timeout_ns:
+                one.late = True
+                self._say(one.decision, "failed", f"not answered within {self._timeout_ns / NS_PER_MS:g} ms")
         if errors:
             raise ActuatorError(errors[0])
 
-    def _take(self, line: str) -> str:
+    def _read(self) -> bytes | None:
+        """What the guard has said; empty: it has ended; None: nothing new."""
+        try:
+            return os.read(self._out, 4096)
+        except BlockingIOError:
+            return None
+
+    def _hear(self, data: bytes) -> list[str]:
         """Returns what is wrong, if anything is."""
+        *lines, self._text = (self._text + data).split(b"\n")
+        # All of them, whatever one says: each firing has one answer, in their order.
+        return [error for line in lines if (error := self._take(line.decode()))]
+
+    def _take(self, line: str) -> str:
         word, _, rest = line.partition(" ")
         if word == "up" and self._pending:
-            self._say(self._pending.popleft(), "acknowledged", "", int(rest) + self._offset_ns)
+            one = self._pending.popleft()
+            self._say(one.decision, "acknowledged", "late" if one.late else "", int(rest) + self._offset_ns)
         elif word == "no" and self._pending:
-            self._say(self._pending.popleft(), "refused", rest)
+            one = self._pending.popleft()
+            if not one.late:  # else it has failed already
+                self._say(one.decision, "refused", rest)
         elif word == "silent":
             return f"{self._where}: dropped, since this process was silent for longer than watchdog_ms"
         elif word != "down":
@@ -154,16 +187,32 @@ class GpioActuator(BaseActuator):
     def _gone(self) -> None:
         """Raises: the guard has ended, and its line with it."""
         self._dead = True
-        while self._pending:
-            self._say(self._pending.popleft(), "failed", "the guard process has ended")
+        while data := self._read():
+            self._hear(data)
+        self._give_up("the guard process has ended")
         raise ActuatorError(f"{self._where}: its guard process has ended; look at the line, and start the run anew")
+
+    def _give_up(self, reason: str) -> None:
+        for one in self._pending:
+            if not one.late:
+                self._say(one.decision, "failed", reason)
+        self._pending.clear()
+
+    def _begin_to_end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _let_go(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(_END_S)
+            self._process.wait(self._patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # What it said last is still in the pipe.
+        while data := self._read():
+            for error in self._hear(data):
+                self._say(None, "failed", error)
+        self._give_up("the guard process ended before it had answered")
         self._process.stdout.close()

@@ -74,6 +74,49 @@ def test_an_answer_of_the_gpio_guard_belongs_to_its_own_firing(bench: Any) -> No
     os.close(ours)
 
 
+def words(reports: list[Report]) -> list[tuple[int, str, str]]:
+    return [(one.decision.set_id, one.state, one.reason) for one in reports if one.decision is not None]
+
+
+@pytest.mark.parametrize("kind", ["gpio"])
+def test_a_firing_that_the_gpio_guard_does_not_answer_in_time_has_failed(bench: Any) -> None:
+    """It stands still, and goes on afterwards: a late answer is told, and says that it is late."""
+    actuator = bench.open(ack_timeout_ms=20.0, watchdog_ms=10_000)
+    guard = actuator.inner._process
+    actuator.arm()
+    os.kill(guard.pid, signal.SIGSTOP)
+    assert actuator.fire(decision(1))
+    reports = bench.until(actuator, lambda new: bool(words(new)))
+    assert words(reports) == [(1, "failed", "not answered within 20 ms")]
+    # Another one would be obeyed together with it.
+    assert not actuator.inner.fire(decision(2)) and actuator.armed
+    assert words(actuator.poll()) == [(2, "refused", "the firing before has not been answered")]
+    os.kill(guard.pid, signal.SIGCONT)
+    assert words(bench.until(actuator, lambda new: bool(words(new)))) == [(1, "acknowledged", "late")]
+    bench.until(actuator, lambda _: not bench.changes()[-1][0])
+    assert actuator.inner.fire(decision(3))
+    assert (3, "acknowledged", "") in words(bench.until(actuator, lambda new: bool(words(new))))
+
+
+@pytest.mark.parametrize("kind", ["gpio"])
+@pytest.mark.parametrize("way", ["it answers", "it is killed", "it hangs"])
+def test_at_the_end_each_firing_of_a_gpio_line_has_its_word(bench: Any, way: str) -> None:
+    actuator = bench.open(watchdog_ms=10_000)
+    guard = actuator.inner._process
+    actuator.arm()
+    if way != "it answers":
+        os.kill(guard.pid, signal.SIGSTOP)
+    assert actuator.fire(decision(1))
+    if way == "it is killed":
+        os.kill(guard.pid, signal.SIGKILL)
+    actuator.close(0.05 if way == "it hangs" else 20.0)
+    (said,) = words(actuator.poll())
+    if way == "it answers":
+        assert said == (1, "acknowledged", "")
+    else:
+        assert said[:2] == (1, "failed") and "guard process" in said[2]
+
+
 @pytest.mark.parametrize("kind", ["gpio"])
 def test_a_gpio_guard_that_has_ended_is_said_once(bench: Any) -> None:
     actuator = bench.open()
