@@ -31,8 +31,9 @@ from .attach import remove_dead_sessions, write_card
 from .child import READY_TIMEOUT_S, Child, Session
 from .process_table import ProcessRow
 
-STOP_TIMEOUT_S = (10.0, 10.0, 60.0, 5.0)
-"""Per stop order from 0 on; the recorder has to drain and close its files."""
+STOP_TIMEOUT_S = (10.0, 15.0, 60.0, 5.0)
+"""Per stop order from 0 on; a cropper waits 12 s until the model on another host has closed its actuators, and the
+recorder has to drain and close its files."""
 TRIGGER_STOP_TIMEOUT_S = 10.0
 """Of the trigger, which stops before all others, so that the frames of its last pulses still arrive."""
 _START_LEAD_NS = 500 * NS_PER_MS

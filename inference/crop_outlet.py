@@ -32,10 +32,15 @@ from .set_views import SetViews
 from .state_bytes import pack_state
 
 SETS_HELD = 32
-"""Per reader: half a second of sets at 60 Hz. Who is further behind loses some, and sees it in the numbers."""
+"""Messages per connection and end: half a second of sets at 60 Hz. Who is further behind loses some, and sees it in the
+numbers. A reader that wants commands in time has a second connection for them, with a queue of its own."""
 _SAY_NS = 200 * NS_PER_MS
 _STATE_AGAIN_NS = NS_PER_S
-_END_NS = 2 * NS_PER_S
+_END_NS = 12 * NS_PER_S
+"""Longer than a model's process may take to close its actuators, and shorter than the supervisor waits for this one."""
+_SAY_END_NS = 20 * NS_PER_MS
+_N_SAY_END = 5
+"""So often the end is said where no model is heard: one that is there, and silent, may hear it all the same."""
 _POLL_MS = 20
 
 
@@ -80,6 +85,7 @@ class CropOutlet(Closing):
         self._grid = StepGrid(manifest.rate_hz, config.rate_hz, manifest.other_rates)
         self._t_start_ns = context.spec.t_start_ns
         self._number = self._n_skipped = self._n_anew = 0
+        self._n_controls, self._disarmed = 0, -1
         self._save = False
         self._state_ns = self._said_ns = 0
         self._link = ModelLink(context, config.remote)
@@ -128,8 +134,7 @@ class CropOutlet(Closing):
             return False
         state = pack_state(self._cropper.snapshot()) if self._save else b""
         cropped = self._cropper.step(seen)
-        for header in headers.values():
-            receiver.check(header)
+        receiver.check_all(headers)
         self._n_skipped += n_skipped
         views = tuple(_view(self._cropper.views[place], crop) for place, crop in cropped.crops.items())
         crops = Crops(
@@ -160,7 +165,10 @@ class CropOutlet(Closing):
         """Pass on the rig's common start, a person's wish, or the end of the run."""
         if message.command == "start":
             self._t_start_ns = message.t_start_ns
+        elif message.command != "arm":
+            self._disarmed = self._n_controls
         self._publisher.publish(CONTROL, message)
+        self._n_controls += 1
 
     def pulse(self, pulse: SyncPulse) -> None:
         """Pass on an edge of the trigger board."""
@@ -177,12 +185,16 @@ class CropOutlet(Closing):
         return None
 
     def rest(self, reason: str) -> None:
-        """The run ends: pass on what the model still says, as long as it takes to close its actuators."""
-        clock = self._context.clock
+        """The run ends: pass on what the model still says, until it has closed its actuators, or 12 s are over."""
+        clock, link = self._context.clock, self._link
+        link.ending = True
         end_ns = clock.now_ns() + _END_NS
-        while self._link.heard and not self._link.ended and clock.now_ns() < end_ns:
-            self._say(ends=True)
-            self._link.turn(_POLL_MS)
+        n_said = 0
+        while (link.heard or n_said < _N_SAY_END) and clock.now_ns() < end_ns:
+            if clock.now_ns() - self._said_ns >= _SAY_END_NS or not n_said:
+                self._say(ends=True)
+                n_said += 1
+            link.turn(_POLL_MS)
             self._context.beat()
 
     def _say(self, *, ends: bool) -> None:
@@ -200,6 +212,8 @@ class CropOutlet(Closing):
             heard=self._link.heard,
             n_models=self._link.n_models,
             ends=ends,
+            disarmed=self._disarmed,
+            t_ns=self._said_ns,
         )
         self._publisher.publish(CROP_SESSION, said)
 

@@ -7,7 +7,6 @@ to the model; frames that end in no set are declared.
 import logging
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +37,7 @@ from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from ..sync.errors import BusError
 from ..sync.frameset import ClosedSet, FrameSetAssembler
+from .lost_edges import with_losses
 from .node_config import InferenceNodeConfig
 from .set_taker import STATE_PERIOD_NS, SetTaker
 
@@ -178,13 +178,7 @@ class LiveSets:
             # From here on replay lacks pixels: a state after the gap is where it can go on.
             self._state_due = self._state_due or bool(self._recording)
         if isinstance(message, SyncPulse) and self._model is not None:
-            if n_lost := message.n_lost + received.n_lost:
-                message = msgspec.structs.replace(message, n_lost=n_lost)
-                self._alarm_once(
-                    f"edges of trigger board {message.source} were lost: where a line's level arms the rules, they are "
-                    "disarmed until its next edge; check the serial line, and whether this machine is overloaded"
-                )
-            self._model.pulse(message)
+            self._model.pulse(with_losses(message, received, self._alarm_once))
         if isinstance(message, CameraStatus):
             lost = message.state != "running"
             (self._speaking.discard if lost else self._speaking.add)(message.camera)

@@ -41,9 +41,9 @@ class ModelLink(Closing):
 
     Attributes:
         heard: number of the model's process that is within reach, 0: none.
-        n_models: how many have served this session.
+        n_models: how many have served this session; one that left it and came again counts twice.
         ready: one is ready for frame sets.
-        ended: it has said that it is through with this session.
+        ending: the run is over, and the model is told so: that it goes then is no fault.
         needs_state: the state of model and croppers has to be saved together, since the chain of what is recorded
             begins anew: with a model that begins, or after a loss.
 
@@ -54,10 +54,11 @@ class ModelLink(Closing):
     def __init__(self, context: NodeContext, config: RemoteModelConfig) -> None:
         self.heard = 0
         self.ready = False
-        self.ended = False
+        self.ending = False
+        self.n_models = 0
         self._context = context
         self._address = config.model
-        self._instances: set[int] = set()
+        self._served_by = 0
         self._session = session_number(context.spec.session)
         self._heard_ns = context.clock.now_ns()
         self._waiting_said = False
@@ -72,10 +73,6 @@ class ModelLink(Closing):
             server=choose_server(context.keys, config.host),
         )
         context.counters.update(unheard=0, **{f"model_{name}": 0 for name in _COUNTED})
-
-    @property
-    def n_models(self) -> int:
-        return len(self._instances)
 
     @property
     def needs_state(self) -> bool:
@@ -111,11 +108,13 @@ class ModelLink(Closing):
 
     def _hear(self, beat: Heartbeat) -> None:
         if beat.counters.get(SESSION) != self._session:
-            self.ended = self.ended or (self.n_models > 0 and beat.counters.get(INSTANCE) in self._instances)
+            if self.heard and beat.counters.get(INSTANCE) == self.heard:
+                self._leave()
             return
         self.heard = beat.counters.get(INSTANCE, 0)
-        if self.heard and self.heard not in self._instances:
-            self._instances.add(self.heard)
+        if self.heard != self._served_by:
+            self._served_by = self.heard
+            self.n_models += 1
             self._wanted = True
         self.ready = beat.state in ("ready", "running")
         self._wanted = self._wanted or (bool(beat.counters.get(WANTS_STATE)) and self._sent <= self._saved)
@@ -125,15 +124,26 @@ class ModelLink(Closing):
             self._was_silent = False
             self._context.alarm("warning", f"the model at {self._address} is heard again")
 
+    def _leave(self) -> None:
+        """It works for this session no more; another one may take its place at once."""
+        self.heard, self._served_by, self.ready = 0, 0, False
+        if not self.ending:
+            self._was_silent = True
+            self._context.alarm(
+                "error",
+                f"the model at {self._address} has left the run, since it was stopped or has failed: nothing is "
+                "classified until it works for this run again; its own output says why",
+            )
+
     def _judge(self) -> None:
         silent_ns = self._context.clock.now_ns() - self._heard_ns
-        if self.heard and silent_ns > LINK_SILENT_NS:
+        # One that closes its actuators says nothing meanwhile.
+        if self.heard and silent_ns > LINK_SILENT_NS and not self.ending:
             self.heard, self.ready, self._was_silent = 0, False, True
-            if not self.ended:
-                self._context.alarm(
-                    "error", f"the model at {self._address} is silent: nothing is classified until it is heard again"
-                )
-        if not self._instances and not self._waiting_said and silent_ns > _PATIENCE_NS:
+            self._context.alarm(
+                "error", f"the model at {self._address} is silent: nothing is classified until it is heard again"
+            )
+        if not self.n_models and not self._waiting_said and silent_ns > _PATIENCE_NS:
             self._waiting_said = True
             self._context.alarm(
                 "warning",

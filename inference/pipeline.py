@@ -5,7 +5,7 @@ and in replay the age of an onset is judged by the recorded time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from .model import BehaviorModel, ModelStep
 from .rules.engine import TRIALS_PER_EPOCH, Rules
 from .set_cropper import CroppedSet, under
 from .set_views import SetViews
-from .state_bytes import pack_state, unpack_state
+from .state_bytes import differing, pack_state, unpack_state
 
 SNAPSHOT_FORMAT: Final = 1
 NO_SET: Final = -1
@@ -248,7 +248,7 @@ class BehaviorPipeline:
                 f"{SNAPSHOT_FORMAT} for {', '.join(self.model.views)}: replay with the recorded task"
             )
         mine, theirs = self.model.snapshot(), under(state, "model.")
-        differs = [name for name in {**mine, **theirs} if _form(mine.get(name)) != _form(theirs.get(name))]
+        differs = differing(mine, theirs)
         if differs:
             raise BundleError(
                 f"pipeline state does not fit bundle {self._bundle.identity} and these views: {', '.join(differs[:5])} "
@@ -260,10 +260,6 @@ class BehaviorPipeline:
         # An older state does not tell.
         self._last_set_id = int(state.get("last_set_id", NO_SET))
         return under(state, "beside.")
-
-
-def _form(value: NDArray[Any] | None) -> tuple[tuple[int, ...], str] | None:
-    return None if value is None else (value.shape, value.dtype.str)
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:

@@ -1,7 +1,8 @@
 """A model that works for a rig on another host: crops and commands in, behaviours and actions out. No sockets but time.
 
 It steps while the link holds both ways: the rig says several times a second whom it hears, and only who is named steps.
-A link that was lost disarms the rules, since nobody at the rig could have; a person arms them again.
+A link that was lost disarms the rules, since nobody at the rig could have; a person arms them again. What the rig says
+counts as heard where it is fresh: a person who disarms is obeyed in two seconds whatever became of the command.
 """
 
 import json
@@ -14,21 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..streaming.messages import Control, CroppedView, Crops, CropSession, Message, SyncPulse
-from ..streaming.node import NodeContext, NodeSpec, State
+from ..streaming.node import NodeContext, NodeSpec
+from ..streaming.node import State as NodeState
 from ..streaming.time_thread import TimeThread
 from ..streaming.topics import Topic
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, Clock, MonotonicClock
 from ..sync.closing import Closing
-from ..sync.errors import BundleError, WireError
+from ..sync.errors import BundleError, ConfigError, WireError
 from ..sync.strict import validate
 from .config import TaskConfig
-from .cropper import Crop
+from .cropper import Crop, State
+from .lost_edges import with_losses
 from .model_link import LINK_SILENT_NS, SESSION, WANTS_STATE, session_number
 from .node_config import InferenceNodeConfig
 from .running_model import RunningModel
 from .set_cropper import CroppedSet, SetCropper
-from .state_bytes import unpack_state
+from .state_bytes import differing, unpack_state
 
 _MODELS_PER_EPOCH = 1000
 """Model processes of one start of the rig's cropper; trials of each are numbered from a number of their own."""
@@ -43,7 +46,7 @@ class RemoteHost:
     spec: NodeSpec
     clock: Clock
     context: NodeContext
-    state: State = "starting"
+    state: NodeState = "starting"
 
     @property
     def counters(self) -> dict[str, int]:
@@ -87,8 +90,9 @@ class RemoteModel(Closing):
         self._wants_state = True
         self._began: tuple[int, int] | None = None
         self._before: tuple[int, int, int] | None = None
+        self._control = said.disarmed
         self._alarmed: set[str] = set()
-        task = validate(TaskConfig, json.loads(said.task), "the task of the rig")
+        task = validate(TaskConfig, _parsed(said.task), "the task of the rig")
         task = task.model_copy(update={"views": None, "disparity": None, "bundle": bundle or task.bundle})
         config = InferenceNodeConfig(
             task=task,
@@ -101,7 +105,7 @@ class RemoteModel(Closing):
                 "session": said.session,
                 "epoch": said.epoch * _MODELS_PER_EPOCH + said.n_models,
                 # As a process that was started again: one that comes late never comes armed.
-                "armed": said.epoch == 0 and said.n_models == 0,
+                "armed": said.epoch == 0 and said.n_models == 0 and said.disarmed < 0,
                 "t_start_ns": said.t_start_ns,
             }
         )
@@ -138,8 +142,10 @@ class RemoteModel(Closing):
 
     @property
     def linked(self) -> bool:
-        """The rig is heard, and hears this process."""
-        return self._said.heard == self._instance and self._monotonic.now_ns() - self._said_ns <= LINK_SILENT_NS
+        """The rig is heard, hears this process, and what it said last is not old."""
+        said = self._said
+        fresh = not said.t_ns or self._host.clock.now_ns() - said.t_ns <= LINK_SILENT_NS
+        return said.heard == self._instance and fresh and not self.silent
 
     @property
     def silent(self) -> bool:
@@ -152,50 +158,85 @@ class RemoteModel(Closing):
             # Whom nobody answered may have been ended for that, and must find the rules disarmed.
             self._disarm()
             self._wants_state = True
+            self._control = -1
         self._said, self._said_ns = said, self._monotonic.now_ns()
+        if said.disarmed > self._control:
+            log.warning("a command to disarm was lost on the way; the rig has repeated it")
+            self._control = said.disarmed
+            self._model.control(Control("disarm"))
         if said.t_start_ns and not self._begun:
             self._begun = True
             self._model.control(Control("start", said.t_start_ns))
 
-    def obey(self, message: Control | SyncPulse) -> None:
+    def obey(self, received: Received) -> None:
         """What the rig's supervisor or its trigger board said."""
+        message = received.message
         if isinstance(message, SyncPulse):
-            self._model.pulse(message)
-        elif message.command == "arm" and not (self.linked and self._in_time(message)):
-            log.warning("an arm that came too late, or while the link was down, is left out")
-        elif message.command != "start":
-            self._model.control(message)
+            self._model.pulse(with_losses(message, received, lambda text: self._alarm_once("edges", text)))
+        elif isinstance(message, Control):
+            if received.n_lost:
+                # Any of them may have disarmed: if one did, the rig says so again.
+                self._disarm()
+            self._control_by(message, received)
+
+    def _control_by(self, message: Control, received: Received) -> None:
+        if message.command == "start":
+            return  # told by the session, which is said again and again
+        if message.command == "arm" and (received.n_lost or not (self.linked and self._in_time(message))):
+            log.warning("an arm that came too late, after lost commands, or while the link was down, is left out")
+            return
+        self._control = received.seq
+        self._model.control(message)
 
     def _in_time(self, message: Control) -> bool:
         return message.until_ns == 0 or message.until_ns >= self._host.clock.now_ns()
 
     def take(self, waiting: list[Received]) -> None:
         """Step on the newest of the sets that wait; before it, on the last one at which the state is to be saved."""
-        self._context.counters["lost"] += sum(one.n_lost for one in waiting)
-        if any(one.n_lost for one in waiting):
-            self._alarm_once("sets were lost on the way from the rig: the link is too slow for its crops")
+        n_lost = sum(one.n_lost for one in waiting)
+        if n_lost and self._before is not None:  # before the first step the model was being opened, and nobody read
+            self._context.counters["lost"] += n_lost
+            self._alarm_once("lost", "sets were lost on the way from the rig: the link is too slow for its crops")
         t_arrived_ns = self._host.clock.now_ns()
         saving = [one for one in waiting if isinstance(one.message, Crops) and one.message.state]
         newest = waiting[-1]
         for one in [newest] if saving and saving[-1] is newest else [*saving[-1:], newest]:
             if isinstance(one.message, Crops) and self.linked and (one.message.state or not self._wants_state):
                 try:
-                    self._step(one.message, one.pixels, t_arrived_ns)
+                    cropped = taken(self._cropper, one.message, one.pixels)
+                    state = self._state_of(one.message)
                 except (WireError, BundleError) as error:
                     self._context.counters["refused"] += 1
-                    self._alarm_once(str(error))
+                    self._alarm_once("refused", str(error))
+                else:
+                    self._step(one.message, cropped, state, t_arrived_ns)
 
-    def _step(self, crops: Crops, pixels: memoryview | None, t_arrived_ns: int) -> None:
-        cropped = taken(self._cropper, crops, pixels)
+    def _state_of(self, crops: Crops) -> State | None:
+        if not crops.state:
+            return None
+        state = unpack_state(crops.state)
+        differs = differing(self._cropper.snapshot(), state)
+        if differs:
+            raise BundleError(
+                f"the croppers' state of set {crops.frame_set.set_id} does not fit this model: "
+                f"{', '.join(differs[:5])} differ in shape; run the same bundle and ethostream release on both hosts"
+            )
+        return state
+
+    def _step(self, crops: Crops, cropped: CroppedSet, state: State | None, t_arrived_ns: int) -> None:
         began = (crops.epoch, crops.n_anew)
         if began != self._began:
             if self._began is not None:
                 self._model.reset()
             self._began = began
-        if crops.state:
-            self._cropper.restore(unpack_state(crops.state))
+            # Without what the croppers remember no replay could begin here.
+            self._wants_state = True
+        if state is not None:
+            self._cropper.restore(state)
             self._model.save_state(crops.frame_set.set_id)
             self._wants_state = False
+        if self._wants_state:
+            return
         n_skipped = self._n_skipped(crops)
         if self._model.step_crops(crops, cropped, n_skipped, t_arrived_ns):
             self._before = (crops.epoch, crops.number, crops.n_skipped)
@@ -221,7 +262,7 @@ class RemoteModel(Closing):
             self._context.alarm("error", "the rig is out of reach: its rules are disarmed, and nothing is classified")
             self._disarm()
         if self._time.lost:
-            self._alarm_once("the rig's time server is silent: its time is carried on at the last known drift")
+            self._alarm_once("time", "the rig's time server is silent: its time is carried on at the last known drift")
         self._context.counters[WANTS_STATE] = int(self._wants_state)
         self._model.tick()
 
@@ -242,23 +283,39 @@ class RemoteModel(Closing):
     def _disarm(self) -> None:
         self._model.disarm_by_link()
 
-    def _alarm_once(self, text: str) -> None:
-        if text not in self._alarmed:
-            self._alarmed.add(text)
+    def _alarm_once(self, kind: str, text: str) -> None:
+        if kind not in self._alarmed:
+            self._alarmed.add(kind)
             self._context.alarm("warning", text)
 
     def next_due_ns(self) -> int | None:
         """When `tick` has something to fire, rig time; None: nothing waits."""
         return self._model.next_due_ns()
 
-    def rest(self) -> None:
-        """The run is over: release every actuator, while there is somebody to hear of it."""
-        self._model.rest("the run ends")
+    def rest(self, reason: str, *, over: bool) -> None:
+        """Release every actuator, while there is somebody to hear of it.
+
+        Args:
+            reason: why.
+            over: the run is over; else it goes on without this model, and is told that its rules are disarmed.
+        """
+        if not over:
+            if self._model.schedule is not None:
+                self._model.schedule.disarm(reason)
+            self._disarm()
+        self._model.rest(reason)
 
     def close(self) -> None:
         """Release every actuator, and follow the rig's time no more."""
         self._model.close()
         self._time.close()
+
+
+def _parsed(task: str) -> object:
+    try:
+        return json.loads(task)
+    except ValueError as error:
+        raise ConfigError(f"the task of the rig is no JSON ({error}); run the same ethostream release there") from error
 
 
 def taken(cropper: SetCropper, crops: Crops, pixels: memoryview | None) -> CroppedSet:

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from ..streaming.messages import Control, Crops, CropSession, SyncPulse
+from ..streaming.messages import CropSession
 from ..streaming.node import NodeContext
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.time_client import TimeClient, choose_server, this_host
@@ -66,20 +66,34 @@ class _RemoteModelNode:
 
     def run(self) -> None:
         context, config = self._context, self._config
-        topics = [CROPS, CROP_SESSION, CONTROL, SYNC_PULSE]
+        at, keys, server = [config.crops], context.keys, self._server
         context.set_state("ready")
-        with EverySubscriber(
-            context.zmq, [config.crops], topics, high_water=SETS_HELD, keys=context.keys, server=self._server
-        ) as link:
+        # Two connections to one address, each with a queue of its own: no command waits behind crops.
+        with (
+            EverySubscriber(context.zmq, at, [CROPS], high_water=SETS_HELD, keys=keys, server=server) as crops,
+            EverySubscriber(context.zmq, at, [CROP_SESSION, CONTROL, SYNC_PULSE], keys=keys, server=server) as words,
+        ):
             try:
                 while not context.should_stop and not (config.once and self._n_ended):
-                    self._accept(link.receive(self._timeout_ms()))
-                    if self._model is not None:
-                        self._model.tick()
+                    self._turn(crops, words)
                     context.beat()
             finally:
-                self._end()
+                self._end("the model's process ends")
         context.set_state("stopping")
+
+    def _turn(self, crops: EverySubscriber, words: EverySubscriber) -> None:
+        try:
+            self._accept(crops, crops.receive(self._timeout_ms()), words.receive(0))
+            if self._model is not None:
+                self._model.tick()
+        except EthostreamError as error:
+            if self._model is None:
+                raise
+            self._again_ns = self._monotonic.now_ns() + _AGAIN_NS
+            self._context.alarm("error", f"the model of session {self._model.session} failed, and is closed: {error}")
+            self._end("the model failed")
+            if self._config.once:
+                raise
 
     def _timeout_ms(self) -> int:
         due = None if self._model is None else self._model.next_due_ns()
@@ -87,16 +101,20 @@ class _RemoteModelNode:
             return _POLL_MS
         return min(_POLL_MS, max(0, (due - self._context.clock.now_ns()) // NS_PER_MS))
 
-    def _accept(self, batch: list[Received]) -> None:
-        waiting: list[Received] = []
-        for received in batch:
+    def _accept(self, crops: EverySubscriber, waiting: list[Received], said: list[Received]) -> None:
+        for received in said:
             message = received.message
             if isinstance(message, CropSession):
+                if message.ends:
+                    # What was sent before the end is stepped on.
+                    self._take(waiting + crops.receive(_POLL_MS))
+                    waiting = []
                 self._hear(message)
-            elif isinstance(message, Crops):
-                waiting.append(received)
-            elif isinstance(message, Control | SyncPulse) and self._model is not None:
-                self._model.obey(message)
+            elif self._model is not None:
+                self._model.obey(received)
+        self._take(waiting)
+
+    def _take(self, waiting: list[Received]) -> None:
         if waiting and self._model is not None:
             self._model.take(waiting)
 
@@ -107,7 +125,7 @@ class _RemoteModelNode:
             if said.ends:
                 log.info("the run of session %s has ended", said.session)
                 self._n_ended += 1
-                self._end()
+                self._end("the run ends", over=True)
             return
         if said.ends or self._monotonic.now_ns() < self._again_ns:
             return
@@ -139,18 +157,19 @@ class _RemoteModelNode:
         except EthostreamError as error:
             self._again_ns = self._monotonic.now_ns() + _AGAIN_NS
             context.alarm("error", f"the model cannot work for session {said.session}: {error}")
-            self._end()
+            self._end("")
             return
         self._time = None  # it is the model's now
         context.set_state("running")
 
     def _end_unless(self, session: str) -> None:
         if self._model is not None or (self._time is not None and self._time[0] != session):
-            self._end()
+            self._end("the rig is out of reach, and another session has begun")
 
-    def _end(self) -> None:
+    def _end(self, reason: str, *, over: bool = False) -> None:
+        """Work for no session; the heartbeat that says so goes out once every actuator is released."""
         if self._model is not None:
-            self._model.rest()
+            self._model.rest(reason, over=over)
             self._model.close()
             self._model = None
         if self._time is not None:

@@ -166,11 +166,7 @@ class RunningModel:
             False: the rate rule of the model left the set out, and the tracker with it, so that a replay of the
             model's sets gives the tracker its own.
         """
-
-        def check() -> None:
-            for header in headers.values():
-                receiver.check(header)
-
+        check = partial(receiver.check_all, headers)
         if self.pipeline is not None:
             result = self.pipeline.step(frame_set, images, n_skipped, t_decided_ns, check)
             if result is None:
@@ -226,13 +222,8 @@ class RunningModel:
         receiver: FrameReceiver,
     ) -> None:
         """In replay: a set that was cropped, and on which the model did not step."""
-
-        def check() -> None:
-            for header in headers.values():
-                receiver.check(header)
-
         if self.pipeline is not None:
-            self.pipeline.crop_only(frame_set, images, check)
+            self.pipeline.crop_only(frame_set, images, partial(receiver.check_all, headers))
 
     def _act_on(
         self, behavior: Behavior, decisions: list[Decision], announce: Callable[[], None] | None = None

@@ -1,5 +1,6 @@
 """From header to pixels: through a shared-memory ring on one host, inside the message over tcp; one API for both."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import cv2
@@ -119,6 +120,11 @@ class FrameReceiver:
         """Raise FrameOverwrittenError when the pixels of ``header`` may have changed while they were used."""
         if header.ring:
             self._ring(header).check(header.slot, header.generation)
+
+    def check_all(self, headers: Mapping[str, FrameHeader]) -> None:
+        """As `check`, for the frames of a set, by camera."""
+        for header in headers.values():
+            self.check(header)
 
     def _ring(self, header: FrameHeader) -> RingReader:
         _, ring = self._rings.get(header.camera, (-1, None))

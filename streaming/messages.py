@@ -194,6 +194,8 @@ class CropSession(Message, frozen=True):
     array shapes of what the model sees, in its order, ``cameras`` those whose frames that takes. ``t_start_ns``: when
     the rig began, 0 before. ``heard`` is the number of the model's process that the rig hears (`Heartbeat` counter
     ``instance``), 0: none, and ``n_models`` how many served this session so far. ``ends``: the run is over.
+    ``disarmed`` is the number on the link of the last `Control` of this epoch that disarmed, -1: none; it counts where
+    that itself was lost. ``t_ns`` is when this was said: what comes late says nothing of now.
     """
 
     session: str
@@ -207,6 +209,8 @@ class CropSession(Message, frozen=True):
     heard: int
     n_models: int
     ends: bool = False
+    disarmed: int = -1
+    t_ns: int = 0
 
 
 class Behavior(Message, frozen=True):

@@ -23,7 +23,9 @@ EXAMPLES: dict[str, m.Message] = {
         m.FrameSet(4, "complete", (SOURCE,), (), 10**18, 10**18 + 7), 1, 17, 2, 0,
         (m.CroppedView("cam0", 1, 2, 32, 32, True, 17.5, 18.25, 40.0, 1.5, 3.25),), 10**18 + 8, 10**18 + 9, b"npz",
     ),
-    "crop_session": m.CropSession("ab12", 0, "{}", "demo@0123", {"cam0": (48, 64)}, ("cam0",), 60.0, 10**18, 77, 1),
+    "crop_session": m.CropSession(
+        "ab12", 0, "{}", "demo@0123", {"cam0": (48, 64)}, ("cam0",), 60.0, 10**18, 77, 1, True, 3, 10**18 + 1
+    ),
     "behavior": m.Behavior(
         4, "complete", (SOURCE,), (), "demo@0123", (0.1, 0.9), "rear", "rear", 10**18, 1, 0, True,
         (m.Box("cam0", 1, 2, 3, 4, True),), 10**18, 10**18 + 1, 2, 3, 4, 5, 6, 0,
