@@ -1,8 +1,9 @@
 """A rig whose model is on another host: real processes, CURVE keys, and a link that is cut."""
 
+import math
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,27 +20,28 @@ from ethostream.deploy.replay_run import run_replay
 from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.supervised_run import RunResult
 from ethostream.streaming.keys import allow_key, load_keys, make_keys
-from ethostream.streaming.messages import Arming, Behavior, Crops, Decision, FrameSet, Heartbeat
+from ethostream.streaming.messages import Alarm, Arming, Behavior, Crops, Decision, FrameSet, Heartbeat, Message
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.subscriber import EverySubscriber
 from ethostream.streaming.topics import ALARM, ARMING, BEHAVIOR, CROPS, DECISION, FRAME_SET, PIPELINE_STATE
 from ethostream.streaming.wire import Received
+from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ConfigError
+from free_ports import free_ports
 from live_rig import write_files
+from run_end import LIMIT_S, RING_SLOTS, RunEnd
 from small_rig import Quiet
 
 pytestmark = pytest.mark.timeout(300)
 
 FORWARD = Path(__file__).parent / "nodes" / "tcp_forward.py"
 ENDS = ("crops", "time", "model")
+SECOND_CROPPER = 1_000_000_000
+"""Sets of a cropper that was started again are numbered from here."""
 
 
-def free_ports(n: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+N_BEFORE = 40
+"""Behaviours before anything is done to a link or a process."""
 
 
 class TwoHosts:
@@ -55,6 +57,8 @@ class TwoHosts:
         self.near = dict(zip(ENDS, ports[: len(ENDS)], strict=True))
         self.far = dict(zip(ENDS, ports[len(ENDS) :], strict=True))
         """The same three through the cable."""
+        self.clock = RigClock(ClockAnchor.take())
+        """Near rig time: both go on from the same clocks."""
         self.cable: subprocess.Popen[str] | None = None
         self.plug_in()
         self.model = self._start_model()
@@ -89,12 +93,19 @@ class TwoHosts:
             "model": f"tcp://127.0.0.1:{self.far['model']}",
         }
         time = {"serve": f"tcp://127.0.0.1:{self.near['time']}"}
-        bus = {"keys": str(self.folder / "rig")}
+        bus = {"keys": str(self.folder / "rig"), "ring_slots": RING_SLOTS}
         return write_files(self.folder, remote_model=remote, time=time, bus=bus, **parts)
 
-    def run(self, seconds: float, act: Callable[[Received], None]) -> RunResult:
+    def run(self, act: Callable[[Received], None]) -> RunResult:
+        """Until ``act`` ends it."""
         rig, task = self.rig()
-        return run_rig(load_run(rig, task), Quiet(act), seconds, self.folder / "out", None)
+        result = run_rig(load_run(rig, task), Quiet(act), LIMIT_S, self.folder / "out", None)
+        assert result.outcome.reason == "interrupted", f"{result.outcome}\n{self.said()}"
+        return result
+
+    def said(self) -> str:
+        """The model's log."""
+        return (self.folder / "model.log").read_text()
 
     def change_model(self) -> None:
         """Another process takes over from the one that has gone."""
@@ -105,8 +116,13 @@ class TwoHosts:
         if self.cable is not None:
             self.cut()
         if self.model.poll() is None:
+            self.model.send_signal(signal.SIGCONT)  # one that stands still does not hear that it shall end
             self.model.terminate()
-        self.model.wait(30)
+        try:
+            self.model.wait(30)
+        except subprocess.TimeoutExpired:
+            self.model.kill()
+            self.model.wait()
 
 
 class CropReader:
@@ -129,50 +145,72 @@ class CropReader:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], TwoHosts]]:
-    made: list[TwoHosts] = []
+    with ExitStack() as stack:
 
-    def make() -> TwoHosts:
-        made.append(TwoHosts(tmp_path_factory.mktemp("hosts")))
-        return made[-1]
+        def make() -> TwoHosts:
+            two = TwoHosts(tmp_path_factory.mktemp("hosts"))
+            stack.callback(two.close)
+            return two
 
-    yield make
-    for one in made:
-        one.close()
+        yield make
+
+
+class Begun:
+    """Whether there are enough behaviours, and a rule has fired; none does any more where the link was lost already."""
+
+    def __init__(self) -> None:
+        self._n_behaviors = 0
+        self._fired = False
+
+    def __call__(self, message: Message) -> bool:
+        self._n_behaviors += isinstance(message, Behavior)
+        self._fired |= isinstance(message, Decision) and message.action == "fired"
+        self._fired |= isinstance(message, Arming) and message.by == "link"
+        return self._fired and self._n_behaviors >= N_BEFORE
 
 
 Whole = tuple[TwoHosts, RunResult, list[Received]]
 
 
 class Stall:
-    """The model's process stands still for so many frame sets: crops wait for it, and it has to pass over some."""
+    """The model's process stands still for so many cropped sets: they wait for it, and it has to pass over some.
 
-    def __init__(self, hosts: TwoHosts, n_behaviors: int, n_sets: int) -> None:
+    Ends the run when it has gone on for so many behaviours, and crops have come here as well.
+    """
+
+    def __init__(self, hosts: TwoHosts, reader: CropReader, n_crops: int, n_after: int) -> None:
         self._hosts = hosts
-        self._n_behaviors = n_behaviors
-        self._n_sets = n_sets
+        self._reader = reader
+        self._n_crops = n_crops
+        self._n_after = n_after
+        self._begun = Begun()
+        self._end = RunEnd()
+        self._stopped_ns = 0
+        self._last_set = -1
 
     def __call__(self, received: Received) -> None:
-        if isinstance(received.message, Behavior):
-            self._n_behaviors -= 1
-            if self._n_behaviors == 0:
+        message = received.message
+        self._reader.read(received)
+        if not self._stopped_ns:
+            if self._begun(message):
                 self._hosts.model.send_signal(signal.SIGSTOP)
-        elif isinstance(received.message, FrameSet) and self._n_behaviors <= 0:
-            self._n_sets -= 1
-            if self._n_sets == 0:
+                self._stopped_ns = self._hosts.clock.now_ns()
+        elif self._last_set < 0:
+            self._n_crops -= isinstance(message, Crops) and message.t_cropped_ns > self._stopped_ns
+            if self._n_crops == 0 and isinstance(message, Crops):
                 self._hosts.model.send_signal(signal.SIGCONT)
+                self._last_set = message.frame_set.set_id
+        else:
+            self._n_after -= isinstance(message, Behavior) and message.set_id > self._last_set
+            self._end.when(self._n_after <= 0 and len(self._reader.got) >= N_BEFORE)
 
 
 @pytest.fixture(scope="module")
 def whole(hosts: Callable[[], TwoHosts]) -> Whole:
     two = hosts()
-    reader, stall = CropReader(two), Stall(two, n_behaviors=40, n_sets=12)
-
-    def act(received: Received) -> None:
-        reader.read(received)
-        stall(received)
-
+    reader = CropReader(two)
     try:
-        result = two.run(5.0, act)
+        result = two.run(Stall(two, reader, n_crops=15, n_after=20))
     finally:
         reader.close()
     return two, result, reader.got
@@ -183,20 +221,27 @@ def recorded(result: RunResult, *topics: Any) -> list[Any]:
     return [one.message for one in Recording.open(result.recording).messages(topics)]
 
 
+def link_lost(result: RunResult, before_ns: float = math.inf) -> bool:
+    """Whether the link was silent for two seconds: where nobody cut it, a process was held up for so long."""
+    return any(one.by == "link" and one.t_ns < before_ns for one in recorded(result, ARMING))
+
+
 def test_the_model_answers_from_the_other_host(whole: Whole) -> None:
     two, result, _ = whole
     assert result.outcome.failures == [] and result.outcome.restarts == {}
     assert result.verified is not None and result.verified.ok, result.verified and result.verified.errors
     behaviors = recorded(result, BEHAVIOR)
-    assert len(behaviors) > 60, (two.folder / "model.log").read_text()
+    # The model's clock is another one: it may be off by its bound, which it tells, and by what it drifts.
+    known = re.search(r"rig time is known to (\d+) us", two.said())
+    assert known is not None
+    bound_ns = int(known[1]) * 1000 + 20_000_000
     for one in behaviors:
         assert one.t_received_ns <= one.t_taken_ns <= one.t_cropped_ns
-        # The model's clock is another one: it may be off by its bound, which on one machine is some 100 us.
-        assert one.t_cropped_ns <= one.t_arrived_ns + 20_000_000
+        assert one.t_cropped_ns <= one.t_arrived_ns + bound_ns
         assert one.t_arrived_ns <= one.t_embedded_ns <= one.t_head_ns <= one.t_decided_ns
-    assert any(one.action == "fired" for one in recorded(result, DECISION))
-    assert [one.by for one in recorded(result, ARMING)][:1] == ["start"]
-    assert two.model.wait(30) == 0
+    assert any(one.action == "fired" for one in recorded(result, DECISION)) or link_lost(result)
+    assert "start" in [one.by for one in recorded(result, ARMING)]
+    assert two.model.wait(60) == 0
 
 
 def test_no_set_is_passed_over_in_silence(whole: Whole) -> None:
@@ -236,7 +281,7 @@ def test_the_crops_on_the_wire_are_those_of_the_recorded_frames(whole: Whole) ->
                 assert np.array_equal(pixels.reshape(box.shape), box)
                 n += 1
         assert begin == len(received.pixels)
-    assert n > 100
+    assert n > 0
     # The same headers are recorded, without pixels and without the state.
     logged = {one.frame_set.set_id: one for one in recorded(result, CROPS)}
     assert all(logged[one.message.frame_set.set_id].views == one.message.views for one in got)  # type: ignore[attr-defined]
@@ -248,53 +293,101 @@ def test_a_replay_with_the_model_here_says_the_same(whole: Whole) -> None:
     assert result.recording is not None
     again = run_replay(result.recording, Quiet(), None, None, None, monitor=False, report_path=None)
     found = again.report["replay"]
-    assert found["exact"] is True, found
-    assert found["behaviors"] == len(recorded(result, BEHAVIOR)) and found["decisions"] > 0
+    assert found["exact"] is True or (link_lost(result) and found["exact"] is None), found
+    assert found["different"] == 0 and found["decisions"] > 0
+    assert found["behaviors"] == len(recorded(result, BEHAVIOR)) - found["unreplayable"]
 
 
 class Cutter:
-    """Cuts the cable in the middle of the run, and plugs it in again so many frame sets later."""
+    """Cuts the cable, plugs it in again when both ends have missed the other, and ends the run well after that.
 
-    def __init__(self, hosts: TwoHosts, n_behaviors: int, n_sets: int) -> None:
+    Args:
+        hosts: both.
+        n_sets: so many frame sets at least come between.
+        n_after: so many behaviours come after the first one of the model that begins anew.
+    """
+
+    def __init__(self, hosts: TwoHosts, n_sets: int, n_after: int) -> None:
         self._hosts = hosts
-        self._n_behaviors = n_behaviors
         self._n_sets = n_sets
+        self._n_after = n_after
+        self._begun = Begun()
+        self._end = RunEnd()
+        self._cut_ns = 0
+        self._plugged = self._anew = self._disarmed = False
+        self._alarms: list[str] = []
 
     def __call__(self, received: Received) -> None:
-        if isinstance(received.message, Behavior):
-            self._n_behaviors -= 1
-            if self._n_behaviors == 0:
+        message = received.message
+        if isinstance(message, Alarm):
+            self._alarms.append(message.text)
+        if not self._cut_ns:
+            if self._begun(message):
                 self._hosts.cut()
-        elif isinstance(received.message, FrameSet) and self._n_behaviors <= 0:
-            self._n_sets -= 1
-            if self._n_sets == 0:
+                self._cut_ns = self._hosts.clock.now_ns()
+        elif not self._plugged:
+            self._n_sets -= isinstance(message, FrameSet) and message.t_closed_ns > self._cut_ns
+            if self._n_sets <= 0 and self._both_silent():
                 self._hosts.plug_in()
+                self._plugged = True
+        elif isinstance(message, Behavior):
+            self._n_after -= self._anew
+            self._anew = self._anew or after_gap(message)
+        elif isinstance(message, Decision):
+            self._disarmed |= self._anew and message.reason == "disarmed"
+            self._end.when(self._n_after <= 0 and self._disarmed and self._both_told())
+
+    def _both_silent(self) -> bool:
+        rig = [is_silent(one) for one in self._alarms if is_silent(one) or is_heard_again(one)]
+        model = self._hosts.said()
+        out_of_reach = model.rfind("the rig is out of reach") > model.rfind("the rig is in reach again")
+        return rig[-1:] == [True] and out_of_reach
+
+    def _both_told(self) -> bool:
+        return any(map(is_heard_again, self._alarms)) and any(map(is_in_reach_again, self._alarms))
+
+
+def is_silent(text: str) -> bool:
+    return "is silent: nothing is classified" in text
+
+
+def is_heard_again(text: str) -> bool:
+    return "is heard again" in text and not is_silent(text)
+
+
+def is_in_reach_again(text: str) -> bool:
+    return "the rig is in reach again after" in text
+
+
+def after_gap(behavior: Behavior) -> bool:
+    """The first one after the cut: two seconds and more were not looked at, and the model began anew."""
+    return behavior.reset and behavior.n_skipped > 60
+
+
+def around_gap(behaviors: list[Behavior]) -> tuple[Behavior, Behavior]:
+    return next((one, after) for one, after in pairwise(behaviors) if after_gap(after))
 
 
 @pytest.fixture(scope="module")
 def cut(hosts: Callable[[], TwoHosts]) -> RunResult:
     two = hosts()
-    return two.run(11.0, Cutter(two, n_behaviors=60, n_sets=130))
+    return two.run(Cutter(two, n_sets=75, n_after=31))
 
 
 def test_a_cut_link_is_told_and_the_rig_goes_on(cut: RunResult) -> None:
     assert cut.outcome.failures == [] and cut.outcome.restarts == {}
     assert cut.verified is not None and cut.verified.ok
     texts = [one.text for one in recorded(cut, ALARM)]
-    assert any("is silent: nothing is classified" in one for one in texts), texts
-    assert any("is heard again" in one for one in texts), texts
-    assert any("the rig is in reach again after" in one for one in texts), texts
+    for told in (is_silent, is_heard_again, is_in_reach_again):
+        assert any(map(told, texts)), texts
 
 
 def test_the_model_goes_on_after_the_gap(cut: RunResult) -> None:
     behaviors: list[Behavior] = recorded(cut, BEHAVIOR)
-    away = [
-        (one, after) for one, after in pairwise(behaviors) if after.t_exposure_ns - one.t_exposure_ns > 2_000_000_000
-    ]
-    assert len(away) == 1
-    _, after = away[0]
-    assert after.reset and after.gap_frames > 60 and after.n_skipped > 60
-    assert len([one for one in behaviors if one.set_id > after.set_id]) > 30
+    before, after = around_gap(behaviors)
+    assert after.t_exposure_ns - before.t_exposure_ns > 2_000_000_000
+    assert after.gap_frames > 60
+    assert len([one for one in behaviors if one.set_id > after.set_id]) >= 31
     sets = {one.set_id for one in recorded(cut, FRAME_SET)}
     assert sets.issuperset(range(behaviors[0].set_id, behaviors[-1].set_id + 1)), "frame sets went on all the while"
 
@@ -303,11 +396,12 @@ def test_a_lost_link_disarms_until_a_person_arms(cut: RunResult) -> None:
     said: list[Arming] = recorded(cut, ARMING)
     by_link = [one for one in said if one.by == "link"]
     assert by_link and not any(one.armed for one in by_link)
-    back_ns = by_link[-1].t_ns
     decisions: list[Decision] = recorded(cut, DECISION)
-    after = [one for one in decisions if one.t_decided_ns > back_ns]
+    after = [one for one in decisions if one.t_decided_ns > by_link[0].t_ns]
     assert after and {one.reason for one in after} == {"disarmed"}
-    assert any(one.action == "fired" for one in decisions)
+    last, first = around_gap(recorded(cut, BEHAVIOR))
+    assert any(one.set_id > first.set_id for one in after)
+    assert any(one.action == "fired" for one in decisions) or link_lost(cut, last.t_decided_ns)
 
 
 def test_what_the_recording_holds_of_a_cut_link_replays(cut: RunResult) -> None:
@@ -317,43 +411,60 @@ def test_what_the_recording_holds_of_a_cut_link_replays(cut: RunResult) -> None:
     again = run_replay(cut.recording, Quiet(), None, None, None, monitor=False, report_path=None)
     found = again.report["replay"]
     assert found["exact"] is not False and found["different"] == 0, found
-    assert found["behaviors"] > 90
+    assert found["behaviors"] > 31, "those after the cut, and some before it"
 
 
 class Killer:
-    """Ends the model's process, later the cropper's; another model takes over."""
+    """Ends the model's process, later the cropper's; another model takes over, and each goes on for a while."""
 
-    def __init__(self, hosts: TwoHosts) -> None:
+    def __init__(self, hosts: TwoHosts, n_each: int) -> None:
         self._hosts = hosts
+        self._n_each = n_each
+        self._begun = Begun()
+        self._end = RunEnd()
         self._cropper = 0
-        self.n = 0
+        self._model_killed = self._disarmed = False
+        self._n_second_model = self._n_second_cropper = 0
 
     def __call__(self, received: Received) -> None:
         message = received.message
-        if isinstance(message, Heartbeat) and message.node == "cropper":
+        if isinstance(message, Heartbeat) and message.node == "cropper" and message.epoch == 0:
             self._cropper = message.pid
-        elif isinstance(message, Behavior):
-            self.n += 1
-            if self.n == 40:
+        if not self._model_killed:
+            if self._begun(message):
+                self._model_killed = True
                 self._hosts.model.kill()
                 self._hosts.change_model()
-            elif self.n == 80:
-                os.kill(self._cropper, signal.SIGKILL)
+        elif isinstance(message, Decision):
+            self._disarmed |= self._n_second_model > 0 and message.reason == "disarmed"
+        elif isinstance(message, Behavior):
+            if message.set_id >= SECOND_CROPPER:
+                self._n_second_cropper += 1
+            elif self._n_second_model or message.previous_set_id < 0:
+                self._n_second_model += 1
+        if self._n_second_model >= self._n_each and self._disarmed and self._cropper > 0:
+            os.kill(self._cropper, signal.SIGKILL)
+            self._cropper = -1
+        self._end.when(self._n_second_cropper >= self._n_each)
 
 
 @pytest.fixture(scope="module")
 def killed(hosts: Callable[[], TwoHosts]) -> RunResult:
     two = hosts()
-    return two.run(16.0, Killer(two))
+    return two.run(Killer(two, n_each=20))
 
 
 def test_either_process_may_die(killed: RunResult) -> None:
     assert killed.outcome.failures == [] and killed.outcome.restarts == {"cropper": 1}
     assert killed.verified is not None and killed.verified.ok
     behaviors: list[Behavior] = recorded(killed, BEHAVIOR)
-    anew = [n for n, one in enumerate(behaviors) if one.reset and (n == 0 or one.previous_set_id < 0 or one.n_skipped)]
-    assert len(anew) >= 3 and len(behaviors) - anew[-1] > 15, [(n, behaviors[n].set_id) for n in anew]
-    assert behaviors[-1].set_id >= 1_000_000_000, "sets of the second cropper"
+    first_of = [
+        0,
+        next(n for n, one in enumerate(behaviors) if n and one.previous_set_id < 0),
+        next(n for n, one in enumerate(behaviors) if one.set_id >= SECOND_CROPPER),
+    ]
+    assert first_of == sorted(set(first_of)) and all(behaviors[n].reset for n in first_of), first_of
+    assert len(behaviors) - first_of[-1] >= 20
     states = recorded(killed, PIPELINE_STATE)
     assert len(states) >= 3
 
@@ -364,7 +475,7 @@ def test_what_took_over_is_disarmed_and_counts_its_own_trials(killed: RunResult)
     first_of_second = next(one for one in behaviors[1:] if one.previous_set_id < 0)
     before = [one for one in decisions if one.set_id < first_of_second.set_id]
     after = [one for one in decisions if one.set_id >= first_of_second.set_id]
-    assert any(one.action == "fired" for one in before)
+    assert any(one.action == "fired" for one in before) or link_lost(killed, first_of_second.t_decided_ns)
     assert after and {one.reason for one in after} == {"disarmed"}
 
 
