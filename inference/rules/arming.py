@@ -17,6 +17,8 @@ LINK: Final = "link"
 SCHEDULE: Final = "schedule"
 
 _UNKNOWN: Final = -1
+_N_BEFORE_LATEST: Final = 8
+"""Values of a snapshot of versions that did not keep the latest time that they were told."""
 Level = Literal[-1, 0, 1]
 
 
@@ -40,6 +42,7 @@ class ArmingState:
         self._edge_until_ns = NEVER_NS
         self._heard_ns = NEVER_NS
         self._next_ns = NEVER_NS
+        self._latest_ns = NEVER_NS  # what pulses and ticks said: nothing is judged at a time before
         self._following = False
         self._changes: list[Arming] = []
         self.armed = False
@@ -48,7 +51,7 @@ class ArmingState:
     def begin(self, zero_ns: int, now_ns: int) -> None:
         """The session began at ``zero_ns``; said as ``start``."""
         self._zero_ns = zero_ns
-        self._judge(now_ns)
+        self._judge(max(now_ns, self._latest_ns))  # not kept as the latest: a start is announced ahead
         self._changes.append(Arming(self.armed, START, now_ns))
 
     def set_person(self, armed: bool, t_ns: int, by: str = PERSON) -> None:
@@ -56,12 +59,16 @@ class ArmingState:
         if self._following:
             return
         self.tick(t_ns)  # what a silent line or a closed window has ended is not there to be armed
+        t_ns = self._latest_ns
         self._person = armed
         self._judge(t_ns)
         self._changes.append(Arming(self.armed, by if self.armed == armed else self._blocker(t_ns), t_ns))
 
     def pulse(self, pulse: SyncPulse, now_ns: int | None = None) -> None:
         """An edge that the board saw or made.
+
+        One that comes late arms for what is left of its time, and not for what is past: it is judged at the latest time
+        that was told.
 
         Args:
             pulse: one that claims a time to come is taken for one of now, else the board could never be silent until
@@ -82,16 +89,19 @@ class ArmingState:
             self._level = 1 if pulse.rising else 0
             if isinstance(line, LineEdge) and pulse.rising == (line.edge == "rising"):
                 self._edge_until_ns = t_ns + _ns(line.for_s)
+        self._forget_when_silent(line)
         self._update(t_ns, f"line {line.line}")
 
     def tick(self, t_ns: int) -> None:
         """Rig time is ``t_ns``: a window may have opened or closed, or the board fallen silent."""
-        if t_ns < self._next_ns or self._following:
+        if t_ns <= self._latest_ns or self._following:
+            return
+        self._latest_ns = t_ns
+        if t_ns < self._next_ns:
             return
         line = self._line
-        if line is not None and t_ns - self._heard_ns > _ns(line.silent_after_s):
-            # What happened on the line meanwhile is not known: an edge has to be seen first.
-            self._level, self._edge_until_ns = _UNKNOWN, NEVER_NS
+        if line is not None:
+            self._forget_when_silent(line)
         by_line = self._line_allows(t_ns) != self._line_allowed
         self._update(t_ns, f"line {line.line}" if line is not None and by_line else SCHEDULE)
 
@@ -109,7 +119,13 @@ class ArmingState:
         changes, self._changes = self._changes, []
         return changes
 
+    def _forget_when_silent(self, line: LineLevel | LineEdge) -> None:
+        """What happened on a line of a silent board is not known: an edge has to be seen first."""
+        if self._latest_ns - self._heard_ns > _ns(line.silent_after_s):
+            self._level, self._edge_until_ns = _UNKNOWN, NEVER_NS
+
     def _update(self, t_ns: int, by: str) -> None:
+        t_ns = self._latest_ns = max(t_ns, self._latest_ns)
         before = self.armed
         self._judge(t_ns)
         if self.armed != before:
@@ -153,17 +169,26 @@ class ArmingState:
     def snapshot(self) -> State:
         values = [
             self._person, self._zero_ns, self._level, self._edge_until_ns, self._heard_ns, self._next_ns, self.armed,
-            self._line_allowed,
+            self._line_allowed, self._latest_ns,
         ]  # fmt: skip
         return {"arming": np.array(values, np.int64)}
 
     def restore(self, state: State) -> None:
-        """Continue from a snapshot; messages that were not taken yet are gone."""
+        """Continue from a snapshot (`completed`); messages that were not taken yet are gone."""
         values = [int(value) for value in state["arming"]]
         self._person, self.armed, self._line_allowed = bool(values[0]), bool(values[6]), bool(values[7])
         self._zero_ns, self._edge_until_ns, self._heard_ns, self._next_ns = values[1], values[3], values[4], values[5]
         self._level = 1 if values[2] == 1 else 0 if values[2] == 0 else _UNKNOWN
+        self._latest_ns = values[_N_BEFORE_LATEST]
         self._changes = []
+
+
+def completed(state: State) -> State:
+    """A snapshot as this version keeps it, where an earlier one kept less; any other as it is."""
+    values = state.get("arming")
+    if values is None or values.shape != (_N_BEFORE_LATEST,):
+        return state
+    return {**state, "arming": np.append(values, np.int64(NEVER_NS))}
 
 
 def _ns(seconds: float) -> int:

@@ -13,7 +13,7 @@ from ...streaming.messages import Arming, Behavior, Decision, SyncPulse, Tracks
 from ...sync.clock import NS_PER_MS
 from ...sync.errors import BundleError, ConfigError
 from ..cropper import State
-from .arming import LINK, PERSON, STOP, ArmingState
+from .arming import LINK, PERSON, STOP, ArmingState, completed
 from .arming_config import ArmingConfig
 from .chance import Chance
 from .conditions import Conditions, Positions, Situation, check_names
@@ -265,6 +265,7 @@ class Rules:
         Raises:
             BundleError: it is of other rules.
         """
+        state = completed(state)
         mine = {name: value.shape for name, value in self.snapshot().items() if not name.startswith("tracked")}
         theirs = {name: value.shape for name, value in state.items() if not name.startswith("tracked")}
         if mine != theirs:

@@ -351,6 +351,46 @@ def test_person_schedule_and_line_have_to_agree(
     assert said[-1] == armed
 
 
+@pytest.mark.parametrize("known", ["by the pulse", "before"])
+@pytest.mark.parametrize(
+    ("arming", "heard_ms", "until_ms", "late_ms"),
+    [
+        (EDGE, 0, 500, 490),  # its time was over before it was heard of
+        (EDGE, 0, 480, 100),
+        ({**LEVEL, "windows": [{"to_s": 1}]}, 0, 1000, 990),
+        (LEVEL, 0, 2500, 100),  # the board has been silent since, so it may have fallen again
+    ],
+)
+def test_a_pulse_that_comes_late_arms_for_nothing_that_is_past(
+    arming: dict[str, Any], heard_ms: int, until_ms: int, late_ms: int, known: str
+) -> None:
+    rules = Rules([RULE], CLASSES, True, arming=ArmingConfig.model_validate(arming))
+    rules.begin(0)
+    if known == "before":
+        rules.pulse(pulse(heard_ms, rising="for_s" not in arming["line"]), until_ms * MS)
+    rules.tick((until_ms + 20) * MS)
+    rules.take_changes()
+    rules.pulse(pulse(late_ms), (until_ms + 30) * MS)
+    left = "for_s" in arming["line"] and late_ms + 500 > until_ms + 20
+    assert rules.armed == left
+    assert [(one.armed, one.t_ns) for one in rules.take_changes()] == ([(True, (until_ms + 20) * MS)] if left else [])
+    rules.tick((late_ms + 500) * MS)
+    if "for_s" in arming["line"]:
+        assert not rules.armed
+
+
+def test_a_snapshot_that_kept_less_of_arming_is_restored() -> None:
+    live = Rules([RULE], CLASSES, True, arming=ArmingConfig.model_validate(LEVEL))
+    live.begin(0)
+    live.pulse(pulse(10))
+    state = live.snapshot()
+    replayed = Rules([RULE], CLASSES, True, arming=ArmingConfig.model_validate(LEVEL))
+    replayed.restore({**state, "arming": state["arming"][:8]})
+    assert replayed.armed
+    replayed.tick(2011 * MS)
+    assert not replayed.armed
+
+
 ABOVE_ALL = st.lists(
     st.tuples(
         st.integers(0, 900),  # ms until it is heard
