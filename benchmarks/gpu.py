@@ -12,7 +12,8 @@ Unpaced: as many view-frames/s as that chain gives, against the 480 that 8 views
 same engine does on crops that stay on the device (on a CPU: on crops that stay where they are).
 
 Weights are random unless given: the time does not depend on them. Bus, assembly and recorder are not in it: see
-`benchmarks/latency.py`. Without the provider it ends with that error's status; with a target missed on a GPU, with 1.
+`benchmarks/latency.py`. Without the provider it ends with that error's status; with 1 where a target is missed on a GPU
+or a set has not fired. Needs a checkout and the extras gpu (with --provider cpu: cpu) and train.
 """
 
 import argparse
@@ -42,10 +43,14 @@ from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ethostream.sync.errors import EthostreamError
 from ethostream.sync.latency import LatencyHistogram
 from numpy.typing import NDArray
-from random_bundle import NETWORKS, random_bundle
 from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
+
+try:
+    from random_bundle import NETWORKS, random_bundle
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed; in a fresh environment, pip install -e '.[gpu,train]' brings it")
 
 P50_AIM_MS, P99_AIM_MS = 5.0, 10.0
 N_PICTURES: Final = 16
@@ -54,6 +59,8 @@ RESIDENT_SHARE: Final = 10
 """The limit of the device is measured over a tenth as many sets."""
 ANY_LABEL: Final = {"kind": "thresholds", "default": {"enter": 0.0, "exit": 0.0, "min_dwell_ms": 0.0}}
 """Random weights are never sure: whatever is most probable is the label."""
+NEVER_STALE_MS: Final = 1e9
+"""The made-up exposures advance by one period a set, so that a slow chain falls behind them without being late."""
 STAGES = ("crop", "embed", "head", "decide", "act")
 
 
@@ -84,7 +91,12 @@ class Chain:
         self._period_ns = round(NS_PER_S / rate_hz)
         # A rule of each behaviour that fires at every set: the actuator is called as often as it can be.
         rules = [
-            {"name": one, "on_while": {"behavior": one, "every_ms": 1000.0 / rate_hz}, "actuator": "none"}
+            {
+                "name": one,
+                "on_while": {"behavior": one, "every_ms": 1000.0 / rate_hz},
+                "actuator": "none",
+                "max_age_ms": NEVER_STALE_MS,
+            }
             for one in bundle.manifest.classes
         ]
         task = TaskConfig.model_validate(
@@ -157,20 +169,25 @@ class Chain:
         finally:
             collector.end()
         progress.remove_task(bar)
+        n_fired = self.n_fired - n_fired
+        require_every_set_fired("paced", n_sets, n_fired)
         return {
             "sets": n_sets,
             "late": n_late,
-            "fired": self.n_fired - n_fired,
+            "fired": n_fired,
             "ms": _percentiles(whole),
             "stage_ms": {name: _percentiles(one) for name, one in stages.items()},
         }
 
     def unpaced(self, n_sets: int) -> float:
         """View-frames/s with the next set always there."""
+        n_fired = self.n_fired
         began_ns = self.clock.now_ns()
         for _ in track(range(n_sets), "unpaced", console=Console(stderr=True), transient=True):
             self.step(self.clock.now_ns())
-        return n_sets * len(self.views) * NS_PER_S / (self.clock.now_ns() - began_ns)
+        duration_ns = self.clock.now_ns() - began_ns
+        require_every_set_fired("unpaced", n_sets, self.n_fired - n_fired)
+        return n_sets * len(self.views) * NS_PER_S / duration_ns
 
     def limit(self, bundle: Bundle, shape: tuple[int, int], n_sets: int) -> float:
         """View-frames/s of the embedder alone, on crops that stay where it reads them."""
@@ -185,6 +202,12 @@ class Chain:
             for _ in range(n_sets):
                 embedder.run({"crops": crops})
         return n_sets * len(self.views) * NS_PER_S / (self.clock.now_ns() - began_ns)
+
+
+def require_every_set_fired(part: str, n_sets: int, n_fired: int) -> None:
+    """Ends the script where some sets did not: times to a trigger that was not called are no times."""
+    if n_fired != n_sets:
+        sys.exit(f"{part}: {n_fired:,} firings in {n_sets:,} sets, and every set has to fire once; no figure holds")
 
 
 def _percentiles(one: LatencyHistogram) -> dict[str, float | None]:
