@@ -66,13 +66,9 @@ class _RemoteModelNode:
 
     def run(self) -> None:
         context, config = self._context, self._config
-        at, keys, server = [config.crops], context.keys, self._server
         context.set_state("ready")
-        # Two connections to one address, each with a queue of its own: no command waits behind crops.
-        with (
-            EverySubscriber(context.zmq, at, [CROPS], high_water=SETS_HELD, keys=keys, server=server) as crops,
-            EverySubscriber(context.zmq, at, [CROP_SESSION, CONTROL, SYNC_PULSE], keys=keys, server=server) as words,
-        ):
+        crops, words = self._connect()
+        with crops, words:
             try:
                 while not context.should_stop and not (config.once and self._n_ended):
                     self._turn(crops, words)
@@ -80,6 +76,15 @@ class _RemoteModelNode:
             finally:
                 self._end("the model's process ends")
         context.set_state("stopping")
+
+    def _connect(self) -> tuple[EverySubscriber, EverySubscriber]:
+        """Two connections to one address, each with a queue of its own: no command waits behind crops."""
+        context, at, server = self._context, [self._config.crops], self._server
+        words = [CROP_SESSION, CONTROL, SYNC_PULSE]
+        return (
+            EverySubscriber(context.zmq, at, [CROPS], high_water=SETS_HELD, keys=context.keys, server=server),
+            EverySubscriber(context.zmq, at, words, keys=context.keys, server=server),
+        )
 
     def _turn(self, crops: EverySubscriber, words: EverySubscriber) -> None:
         try:
