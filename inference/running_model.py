@@ -294,7 +294,7 @@ class RunningModel:
             self._count_actuations(self.schedule)
 
     def disarm_by_link(self) -> None:
-        """The rig was out of reach, and nobody there could have disarmed: a person has to arm again."""
+        """The rig is out of reach, and nobody there can disarm, or the model leaves it: a person has to arm again."""
         if self.pipeline is not None:
             self.pipeline.rules.set_armed(armed=False, by=LINK, t_ns=self._context.clock.now_ns())
             self._say_arming()

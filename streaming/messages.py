@@ -303,7 +303,7 @@ class Arming(Message, frozen=True):
     """Whether rules may fire from ``t_ns`` on, and who said so: ``by``.
 
     ``start`` or ``stop`` of the run, a ``person``, the ``schedule``, or an input line, as ``line in0``; ``link``: a
-    model on another host had lost the rig for a while.
+    model on another host had lost the rig for a while, or commands of it, or works for it no more.
     Of the first ``start`` of a session ``t_ns`` is the instant from which session times count. What a person says is
     always answered; where schedule or line hold the rules disarmed all the same, the answer names these.
     """
