@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from ..inference.precision import PrecisionCost, PrecisionScores, Quantisation
+from ..inference.precision import PrecisionCost, PrecisionJudgement, PrecisionScores, Quantisation, ScoredStretch
 
 _KIB = 1024
 
@@ -16,18 +16,38 @@ def print_precision(record: Quantisation, console: Console) -> None:
         f"{', '.join(record.calibrated_on)}; {record.float32_bytes / _KIB:,.0f} KiB became "
         f"{record.int8_bytes / _KIB:,.0f}"
     )
-    console.print(_scores(record))
+    if record.validation is not None:
+        console.print(_scores("validation", record.validation.n_frames, record.validation))
+        _say_what_was_scored("validation", record.validation.scored_on, console)
+    console.print(_scores("test", record.n_test_frames, record))
+    _say_what_was_scored("test", record.scored_on, console)
     console.print(f"probabilities moved by up to {record.p_change_max:.4f}; 99 % of frames: {record.p_change_p99:.4f}")
     console.print(_speed(record))
-    within = record.score_loss <= record.max_score_loss
+    part = "test" if record.validation is None else "validation"
+    _say_verdict(part, record.score_loss, record.max_score_loss, console)
+
+
+def print_judgement(judged: PrecisionJudgement, console: Console) -> None:
+    """The scores that decide alone: what is left of an int8 bundle that is refused."""
+    console.print(_scores(judged.part, judged.n_frames, judged))
+    _say_what_was_scored(judged.part, judged.scored_on, console)
+    _say_verdict(judged.part, judged.loss, judged.max_score_loss, console)
+
+
+def _say_what_was_scored(part: str, scored_on: list[ScoredStretch], console: Console) -> None:
+    if scored_on:  # older bundles do not say
+        console.print(f"{part} part: {', '.join(one.name for one in scored_on)}")
+
+
+def _say_verdict(part: str, loss: float, allowed: float, console: Console) -> None:
     console.print(
-        f"lost: {record.score_loss:+.4f} balanced accuracy, the larger of both; allowed: {record.max_score_loss:g}",
-        style="green" if within else "bold red",
+        f"lost on the {part} part: {loss:+.4f} balanced accuracy, the larger of both; allowed: {allowed:g}",
+        style="green" if loss <= allowed else "bold red",
     )
 
 
-def _scores(record: Quantisation) -> Table:
-    table = _table(f"{record.n_test_frames:,} test frames")
+def _scores(part: str, n_frames: int, record: Quantisation | PrecisionJudgement) -> Table:
+    table = _table(f"{n_frames:,} {part} frames")
     for stage in ("stabilised", "raw"):
         for name in ("float32", "int8", "change"):
             table.add_column(f"{stage}\n{name}", justify="right", no_wrap=True)

@@ -258,7 +258,9 @@ class Manifest(StrictModel):
         look_ahead_frames: frames of the future that the model needs; None: without bound.
         warm_up_frames: steps after a reset until the output is to be trusted.
         files: sha256 of every other file of the bundle.
-        quantisation: how the embedder became int8 and what that cost; None: it is float32, as it was trained.
+        quantisation: how the embedder became int8 and what that cost; None: it is float32, as it was trained. Of an
+            int8 bundle ``data`` and ``split`` tell how it was trained, ``quantisation.scored_on`` what ``scores`` are
+            of.
     """
 
     schema_version: Literal[1] = MANIFEST_SCHEMA

@@ -4,9 +4,9 @@ Both embedders were run in the process that made the bundle: over the same test 
 the same crops for the times.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..sync.strict import StrictModel
 
@@ -36,6 +36,37 @@ class PrecisionCost(StrictModel):
         return (self.float32.balanced_accuracy or 0.0) - (self.int8.balanced_accuracy or 0.0)
 
 
+class ScoredStretch(StrictModel):
+    """What was scored: a recording, or ``name[first:stop]`` of it, and the fingerprint of the whole recording."""
+
+    name: str
+    sha256: str
+
+
+class PrecisionJudgement(StrictModel):
+    """The scores that decide whether an int8 bundle is written.
+
+    Attributes:
+        part: ``validation``, or ``test`` where the data have no validation part.
+        scored_on: what of it both embedders were run over.
+        n_frames: labelled frames of it.
+        stabilised, raw: as in `Quantisation`.
+        max_score_loss: the limit.
+    """
+
+    part: Literal["validation", "test"]
+    scored_on: list[ScoredStretch]
+    n_frames: Count
+    stabilised: PrecisionCost
+    raw: PrecisionCost
+    max_score_loss: Share
+
+    @property
+    def loss(self) -> float:
+        """The larger loss of the two, in balanced accuracy."""
+        return max(self.stabilised.loss, self.raw.loss)
+
+
 class PrecisionSpeed(StrictModel):
     """Median time of one batch of crops, milliseconds; ``ratio`` is how many times faster int8 is."""
 
@@ -59,11 +90,14 @@ class Quantisation(StrictModel):
         stabilised: of the label that rules act on.
         raw: of the most probable class, before the stabiliser.
         p_change_p99, p_change_max: how far the probability of any class moved, over the test frames.
-        score_loss: the larger loss of the two, in balanced accuracy.
+        score_loss: the larger loss of the two, in balanced accuracy, on the part that was judged.
         max_score_loss: the limit that it was held to.
         speed: with one and two threads, of one crop and of one from every view.
         float32_bytes, int8_bytes: size of ``embedder.onnx``.
         machine: where the times were taken.
+        scored_on: the test part behind ``stabilised`` and ``raw``, and behind the ``scores`` of the manifest, whose
+            ``data`` and ``split`` are those that the float32 bundle was trained with; empty in older bundles.
+        validation: what was judged; None: the data had no validation part, and the test part was.
     """
 
     precision: Literal["int8"] = "int8"
@@ -85,3 +119,11 @@ class Quantisation(StrictModel):
     float32_bytes: Count
     int8_bytes: Count
     machine: str
+    scored_on: list[ScoredStretch] = Field(default_factory=list)
+    validation: PrecisionJudgement | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """Bundles of the first form were judged on the test part and did not say of which recordings."""
+        return {"scored_on": [], "validation": None, **data} if isinstance(data, dict) else data

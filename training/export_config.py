@@ -14,8 +14,8 @@ class ExportConfig(StrictModel):
         precision: ``float32`` as trained, or ``int8``: quantised, and scored beside the float32 one.
         calibration_frames: frames of the training part, spread evenly over it, that the ranges of activations come
             from; each gives one crop per view.
-        max_score_loss: more lost balanced accuracy on the test part than this, before or after the stabiliser, and no
-            int8 bundle is written.
+        max_score_loss: more lost balanced accuracy than this on the validation part (on the test part where there is
+            none), before or after the stabiliser, and no int8 bundle is written.
         weight_bits: 8, or 7 for rigs whose processor has no VNNI instructions and adds pairs of products in 16 bits.
     """
 

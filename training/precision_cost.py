@@ -2,16 +2,26 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.onnxruntime_backend import open_graph
-from ..inference.precision import PrecisionCost, PrecisionScores, PrecisionSpeed
+from ..inference.precision import (
+    PrecisionCost,
+    PrecisionJudgement,
+    PrecisionScores,
+    PrecisionSpeed,
+    ScoredStretch,
+)
 from ..sync.clock import NS_PER_MS, NS_PER_S, Clock
+from .config import TrainConfig
 from .evaluate import Answers
+from .learnt_frames import part_mask
 from .metrics import Scores, score
+from .sources import Source
+from .splits import stretches_of
 
 _THREADS: Final = (1, 2)
 _WARM_UP_RUNS: Final = 3
@@ -35,6 +45,82 @@ def compare_scores(
             )
         )
     return costs[0], costs[1]
+
+
+def part_to_judge(config: TrainConfig, sources: Sequence[Source]) -> Literal["validation", "test"]:
+    """``validation`` where it holds a labelled frame, so that the test part decides nothing; else ``test``."""
+    there = any((part_mask(config, source, "validation") & (source.labels >= 0)).any() for source in sources)
+    return "validation" if there else "test"
+
+
+def judge(
+    part: Literal["validation", "test"],
+    config: TrainConfig,
+    sources: Sequence[Source],
+    float32: Sequence[Answers],
+    int8: Sequence[Answers],
+    max_score_loss: float,
+) -> PrecisionJudgement:
+    """What int8 cost on a part that both embedders have answered.
+
+    Args:
+        part: that the answers are of.
+        config: classes and split.
+        sources: its recordings.
+        float32: what that embedder answered.
+        int8: likewise, over the same frames.
+        max_score_loss: that is allowed.
+    """
+    stabilised, raw = compare_scores(float32, int8, config.classes)
+    scored = {one.name for one in int8}
+    return PrecisionJudgement(
+        part=part,
+        scored_on=[
+            ScoredStretch(name=name, sha256=source.data.sha256)
+            for source in sources
+            if source.name in scored
+            for name in stretches_of(source.name, part_mask(config, source, part))
+        ],
+        n_frames=sum(len(one.truth) for one in int8),
+        stabilised=stabilised,
+        raw=raw,
+        max_score_loss=max_score_loss,
+    )
+
+
+def refusal(judged: PrecisionJudgement, weight_bits: int, n_calibration_frames: int, float32: str) -> str:
+    """Why no int8 bundle is written, and what may help.
+
+    Args:
+        judged: with a loss beyond the limit.
+        weight_bits: of the int8 embedder.
+        n_calibration_frames: that it was calibrated on.
+        float32: where the float32 bundle is.
+    """
+    costs = {"stabilised": judged.stabilised, "raw": judged.raw}
+    scores = ", ".join(
+        f"{name} {_known(one.float32.balanced_accuracy):.3f} to {_known(one.int8.balanced_accuracy):.3f}"
+        for name, one in costs.items()
+    )
+    before, after = judged.stabilised.float32.f1, judged.stabilised.int8.f1
+    changes = {name: _known(after[name]) - _known(before[name]) for name in before}
+    worst = min(changes, key=lambda name: changes[name])
+    better = f"Give more calibration_frames than {n_calibration_frames:,}"
+    if weight_bits == 7:
+        better += ", weight_bits 8"
+    said = (
+        f"int8 loses {judged.loss:.4f} balanced accuracy on {judged.n_frames:,} {judged.part} frames ({scores}; F1 "
+        f"of {worst} {changes[worst]:+.3f}), more than the {judged.max_score_loss:g} of max_score_loss, so no int8 "
+        f"bundle is written. {better}, stay with the float32 bundle {float32}, or accept the loss: "
+        f"max_score_loss {np.ceil(judged.loss * 1000) / 1000:g}"
+    )
+    if judged.part == "test":
+        said += (
+            ". The data have no validation part, so the test part decides: what is changed until it agrees is fitted "
+            "to it, and its scores are no longer those of unseen data; add a recording with 'part: validation', or "
+            "such blocks"
+        )
+    return said
 
 
 def measure_speed(
@@ -76,6 +162,11 @@ def measure_speed(
                 )
             )
     return found
+
+
+def _known(value: float | None) -> float:
+    """Undefined counts as nothing reached."""
+    return value or 0.0
 
 
 def _short(scores: Scores) -> PrecisionScores:

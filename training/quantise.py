@@ -1,13 +1,13 @@
-"""An int8 bundle from a float32 one: calibrate on the training part, score both on the test part, refuse what costs.
+"""An int8 bundle from a float32 one: calibrated on the training part, judged on validation, reported on the test part.
 
 Only the embedder is quantised. The head is small, and its state would carry rounding from step to step.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,18 @@ from ..inference.bundle_files import read_bundle_files
 from ..inference.bundled import resolve_bundle
 from ..inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE, Manifest
 from ..inference.onnxruntime_backend import open_graph
-from ..inference.precision import Quantisation
+from ..inference.precision import PrecisionJudgement, Quantisation
 from ..sync.clock import ClockAnchor, RigClock
-from ..sync.errors import BundleError, DataError, ScoreLossError
+from ..sync.errors import BundleError, ScoreLossError
 from .bundle_record import compute_of, library_versions, scores_of, this_machine
 from .calibration_crops import Calibration, plan_calibration, stream_crops
 from .config import TrainConfig, load_config
 from .dataset import check_split
 from .evaluate import Answers, answers_of_part, evaluation_of
 from .export_config import ExportConfig
+from .learnt_frames import refuse_learnt
 from .onnxruntime_quantiser import quantise_graph
-from .precision_cost import compare_scores, measure_speed
+from .precision_cost import judge, measure_speed, part_to_judge, refusal
 from .sources import Source, open_sources
 
 _SPEED_SECONDS: Final = 2.0
@@ -39,7 +40,7 @@ _SUFFIX: Final = "-int8"
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """A bundle with an int8 embedder that is not written yet.
+    """A bundle with an int8 embedder that costs no more than was allowed, not written yet.
 
     Attributes:
         source: the float32 bundle.
@@ -54,20 +55,12 @@ class Quantised:
     fields: dict[str, Any]
     files: dict[str, bytes]
 
-    @property
-    def refused(self) -> bool:
-        """More was lost than the limit allows."""
-        return self.record.score_loss > self.record.max_score_loss
-
     def write(self, out: Path) -> str:
         """Write the bundle, load it again, and give its identity.
 
         Raises:
-            ScoreLossError: more was lost than the limit allows; nothing is written.
             BundleError: ``out`` is the float32 bundle itself.
         """
-        if self.refused:
-            raise ScoreLossError(_refusal(self))
         if out.resolve() == self.source.path.resolve():
             raise BundleError(f"{out}: is the float32 bundle; give the int8 one a folder of its own")
         write_bundle(out, self.fields, self.files)
@@ -75,26 +68,33 @@ class Quantised:
 
 
 def quantise(
-    bundle: str | Path, config_path: Path, data: Path | None, options: dict[str, Any], quiet: bool = False
+    bundle: str | Path,
+    config_path: Path,
+    data: Path | None,
+    options: dict[str, Any],
+    quiet: bool = False,
+    judged: Callable[[PrecisionJudgement], None] | None = None,
 ) -> Quantised:
-    """Quantise a bundle; what is to be written is decided by the caller with `Quantised.write`.
+    """Quantise a bundle; `Quantised.write` writes it.
 
     Args:
         bundle: folder, zip or name of a shipped bundle, float32.
-        config_path: the training file: its train part calibrates, its test part scores.
+        config_path: the training file: its train part calibrates, its validation part decides, its test part scores.
         data: data folder instead of the file's own.
         options: values of `ExportConfig` that replace those of the file's ``export``.
         quiet: nothing is printed.
+        judged: told what decides, before anything is refused.
 
     Raises:
         ConfigError, DataError, VideoError, BundleError: see `load_config`, `open_sources`, `Bundle.load`.
+        ScoreLossError: see `quantise_bundle`.
     """
     config, root = load_config(config_path, data)
     loaded = Bundle.load(resolve_bundle(bundle))
     sources = open_sources(config, root)
     check_split(sources, config)
     chosen = ExportConfig.model_validate(config.export.model_dump() | options | {"precision": "int8"})
-    return quantise_bundle(loaded, config, sources, chosen, Console(quiet=quiet, stderr=True))
+    return quantise_bundle(loaded, config, sources, chosen, Console(quiet=quiet, stderr=True), judged=judged)
 
 
 def quantise_bundle(
@@ -105,8 +105,12 @@ def quantise_bundle(
     console: Console,
     float32: list[Answers] | None = None,
     speed_seconds: float = _SPEED_SECONDS,
+    judged: Callable[[PrecisionJudgement], None] | None = None,
 ) -> Quantised:
     """As `quantise`, for a bundle and recordings that are open already.
+
+    The validation part decides and the test part is run once, after that: what is refused never sees it. Where there is
+    no validation part the test part decides.
 
     Args:
         bundle: float32, on the CPU.
@@ -116,17 +120,19 @@ def quantise_bundle(
         console: for progress.
         float32: what the bundle answered on the test part, where that is known.
         speed_seconds: about how long each of the (up to four) measurements of speed may take.
+        judged: told what decides, before anything is refused.
 
     Raises:
         BundleError: the bundle is int8 already, or holds nothing that can be quantised.
-        DataError: the training part holds no frame, or the bundle has learnt from a recording of the test part.
+        DataError: the training part holds no frame, or the bundle has learnt from frames of the test part.
+        ScoreLossError: int8 loses more than ``max_score_loss``.
     """
     manifest = bundle.manifest
     if manifest.quantisation is not None:
         raise BundleError(
             f"bundle {bundle.identity} is int8 already; quantise {manifest.quantisation.source}, that it came from"
         )
-    _refuse_learnt(manifest, config, sources)
+    refuse_learnt(manifest, config, sources)
     stored = read_bundle_files(bundle.path)
     files = {name: stored[name] for name in manifest.files}
     calibration = plan_calibration(config, sources, options.calibration_frames)
@@ -136,14 +142,28 @@ def quantise_bundle(
         crops = _watched(bundle, calibration, sample, progress)
         files[EMBEDDER_FILE] = quantise_graph(stored[EMBEDDER_FILE], crops, options.weight_bits)
     small = replace(bundle, embedder=open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1))
-    console.print("scoring the test part with both embedders")
+    if calibration.n_frames < options.calibration_frames:
+        console.print(f"the training part has given {calibration.n_frames:,} of {options.calibration_frames:,} frames")
 
     def tell(name: str) -> None:
         console.print(f"  {name}")
 
-    before = float32 or answers_of_part(bundle, config, list(sources), progress=tell)
-    after = answers_of_part(small, config, list(sources), progress=tell)
-    stabilised, raw = compare_scores(before, after, manifest.classes)
+    def scored(part: Literal["validation", "test"]) -> tuple[list[Answers], list[Answers], PrecisionJudgement]:
+        console.print(f"scoring the {part} part with both embedders")
+        first = float32 if part == "test" else None
+        before = first or answers_of_part(bundle, config, list(sources), part, progress=tell)
+        after = answers_of_part(small, config, list(sources), part, progress=tell)
+        return before, after, judge(part, config, sources, before, after, options.max_score_loss)
+
+    decisive = part_to_judge(config, sources)
+    before, after, verdict = scored(decisive)
+    if judged is not None:
+        judged(verdict)
+    if verdict.loss > options.max_score_loss:
+        raise ScoreLossError(refusal(verdict, options.weight_bits, calibration.n_frames, str(bundle.path)))
+    test = verdict
+    if decisive != "test":
+        before, after, test = scored("test")
     p_change = np.concatenate([np.abs(a.p - b.p).max(axis=1) for a, b in zip(before, after, strict=True)])
     evaluation = evaluation_of(small, config, after)
     batch = np.resize(sample[0], (len(sources[0].views), *sample[0].shape[1:]))
@@ -155,17 +175,19 @@ def quantise_bundle(
         calibrated_on=calibration.members,
         n_calibration_frames=calibration.n_frames,
         n_calibration_crops=calibration.n_crops,
-        n_test_frames=sum(len(one.truth) for one in after),
-        stabilised=stabilised,
-        raw=raw,
+        n_test_frames=test.n_frames,
+        stabilised=test.stabilised,
+        raw=test.raw,
         p_change_p99=float(np.percentile(p_change, 99)),
         p_change_max=float(p_change.max()),
-        score_loss=max(stabilised.loss, raw.loss),
+        score_loss=verdict.loss,
         max_score_loss=options.max_score_loss,
         speed=measure_speed(stored[EMBEDDER_FILE], files[EMBEDDER_FILE], batch, clock, speed_seconds),
         float32_bytes=len(stored[EMBEDDER_FILE]),
         int8_bytes=len(files[EMBEDDER_FILE]),
         machine=this_machine(),
+        scored_on=test.scored_on,
+        validation=None if verdict is test else verdict,
     )
     fields = {
         name: getattr(manifest, name) for name in Manifest.model_fields if name not in ("files", "schema_version")
@@ -188,42 +210,8 @@ def _watched(
     bundle: Bundle, calibration: Calibration, sample: list[NDArray[np.uint8]], progress: Progress
 ) -> Iterator[NDArray[np.uint8]]:
     """The crops, with a bar; the first batch is kept as a ``sample``."""
-    task = progress.add_task("frames", total=sum(int(frames[-1]) + 1 for _, frames in calibration.chosen))
+    task = progress.add_task("frames", total=calibration.n_to_read)
     for crops in stream_crops(bundle, calibration, lambda n: progress.advance(task, n)):
         if not sample:
             sample.append(crops)
         yield crops
-
-
-def _refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Source]) -> None:
-    if config.split.by != "recording":
-        return
-    learnt = {one.sha256 for one in manifest.data if one.name in {*manifest.split.train, *manifest.split.validation}}
-    known = [source.name for source in sources if source.part == "test" and source.data.sha256 in learnt]
-    if known:
-        raise DataError(
-            f"bundle {manifest.name!r} has learnt from {', '.join(known)}, which stands in the test part here: its "
-            "scores would say nothing; score on recordings that it has not seen"
-        )
-
-
-def _refusal(quantised: Quantised) -> str:
-    record = quantised.record
-    costs = {"stabilised": record.stabilised, "raw": record.raw}
-    scores = ", ".join(
-        f"{name} {one.float32.balanced_accuracy:.3f} to {one.int8.balanced_accuracy:.3f}" for name, one in costs.items()
-    )
-    losses = {
-        name: (record.stabilised.float32.f1[name] or 0.0) - (record.stabilised.int8.f1[name] or 0.0)
-        for name in record.stabilised.float32.f1
-    }
-    worst = max(losses, key=lambda name: losses[name])
-    better = f"Give more calibration_frames than {record.n_calibration_frames:,}"
-    if record.weight_bits == 7:
-        better += ", weight_bits 8"
-    return (
-        f"int8 loses {record.score_loss:.4f} balanced accuracy on {record.n_test_frames:,} test frames ({scores}; F1 "
-        f"of {worst} {-losses[worst]:+.3f}), more than the {record.max_score_loss:g} of max_score_loss, so no int8 "
-        f"bundle is written. {better}, stay with the float32 bundle {quantised.source.path}, or accept the loss: "
-        f"max_score_loss {np.ceil(record.score_loss * 1000) / 1000:g}"
-    )

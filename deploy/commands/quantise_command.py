@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...sync.errors import ConfigError
+from ...sync.errors import ConfigError, ScoreLossError
 from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 
@@ -13,7 +13,9 @@ def quantise(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Float32: folder, zip, or a shipped one: demo.")],
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG.yaml", help="Training file: its train part calibrates, its test part scores."),
+        typer.Argument(
+            metavar="CONFIG.yaml", help="Training file: its train part calibrates, its validation part decides."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder of the int8 bundle to make.")],
     data: Annotated[Path | None, typer.Option(help="Folder that relative data paths of the file start from.")] = None,
@@ -33,9 +35,10 @@ def quantise(
     """Make a bundle with an int8 embedder of one with a float32 embedder, and measure what that costs.
 
     The ranges of the activations come from crops of training recordings. Then both embedders run through the whole
-    pipeline over the test part, and in turn over the same crops for their times. Scores, agreement of the labels and
-    times are printed and written into the bundle. When int8 loses more balanced accuracy than --max-score-loss, before
-    or after the stabiliser, no bundle is written (exit status 7).
+    pipeline over the validation part. When int8 loses more balanced accuracy there than --max-score-loss, before or
+    after the stabiliser, no bundle is written (exit status 7). Otherwise both run over the test part, once, and in turn
+    over the same crops for their times. Scores, agreement of the labels and times are printed and written into the
+    bundle. Without a validation part the test part decides.
 
     int8 is for the CPU. A large network gains, a small one may become slower: the table says which.
 
@@ -48,7 +51,8 @@ def quantise(
         raise ConfigError(f"{error.name} is not installed; pip install 'ethostream[train]' brings it") from error
     from rich.console import Console
 
-    from ..precision_table import print_precision
+    from ...inference.precision import PrecisionJudgement
+    from ..precision_table import print_judgement, print_precision
 
     options = {
         "calibration_frames": calibration_frames,
@@ -56,20 +60,26 @@ def quantise(
         "weight_bits": weight_bits,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    made = quantise_bundle(bundle, config, data, given, quiet=to_stdout(json_path))
-    if not to_stdout(json_path):
-        print_precision(made.record, Console(highlight=False))
-    identity = None if made.refused else made.write(out)
+    judged: list[PrecisionJudgement] = []
+    console = Console(highlight=False, quiet=to_stdout(json_path))
+    result: dict[str, Any] = {"schema": 1, "bundle": None, "out": None, "quantisation": None, "evaluation": None}
+    try:
+        made = quantise_bundle(bundle, config, data, given, quiet=to_stdout(json_path), judged=judged.append)
+    except ScoreLossError:
+        print_judgement(judged[0], console)
+        if json_path is not None:
+            write_result(json_path, result | {"judged": judged[0].model_dump(mode="json")})
+        raise
+    print_precision(made.record, console)
+    identity = made.write(out)
     if json_path is not None:
-        result: dict[str, Any] = {
-            "schema": 1,
+        result |= {
             "bundle": identity,
-            "out": None if identity is None else str(out),
+            "out": str(out),
             "quantisation": made.record.model_dump(mode="json"),
             "evaluation": made.evaluation | {"bundle": identity},
+            "judged": judged[0].model_dump(mode="json"),
         }
         write_result(json_path, result)
-    if identity is None:
-        made.write(out)  # says why it refuses
-    elif not to_stdout(json_path):
+    if not to_stdout(json_path):
         typer.echo(f"{identity} written to {out}")
