@@ -10,6 +10,7 @@ from .cuda_memory import CudaMemory
 from .device_graph import DeviceGraph, EngineMaker
 from .engine_cache import EngineKey
 from .gpu_config import GpuConfig
+from .half_precision import converter_versions
 from .onnxruntime_backend import open_graph, require_runtime
 from .onnxruntime_engine import CudaEngines, TensorrtEngines
 from .tensorrt_backend import NativeEngines, require_tensorrt
@@ -56,6 +57,8 @@ def open_device_embedder(
         makers = CudaEngines(model, pattern, name, gpu, memory)
     else:
         versions = {**memory.identity(), **_library_versions(provider)}
+        if provider == "tensorrt_native" and gpu.precision == "fp16":
+            versions |= converter_versions()
         key = EngineKey(name, sha256(model).hexdigest(), provider, gpu.precision, {}, versions)
         if provider == "tensorrt":
             makers = TensorrtEngines(model, pattern, name, gpu, memory, key, tell)

@@ -4,12 +4,13 @@ An engine is built aside and moved to its place when it is whole, so that a buil
 looks like one, and two processes that build the same do not meet.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +33,8 @@ class EngineKey:
         builder: ``tensorrt`` (through ONNX Runtime) or ``tensorrt_native``.
         precision: ``fp32`` or ``fp16``.
         shapes: input → its shape.
-        versions: of TensorRT, ONNX Runtime, CUDA and the driver, and which GPU.
+        versions: of TensorRT, ONNX Runtime, CUDA and the driver, of what converted the graph to ``fp16`` where that is
+            not TensorRT itself, and which GPU.
     """
 
     graph: str
@@ -104,10 +106,30 @@ class EngineCache:
             raise BundleError(f"{key.graph}: TensorRT wrote no engine, so none of its operators would run there")
         write_whole(aside / RECORD, json.dumps({"key": _plain(key), "files": sizes}, indent=1) + "\n")
         place = self.folder / key.digest
-        if place.is_dir() and self.find(key) is None:
-            shutil.rmtree(place)  # torn, or of an older format
-        if not place.exists():
-            aside.rename(place)
+        with self._alone():
+            if self.find(key) is not None:
+                return
+            shutil.rmtree(place, ignore_errors=True)  # torn, or of an older format
+            try:
+                aside.rename(place)
+            except OSError as error:
+                # Where locks do not hold, on some network disks, another process may have been faster.
+                if self.find(key) is None:
+                    raise ConfigError(
+                        f"engine cache {self.folder}: {place.name} cannot be replaced ({error.strerror}); remove it, "
+                        "or set gpu.engine_cache to a folder of yours"
+                    ) from error
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """One process or thread at a time, where the disk has locks."""
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole engine: its folder, key and size in bytes."""

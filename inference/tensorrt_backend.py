@@ -4,8 +4,10 @@ Networks are strongly typed: the precision is that of the graph, which is conver
 of the TensorRT 10 Python API.
 """
 
+import logging
+import os
+import tempfile
 from collections import deque
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -17,8 +19,10 @@ from .cuda_memory import CudaMemory
 from .device_graph import Binding, Engine
 from .engine_cache import EngineCache, EngineKey
 from .gpu_config import GpuConfig
-from .half_precision import to_half
+from .half_precision import CONVERTERS, to_half
 from .onnxruntime_engine import with_shape
+
+log = logging.getLogger(__name__)
 
 ENGINE_FILE: Final = "embedder.engine"
 TIMING_FILE: Final = "native.timing"
@@ -168,13 +172,18 @@ class NativeEngines:
         monitor = None if self._tell is None else _make_monitor(trt, self._tell)
         if monitor is not None:
             config.progress_monitor = monitor
-        timing = self._cache.timing_folder(self._key.versions) / TIMING_FILE
-        timings = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
+        # How long kernels take does not depend on who has converted the graph.
+        versions = {name: version for name, version in self._key.versions.items() if name not in CONVERTERS}
+        timing = self._cache.timing_folder(versions) / TIMING_FILE
+        timings = config.create_timing_cache(_read(timing))
         config.set_timing_cache(timings, False)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise self._refusal("the engine cannot be built")
-        _replace(timing, lambda path: path.write_bytes(config.get_timing_cache().serialize()))
+        try:
+            _replace(timing, bytes(config.get_timing_cache().serialize()))
+        except OSError as error:
+            log.warning("%s cannot be written (%s): the next engine takes longer to build", timing, error.strerror)
         return bytes(plan)
 
     def _refusal(self, what: str) -> BundleError:
@@ -182,8 +191,21 @@ class NativeEngines:
         return BundleError(f"{self._name}: TensorRT {self._trt.__version__}: {what}{f' ({said})' if said else ''}")
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file in one step: several builds may share it."""
-    aside = path.with_name(f"{path.name}.part")
-    write(aside)
-    aside.replace(path)
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        log.warning("%s cannot be read (%s): the engine takes longer to build", path, error.strerror)
+        return b""
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: several builds may share it, and may end together."""
+    number, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

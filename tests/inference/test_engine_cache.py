@@ -1,7 +1,10 @@
 """Engines on disk: what makes another one, and what never looks like one."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -96,6 +99,36 @@ def test_who_comes_second_keeps_the_first(tmp_path: Path) -> None:
         (aside / "x.engine").write_bytes(b"second")
     place = cache.find(KEY)
     assert place is not None and (place / "x.engine").read_bytes() == b"first"
+
+
+def test_two_that_end_together_leave_one_whole_engine(tmp_path: Path) -> None:
+    """Both find a torn one in their place."""
+    cache = EngineCache(tmp_path)
+    place = tmp_path / KEY.digest
+    for _ in range(30):
+        barrier = Barrier(2)
+
+        def build_beside(barrier: Barrier = barrier) -> bytes:
+            with EngineCache(tmp_path).building(KEY) as aside:
+                (aside / "x.engine").write_bytes(b"engine")
+                barrier.wait(10)
+            found = cache.find(KEY)
+            assert found is not None
+            return (found / "x.engine").read_bytes()
+
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        (place / "torn").write_bytes(b"")
+        with ThreadPoolExecutor(2) as pool:
+            assert [one.result() for one in [pool.submit(build_beside) for _ in range(2)]] == [b"engine"] * 2
+        assert [one.name for one in tmp_path.iterdir()] == [KEY.digest]
+
+
+def test_a_place_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
+    (tmp_path / KEY.digest).write_text("no folder")
+    with pytest.raises(ConfigError, match=f"{KEY.digest} cannot be replaced .*remove it"):
+        build(EngineCache(tmp_path))
+    assert [one.name for one in tmp_path.iterdir()] == [KEY.digest]
 
 
 def test_timings_are_shared_by_the_engines_of_one_gpu(tmp_path: Path) -> None:

@@ -4,18 +4,23 @@ The stand-ins take the calls of the Python packages and run the graph on the CPU
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from device_bench import DeviceBench, without_gpu
+from ethostream.inference import tensorrt_backend
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.device_embedder import open_device_embedder
 from ethostream.inference.device_graph import DeviceGraph
 from ethostream.inference.gpu_config import GpuConfig
 from ethostream.inference.manifest import EMBEDDER_FILE
+from ethostream.inference.tensorrt_backend import TIMING_FILE
 from ethostream.sync.errors import BundleError
 from onnx import TensorProto
 
@@ -75,6 +80,47 @@ def test_another_shape_or_precision_is_another_engine(bench: DeviceBench, tensor
     assert 0.0 < half.errors[4, 20, 24] < 1e-2
     # Each build begins with what the one before it measured.
     assert [one["timings"] for one in tensorrt.builds] == [b"", b"t", b"tt"]
+
+
+def test_what_converts_to_half_precision_makes_another_engine_and_shares_the_timings(
+    bench: DeviceBench, tensorrt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for precision in ("fp16", "fp32"):
+        opened(bench, tmp_path, precision=precision).input_buffer("crops", (4, 20, 24), np.uint8)
+    monkeypatch.setattr(onnxruntime, "__version__", "99.0")
+    for precision in ("fp16", "fp32"):
+        for _ in range(2):
+            opened(bench, tmp_path, precision=precision).input_buffer("crops", (4, 20, 24), np.uint8)
+    assert [one["timings"] for one in tensorrt.builds] == [b"", b"t", b"tt"]
+
+
+def test_timings_that_cannot_be_kept_lose_no_engine(
+    bench: DeviceBench, tensorrt: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(bench, tmp_path).input_buffer("crops", (4, 20, 24), np.uint8)
+    (timing,) = tmp_path.glob(f"timing-*/{TIMING_FILE}")
+    timing.unlink()
+    timing.mkdir()
+    graph = opened(bench, tmp_path)
+    graph.input_buffer("crops", (3, 20, 24), np.uint8)
+    assert len(list(tmp_path.glob("*/*.engine"))) == 2 and graph.errors.keys() == {(3, 20, 24)}
+    assert f"{timing} cannot be written" in caplog.text
+    assert list(timing.parent.iterdir()) == [timing]
+
+
+def test_timings_that_are_written_together_are_one_of_the_two(tmp_path: Path) -> None:
+    timing = tmp_path / TIMING_FILE
+    barrier = Barrier(2)
+
+    def write(content: bytes) -> None:
+        for _ in range(300):
+            barrier.wait(10)
+            tensorrt_backend._replace(timing, content)
+
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(write, content) for content in (b"a" * 1000, b"b" * 1000)]:
+            one.result()
+    assert timing.read_bytes() in (b"a" * 1000, b"b" * 1000) and list(tmp_path.iterdir()) == [timing]
 
 
 def test_a_build_tells_how_far_it_is(bench: DeviceBench, tensorrt: Any, tmp_path: Path) -> None:
