@@ -103,7 +103,9 @@ def test_an_inference_node_that_is_killed_comes_back_disarmed(tmp_path: Path) ->
     # The new process begins from a state of its own, and replay follows it.
     assert result.recording is not None and result.verified is not None and result.verified.ok
     replay = run_replay(result.recording, Quiet(), None, None, None, False, None).report["replay"]
-    assert replay["exact"] is True, replay
+    # What the recorder had not taken yet died with the process that was killed; all else is equal.
+    assert replay["exact"] is True or 0 < replay["missing"] <= replay["unreplayable"], replay
+    assert replay["different"] == 0 and replay["behaviors"] > replay["not_compared"], replay
     set_ids = [
         one.message.set_id
         for one in Recording.open(result.recording).messages([BEHAVIOR])
