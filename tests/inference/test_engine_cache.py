@@ -1,6 +1,8 @@
 """Engines on disk: what makes another one, and what never looks like one."""
 
 import shutil
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,15 @@ KEY = EngineKey(
     shapes={"crops": (8, 300, 300)},
     versions={"gpu": "H100", "driver": "580.1", "tensorrt": "101600", "onnxruntime": "1.31.1"},
 )
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def build(cache: EngineCache, key: EngineKey = KEY, content: bytes = b"engine") -> None:
@@ -101,7 +112,7 @@ def test_who_comes_second_keeps_the_first(tmp_path: Path) -> None:
     assert place is not None and (place / "x.engine").read_bytes() == b"first"
 
 
-def test_two_that_end_together_leave_one_whole_engine(tmp_path: Path) -> None:
+def test_two_that_end_together_leave_one_whole_engine(tmp_path: Path, restless: None) -> None:
     """Both find a torn one in their place."""
     cache = EngineCache(tmp_path)
     place = tmp_path / KEY.digest
@@ -122,6 +133,23 @@ def test_two_that_end_together_leave_one_whole_engine(tmp_path: Path) -> None:
         with ThreadPoolExecutor(2) as pool:
             assert [one.result() for one in [pool.submit(build_beside) for _ in range(2)]] == [b"engine"] * 2
         assert [one.name for one in tmp_path.iterdir()] == [KEY.digest]
+
+
+def test_where_locks_do_not_hold_the_faster_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the last moment another process puts a whole engine there."""
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        if not target.exists():
+            shutil.copytree(self, target)
+            (target / "x.engine").write_bytes(b"faster")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    build(EngineCache(tmp_path), content=b"slower")
+    place = EngineCache(tmp_path).find(KEY)
+    assert place is not None and (place / "x.engine").read_bytes() == b"faster"
+    assert list(tmp_path.iterdir()) == [place]
 
 
 def test_a_place_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
