@@ -428,7 +428,7 @@ def test_the_validation_part_decides_and_the_test_part_is_run_once(made: Made, t
     write_video(dark, [128] * 60)
     blank = {"kind": "video", "path": "dark/flat.mkv", "labels": "dark/flat.csv", "part": "validation", "name": "blank"}
     config = training_file(tmp_path / "train.yaml", data=[flat, blank, session("test", 33, 150)])
-    record = quantise("demo", config, None, {}, quiet=True).record
+    record = quantise("demo", config, None, {"weight_bits": 7}, quiet=True).record
     assert record.score_loss <= record.max_score_loss
     assert max(record.stabilised.loss, record.raw.loss) > 0.1
 
