@@ -201,7 +201,7 @@ class RemoteModel(Closing):
         saving = [one for one in waiting if isinstance(one.message, Crops) and one.message.state]
         newest = waiting[-1]
         for one in [newest] if saving and saving[-1] is newest else [*saving[-1:], newest]:
-            if isinstance(one.message, Crops) and self.linked and (one.message.state or not self._wants_state):
+            if isinstance(one.message, Crops) and self._may_step(one.message):
                 try:
                     cropped = taken(self._cropper, one.message, one.pixels)
                     state = self._state_of(one.message)
@@ -210,6 +210,10 @@ class RemoteModel(Closing):
                     self._alarm_once("refused", str(error))
                 else:
                     self._step(one.message, cropped, state, t_arrived_ns)
+
+    def _may_step(self, crops: Crops) -> bool:
+        """Crops and words come over two connections: no crops before the word of the cropper that they are from."""
+        return self.linked and crops.epoch == self._said.epoch and (bool(crops.state) or not self._wants_state)
 
     def _state_of(self, crops: Crops) -> State | None:
         if not crops.state:

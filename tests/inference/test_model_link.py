@@ -123,6 +123,16 @@ class Hosts:
         self.until(lambda: self.outlet.ready)
         self.until(lambda: self.behaviors() and not self.outlet._link.needs_state, self.step)
 
+    def hear_again(self) -> None:
+        """Until the model has heard the rig twice more, and what it may have said of that has come."""
+        model = self.node._model
+        assert model is not None
+        for _ in range(2):
+            said_ns = model._said.t_ns
+            self.until(lambda said_ns=said_ns: model._said.t_ns > said_ns)
+        n = len(self.behaviors())
+        self.until(lambda: len(self.behaviors()) > n, self.step)
+
     def of(self, kind: type[Message]) -> list[Any]:
         return [one for one in self.on_rig if isinstance(one, kind)]
 
@@ -215,9 +225,15 @@ def test_a_lost_disarm_is_obeyed_all_the_same(make: Callable[..., Hosts]) -> Non
     hosts.until(lambda: hosts.armed == (False, "person"))
     # Once: an arm that comes after it is not undone.
     hosts.until(lambda: hosts.armed == (True, "person"), lambda: hosts.outlet.control(Control("arm")))
-    said_ns = hosts.node._model._said.t_ns if hosts.node._model else 0
-    hosts.until(lambda: hosts.node._model is None or hosts.node._model._said.t_ns > said_ns)
+    hosts.hear_again()
     assert hosts.armed == (True, "person")
+    # Nor is one that comes just after a disarm that was not lost.
+    n = len(hosts.of(Arming))
+    hosts.outlet.control(Control("disarm"))
+    hosts.outlet.control(Control("arm"))
+    hosts.until(lambda: len(hosts.of(Arming)) >= n + 2)
+    hosts.hear_again()
+    assert [one.armed for one in hosts.of(Arming)[n:]] == [False, True]
 
 
 def test_a_loss_among_commands_disarms(make: Callable[..., Hosts]) -> None:
@@ -340,3 +356,16 @@ def test_a_model_that_fails_ends_its_session_disarmed(make: Callable[..., Hosts]
     hosts.until(lambda: hosts.alarms("missing from input feed") and hosts.alarms("has left the run"))
     assert hosts.armed == (False, "link")
     assert [one.reason for one in hosts.of(Actuation) if one.state == "released"] == ["the model failed"]
+
+
+def test_crops_of_a_cropper_that_is_not_heard_yet_wait(make: Callable[..., Hosts]) -> None:
+    hosts = make()
+    hosts.begin()
+    model = hosts.node._model
+    assert model is not None
+    crops = hosts.of(Crops)[-1]
+    of_next = msgspec.structs.replace(crops, epoch=1, state=b"any")
+    assert model.linked and not model._may_step(of_next)
+    model.hear(msgspec.structs.replace(model._said, epoch=1))
+    assert model._may_step(of_next) and not model._may_step(crops)
+    hosts.until(lambda: hosts.armed == (False, "link"))
