@@ -45,7 +45,7 @@ def measure(codec: CodecName, frames: list[NDArray[np.uint8]], folder: Path, sec
     n = 0
     with VideoWriter(path, codec, width, height, "mono8", 60.0) as video:
         begin, cpu = perf_counter(), process_time()
-        while perf_counter() - begin < seconds:
+        while not n or perf_counter() - begin < seconds:
             video.write(frames[n % len(frames)], n * 16_666_667)
             n += 1
         wall, cpu = perf_counter() - begin, process_time() - cpu
