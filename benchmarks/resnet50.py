@@ -1,10 +1,11 @@
 """ResNet-50 without its classifier (He et al. 2016), for benchmarks: what larger embedders cost."""
 
+from collections.abc import Iterator
+
 import torch
-from ethostream.training.networks import Embedder
+from ethostream.training.networks import ResNet, shortcut_of
 from torch import Tensor, nn
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 """Width, blocks and stride of each stage."""
 
@@ -21,11 +22,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, n_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(n_out)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
-            if stride != 1 or n_in != n_out
-            else None
-        )
+        self.downsample = shortcut_of(n_in, n_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -34,30 +31,15 @@ class Bottleneck(nn.Module):
         return torch.relu(self.bn3(self.conv3(y)) + shortcut)
 
 
-class ResNet50(Embedder):
-    """2048 features; parameter names are those of torchvision. Grey is given to all three colour channels."""
-
-    channel_mean: Tensor
-    channel_std: Tensor
+class ResNet50(ResNet):
+    """2048 features."""
 
     def __init__(self, side_px: int = 224) -> None:
-        super().__init__(2048, side_px)
-        self.register_buffer("channel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("channel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        n_in = 64
-        for place, (width, n_blocks, stride) in enumerate(STAGES, start=1):
-            blocks = [
-                Bottleneck(n_in if n == 0 else 4 * width, width, stride if n == 0 else 1) for n in range(n_blocks)
-            ]
-            self.add_module(f"layer{place}", nn.Sequential(*blocks))
-            n_in = 4 * width
+        super().__init__(2048, side_px, self._blocks())
 
-    def embed(self, grey: Tensor) -> Tensor:
-        y = (grey[:, None] / 255.0 - self.channel_mean) / self.channel_std
-        y = self.maxpool(torch.relu(self.bn1(self.conv1(y))))
-        for place in range(1, len(STAGES) + 1):
-            y = self.get_submodule(f"layer{place}")(y)
-        return y.mean(dim=(2, 3))
+    @staticmethod
+    def _blocks() -> Iterator[list[nn.Module]]:
+        n_in = 64
+        for width, n_blocks, stride in STAGES:
+            yield [Bottleneck(n_in if n == 0 else 4 * width, width, stride if n == 0 else 1) for n in range(n_blocks)]
+            n_in = 4 * width

@@ -1,5 +1,6 @@
 """Embedders: uint8 crops in, one feature vector per crop out; resize and normalisation are part of the network."""
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError  # only the name of what a refused file raises: weights_only loads no code
@@ -60,6 +61,13 @@ class SmallCnn(Embedder):
         return self.project(self.layers((grey[:, None] - 128.0) / 64.0).flatten(1))
 
 
+def shortcut_of(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
+    """What goes past a block of a ResNet; None where it goes past unchanged."""
+    if stride == 1 and n_in == n_out:
+        return None
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+
 class _BasicBlock(nn.Module):
     """Two 3 x 3 convolutions around a shortcut (He et al. 2016)."""
 
@@ -69,11 +77,7 @@ class _BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(n_out)
         self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
-            if stride != 1 or n_in != n_out
-            else None
-        )
+        self.downsample = shortcut_of(n_in, n_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -81,35 +85,52 @@ class _BasicBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(y)) + shortcut)
 
 
-class ResNet18(Embedder):
-    """ResNet-18 without its classifier (He et al. 2016), 512 features; parameter names are those of torchvision.
+class ResNet(Embedder):
+    """A ResNet without its classifier (He et al. 2016); parameter names are those of torchvision.
 
     Grey is given to all three colour channels, normalised as the published weights expect.
+
+    Args:
+        dims: features of the last stage.
+        side_px: of the square input.
+        stages: blocks of each stage, made one after the other.
     """
 
     channel_mean: Tensor
     channel_std: Tensor
 
-    def __init__(self, side_px: int = 128) -> None:
-        super().__init__(512, side_px)
+    def __init__(self, dims: int, side_px: int, stages: Iterable[list[nn.Module]]) -> None:
+        super().__init__(dims, side_px)
         self.register_buffer("channel_mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("channel_std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        n_in = 64
-        for place, (n_out, stride) in enumerate(_RESNET18_BLOCKS, start=1):
-            self.add_module(
-                f"layer{place}", nn.Sequential(_BasicBlock(n_in, n_out, stride), _BasicBlock(n_out, n_out, 1))
-            )
-            n_in = n_out
+        self._stages: list[str] = []
+        for place, blocks in enumerate(stages, start=1):
+            self._stages.append(f"layer{place}")
+            self.add_module(self._stages[-1], nn.Sequential(*blocks))
 
     def embed(self, grey: Tensor) -> Tensor:
         y = (grey[:, None] / 255.0 - self.channel_mean) / self.channel_std
         y = self.maxpool(torch.relu(self.bn1(self.conv1(y))))
-        for place in range(1, len(_RESNET18_BLOCKS) + 1):
-            y = self.get_submodule(f"layer{place}")(y)
+        for name in self._stages:
+            y = self.get_submodule(name)(y)
         return y.mean(dim=(2, 3))
+
+
+class ResNet18(ResNet):
+    """ResNet-18: 512 features."""
+
+    def __init__(self, side_px: int = 128) -> None:
+        super().__init__(512, side_px, self._blocks())
+
+    @staticmethod
+    def _blocks() -> Iterator[list[nn.Module]]:
+        n_in = 64
+        for n_out, stride in _RESNET18_BLOCKS:
+            yield [_BasicBlock(n_in, n_out, stride), _BasicBlock(n_out, n_out, 1)]
+            n_in = n_out
 
 
 def load_resnet18_weights(network: ResNet18, path: Path) -> None:
