@@ -195,6 +195,11 @@ def test_learning_may_wait_for_the_next_step(every: int) -> None:
             lazy.settle()
             lazy.settle()
     mine, theirs = lazy.snapshot(), prompt.snapshot()
+    never = background()
+    never.step(frame(*walk(0), 0))
+    never.settle()
+    assert not np.array_equal(never.snapshot()["background"], theirs["background"]), "something was learnt"
+    assert not np.array_equal(never.snapshot()["deviation"], theirs["deviation"])
     assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
     restored.step(frame(None))
     restored.restore(mine)
