@@ -6,7 +6,8 @@ Each rig has two simulated cameras, the bundled model, a recorder, a monitor and
 monitor are killed in the middle of a run, which goes on; a kill of recorder or supervisor ends it. Beside the rig this
 program hears every frame header, so that it knows which frames were there before the kill. Then the recording is
 opened, repaired and verified. ``seconds_lost`` of a kill is the age, at the kill, of the oldest frame that was
-published before it, is not in the repaired recording, and had not been declared as lost before.
+published before it, is not in the repaired recording, and had not been declared as lost before. ``newer_kept`` counts
+frames of the same camera that were published after a lost one and are there: 0, since only the end may be missing.
 """
 
 import argparse
@@ -58,6 +59,7 @@ class Kill:
     n_published: int
     n_lost: int = 0
     seconds_lost: float = 0.0
+    newer_kept: int = 0
 
 
 @dataclass
@@ -297,6 +299,12 @@ def judge(path: Path, rig: Rig, heard: list[list[FrameHeader]]) -> None:
             if (one.camera, one.epoch, one.seq) not in there and not declared_live(recording, evidence[one.camera], one)
         ]
         kill.n_lost = len(lost)
+        oldest = {one.camera: one for one in reversed(lost)}
+        kill.newer_kept = sum(
+            (one.camera, one.epoch, one.seq) in there
+            for one in before
+            if one.camera in oldest and (one.epoch, one.seq) > (oldest[one.camera].epoch, oldest[one.camera].seq)
+        )
         kill.seconds_lost = round(max((kill.t_ns - one.t_exposure_ns for one in lost), default=0) / NS_PER_S, 4)
 
 

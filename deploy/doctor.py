@@ -9,6 +9,7 @@ from typing import Any
 
 from ..acquisition.camera import CameraFormat
 from ..acquisition.file_camera import FileCameraConfig
+from ..streaming.ring import SHM
 from ..sync.clock import Clock, FakeClock
 from ..sync.errors import CameraError, ConfigError
 from . import doctor_disk, doctor_host, doctor_links, doctor_software
@@ -93,7 +94,7 @@ def diagnose(
         findings += [*doctor_links.judge(sums), *doctor_links.without_link(configs)]
     slots = 0 if rig is None or rig.bus.pixels != "ring" else rig.bus.ring_slots
     in_rings = formats if slots else {}
-    findings += doctor_disk.shared_memory(machine.space(machine.root / "dev/shm"), in_rings, slots)
+    findings += doctor_disk.shared_memory(machine.space(machine.root / SHM.relative_to("/")), in_rings, slots)
     on_step("disk")
     folder = doctor_disk.existing_parent(out)
     try:

@@ -2,7 +2,7 @@
 
 The writer never waits. Each slot carries a generation: odd while it is written, even when it is whole. A reader takes a
 view without a copy, uses it, and then checks that the generation is still the one that the header named (a sequence
-lock, as in the Linux kernel's seqlock_t). The file lies in /dev/shm and is unlinked by its owner only; what readers
+lock, as in the Linux kernel's seqlock_t). The file lies in `SHM` and is unlinked by its owner only; what readers
 have mapped stays valid. Relies on the store order of x86-64; on a weaker processor a check may pass too early.
 """
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from ..sync.errors import FrameOverwrittenError, SharedMemoryError
 
-SHM = Path("/dev/shm")
+SHM_VARIABLE = "ETHOSTREAM_SHM"
+SHM = Path(os.environ.get(SHM_VARIABLE) or "/dev/shm")
+"""Where rings lie: any folder in memory; processes of one rig inherit the variable."""
 _MAGIC = b"ETHORING"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIQIIII")
@@ -66,7 +68,7 @@ class RingWriter:
     """Creates and owns the ring. One thread of one process.
 
     Args:
-        name: file name under /dev/shm.
+        name: file name under `SHM`.
         shape: of one frame, uint8.
         n_slots: frames held; at most `MAX_SLOTS`.
 

@@ -1,5 +1,6 @@
 """What every test gets: real data, the firmware as a program, and the check that nothing is left behind."""
 
+import atexit
 import ctypes
 import os
 import shutil
@@ -21,11 +22,21 @@ settings.load_profile("ethostream")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each of several test processes has a temporary folder of its own: rigs of one must not find those of another."""
+    """Each of several test processes has temporary files of its own: rigs of one must not find those of another."""
     if hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="es-")  # short, since paths of sockets are
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _own_shared_memory() -> None:
+    """Rings of these tests lie in a folder of their own, before anything reads where they lie."""
+    folder = tempfile.mkdtemp(prefix="ethostream-tests-", dir="/dev/shm")
+    os.environ["ETHOSTREAM_SHM"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+_own_shared_memory()
 
 
 @pytest.fixture(scope="session")

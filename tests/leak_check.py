@@ -1,7 +1,7 @@
 """Nothing may be left behind: a check after each test, and once more at the end. A plugin of pytest (`conftest.py`).
 
 Processes, sockets and their files, shared-memory rings, threads and ZeroMQ contexts must be as they were. What is left
-fails the test and is named. What another run on this machine uses is not blamed: the tests run in several processes.
+fails the test and is named. Other runs on this machine are not blamed: each test process has its own folders.
 """
 
 import gc
@@ -17,7 +17,7 @@ import psutil
 import pytest
 import zmq
 
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path(os.environ.get("ETHOSTREAM_SHM") or "/dev/shm")
 GRACE_S = float(os.environ.get("ETHOSTREAM_TEST_GRACE_S", "3"))  # what was told to end may still be ending
 _LOOK_S = 0.05
 MARK_NAME = "ETHOSTREAM_TEST_RUN"
@@ -104,7 +104,7 @@ class Residue:
         lines.extend(f"{context} not terminated" for context in _open_contexts() if id(context) not in self.contexts)
         for name in sorted({path.name for path in SHARED_MEMORY.glob("ethostream-*")} - self.rings):
             ring = SHARED_MEMORY / name
-            if _stays_unused(ring, _mapped_by_others):
+            if _stays_unused(ring):
                 lines.append(f"shared memory {ring}")
                 ring.unlink(missing_ok=True)
         for path in sorted(_socket_files() - self.socket_files):
@@ -190,10 +190,10 @@ def _open_contexts() -> "set[zmq.Context[Any]]":
     return {context for context in _contexts if not context.closed and context is not shared}
 
 
-def _stays_unused(path: Path, used: Callable[[Path], bool]) -> bool:
-    """Whether a file is there and nobody's for a while; another run may be just about to use what it has made."""
+def _stays_unused(path: Path, used: Callable[[Path], bool] | None = None) -> bool:
+    """Whether a file is there and nobody's for a while; who ends may be just about to remove it."""
     waited_s = 0.0
-    while path.exists() and not used(path):
+    while path.exists() and not (used and used(path)):
         if waited_s >= GRACE_S:
             return True
         threading.Event().wait(_LOOK_S)
@@ -204,17 +204,3 @@ def _stays_unused(path: Path, used: Callable[[Path], bool]) -> bool:
 def _served(path: Path) -> bool:
     """Whether some process listens there; what our own left open is told as a socket."""
     return str(path) in Path("/proc/net/unix").read_text()
-
-
-def _mapped_by_others(ring: Path) -> bool:
-    """Whether a process that is not ours uses the ring: another run on this machine, not a leak."""
-    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-    for pid in psutil.pids():
-        if pid in ours:
-            continue
-        try:
-            if str(ring) in Path(f"/proc/{pid}/maps").read_text():
-                return True
-        except OSError:  # ended, or another user's
-            continue
-    return False

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 from ethostream.inference.bundled import resolve_bundle
+from ethostream.streaming.ring import SHM
 
 pytestmark = pytest.mark.timeout(300)
 CLI = [sys.executable, "-c", "from ethostream.deploy.entry import main; main()"]
@@ -114,7 +115,7 @@ def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
 
 def test_shared_memory_too_small(tmp_path: Path) -> None:
     """In a mount namespace of its own with 8 MiB of /dev/shm."""
-    inside = 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"'
+    inside = f'mount -t tmpfs -o size=8m tmpfs {SHM} && exec "$@"'
     probe = subprocess.run(["unshare", "-m", "sh", "-c", inside, "sh", "true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip(f"a mount namespace is refused here: {probe.stderr.decode().strip()}")

@@ -1,6 +1,6 @@
-"""``kill -9`` of the processes of a rig in the middle of a run: all but the last second is there, and verifies.
+"""``kill -9`` of the processes of a rig in the middle of a run: all but the end is there, and verifies.
 
-The short form of ``benchmarks/kill.py``, which kills a hundred at random.
+The short form of ``benchmarks/kill.py``, which kills a hundred at random and measures how long that end is.
 """
 
 import json
@@ -29,10 +29,11 @@ def killed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return json.loads(path.read_text())
 
 
-def test_at_most_the_last_second_is_lost(killed: dict[str, Any]) -> None:
+def test_only_the_end_is_lost(killed: dict[str, Any]) -> None:
     assert killed["kills"] == 5 and killed["rigs"] == 2
-    assert killed["max_seconds_lost"] <= 1.0, killed["each"]
-    assert all(one["n_published"] > 0 for one in killed["each"])
+    assert all(one["n_published"] > one["n_lost"] for one in killed["each"]), killed["each"]
+    assert all(one["newer_kept"] == 0 for one in killed["each"]), killed["each"]
+    assert all(one["n_lost"] == 0 for one in killed["each"] if one["victim"] == "inference"), killed["each"]
 
 
 def test_every_recording_opens_is_closed_and_verifies(killed: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from ethostream.inference.rules.config import RuleConfig
 from ethostream.streaming.event_log import EventLog, EventLogWriter, LoggedMessage
 from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, FrameHeader, FrameSet, FrameTruth
 from ethostream.streaming.recording_reader import Recording
+from ethostream.streaming.ring import SHM
 from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION, FRAME, FRAME_SET, TRUTH
 from ethostream.streaming.video_writer import VideoWriter
 from ethostream.streaming.wire import Received
@@ -252,4 +253,4 @@ def test_nothing_is_left_after_a_run(lossless: RunResult) -> None:
     assert lossless.recording is not None
     session = lossless.recording.name.rsplit("_", 1)[1]
     assert not psutil.Process().children(recursive=True)
-    assert not list(Path("/dev/shm").glob(f"ethostream-{session}-*"))
+    assert not list(SHM.glob(f"ethostream-{session}-*"))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ethostream.streaming.ring import SHM
 
 LEAKS = """
 import os, socket, subprocess, sys, tempfile, threading
@@ -45,7 +46,7 @@ def test_socket_pair():
     kept.append(socket.socketpair())
 
 def test_ring():
-    Path("/dev/shm/ethostream-leakcheck-RUN-ring").write_bytes(b"0")
+    Path("SHM/ethostream-leakcheck-RUN-ring").write_bytes(b"0")
 
 def test_socket_file():
     folder = Path(tempfile.mkdtemp(prefix="ethostream-leakcheck-RUN-"))
@@ -66,7 +67,7 @@ def test_tidy(tmp_path):
     with start(SLEEP) as child, socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX) as unix:
         child.stdout.readline()
         unix.bind(str(tmp_path / "s"))
-        ring = Path("/dev/shm/ethostream-leakcheck-RUN-tidy")
+        ring = Path("SHM/ethostream-leakcheck-RUN-tidy")
         ring.write_bytes(b"0")
         ring.unlink()
         thread = threading.Thread(target=threading.Event().wait, args=(0.01,))
@@ -104,7 +105,7 @@ EXPECTED = {
     "test_listening_socket": r"socket: AF_INET addr\(ip='127.0.0.1', port=\d+\) LISTEN",
     "test_unix_socket": r"socket: AF_UNIX .*/s",
     "test_socket_pair": r"socket: AF_UNIX \(unnamed pair\)",
-    "test_ring": r"shared memory /dev/shm/ethostream-leakcheck-\d+-ring",
+    "test_ring": r"shared memory /dev/shm/\S*ethostream-leakcheck-\d+-ring",
     "test_socket_file": r"socket file .*/ethostream-leakcheck-\d+-\w+/0",
     "test_thread": r"thread 'forgotten' \(not a daemon\)",
     "test_zmq_context": r"zmq.*Context.* not terminated",
@@ -116,7 +117,7 @@ def output(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
     folder = tmp_path_factory.mktemp("leaky")
     (folder / "tests").mkdir()
     (folder / "tests" / "conftest.py").write_bytes((repository / "tests" / "leak_check.py").read_bytes())
-    (folder / "tests" / "test_leaks.py").write_text(LEAKS.replace("RUN", str(os.getpid())))
+    (folder / "tests" / "test_leaks.py").write_text(LEAKS.replace("RUN", str(os.getpid())).replace("SHM", str(SHM)))
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "tests"]
     env = os.environ | {"ETHOSTREAM_TEST_GRACE_S": "0.5", "TMPDIR": str(folder)}
@@ -141,6 +142,6 @@ def test_nothing_else_is_blamed(output: str) -> None:
 
 
 def test_leaked_rings_and_processes_are_removed(output: str) -> None:
-    assert not list(Path("/dev/shm").glob(f"ethostream-leakcheck-{os.getpid()}-*"))
+    assert not list(SHM.glob(f"ethostream-leakcheck-{os.getpid()}-*"))
     for pid in re.findall(r"process (\d+):", output):
         assert not Path(f"/proc/{pid}").exists() or "Z (zombie)" in Path(f"/proc/{pid}/status").read_text()
