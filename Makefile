@@ -17,15 +17,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format install clean
+.PHONY: help demo test test-long check format install clean
 
 help:
-	@echo "make demo     run the rig on simulated cameras with the bundled model; the address of its monitor page is printed"
-	@echo "make test     run the tests, as the continuous integration does"
-	@echo "make check    run the linters, the type checker and the layer contracts"
-	@echo "make format   put the code into its standard form"
-	@echo "make install  only prepare .venv, with everything that the tests need"
-	@echo "make clean    remove .venv and all caches"
+	@echo "make demo       run the rig on simulated cameras with the bundled model; the address of its monitor page is printed"
+	@echo "make test       run the tests, as the continuous integration does"
+	@echo "make test-long  run the tests that make test leaves out for their time"
+	@echo "make check      run the linters, the type checker and the layer contracts"
+	@echo "make format     put the code into its standard form"
+	@echo "make install    only prepare .venv, with everything that the tests need"
+	@echo "make clean      remove .venv and all caches"
 	@echo
 	@echo "Options go in ARGS:  make demo ARGS=\"--seconds 20 --headless --report r.json\""
 	@echo "                     make test ARGS=\"tests/sync -x\" JOBS=0"
@@ -35,6 +36,9 @@ demo: $(DEMO_READY)
 
 test: $(DEV_READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-long: $(DEV_READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long $(ARGS)
 
 # Every tool runs, so that one report names all that is wrong.
 check: $(DEV_READY)

@@ -32,6 +32,7 @@ from .commands.resume_command import resume
 from .commands.rules_command import rules_app
 from .commands.time_command import time_app
 from .commands.tune_command import tune
+from .ctrl_c import leave_on_ctrl_c
 
 app = typer.Typer(
     name="ethostream",
@@ -102,9 +103,10 @@ def _run(
     headless: bool,
     report: Path | None,
 ) -> None:
-    from .config import load_run
-    from .rig_run import run_rig
-    from .terminal import make_display
+    with leave_on_ctrl_c():
+        from .config import load_run
+        from .rig_run import run_rig
+        from .terminal import make_display
 
     config = load_run(rig, task, session, overrides or ())
     require_writable(report, "--report")
@@ -126,9 +128,10 @@ def replay(
     Without --bundle and --task the replay takes exactly the frame sets that the live model took, from the state that
     was saved when recording began; a difference is an error. No actuator is opened.
     """
-    from .config import load_task
-    from .replay_run import run_replay
-    from .terminal import make_display
+    with leave_on_ctrl_c():
+        from .config import load_task
+        from .replay_run import run_replay
+        from .terminal import make_display
 
     require_writable(report, "--report")
     result = run_replay(

@@ -2,12 +2,14 @@
 
 import sys
 
+from .ctrl_c import leave_on_ctrl_c
+
 
 def main() -> None:
     """Entry point of the ``ethostream`` command."""
-    try:
+    with leave_on_ctrl_c():
         from .cli import main as run
-
+    try:
         run()
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

@@ -68,6 +68,7 @@ def test_every_script_is_run_here_or_elsewhere(repository: Path) -> None:
     assert missing == [], "a benchmark without a test: make it small by options and run it here"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", TOO_LARGE)
 def test_what_cannot_be_small_says_at_least_how_it_is_used(repository: Path, script: str) -> None:
     command = [sys.executable, str(repository / "benchmarks" / script), "--help"]
@@ -103,6 +104,7 @@ def test_bus(run: Run, peer: str) -> None:
             stated(reader, "p50_us", "p99_us", "max_us", "core", "frames")
 
 
+@pytest.mark.long
 def test_codecs(run: Run) -> None:
     found = run("codecs.py", "--seconds", "0.01")
     assert {(one["codec"], one["frame"]) for one in found} == {
@@ -122,6 +124,7 @@ def test_day(run: Run) -> None:
     stated(found, "memory_mb.settled", "memory_mb.end", "error_of_device_times_ms.p50", "error_of_device_times_ms.p99")
 
 
+@pytest.mark.long
 def test_emulated_baslers(run: Run) -> None:
     pytest.importorskip("pypylon", reason="needs the extra basler")
     found = run("emulated_baslers.py", "--cameras", "1", "--seconds", "0.5", "--rate", "5")
@@ -167,6 +170,7 @@ def test_simulator(run: Run) -> None:
         stated(one, "ms_per_frame", "cores_at_8x60_hz", "memcpy_ms", "ratio_to_memcpy")
 
 
+@pytest.mark.long
 def test_simulator_sheets(repository: Path, tmp_path: Path) -> None:
     """It writes pictures and no figures: those that the documentation shows."""
     command = [sys.executable, str(repository / "benchmarks" / "simulator_sheets.py"), str(tmp_path), "--scale", "0.1"]
@@ -176,6 +180,7 @@ def test_simulator_sheets(repository: Path, tmp_path: Path) -> None:
     assert all((repository / "docs" / "images" / name).is_file() for name in made)
 
 
+@pytest.mark.long
 def test_soak(run: Run, tmp_path: Path) -> None:
     plot = tmp_path / "soak.svg"
     small = ("--cameras", "1", "--rate", "30", "--minutes", "0.1", "--codec", "raw", "--plot", str(plot))
@@ -186,6 +191,7 @@ def test_soak(run: Run, tmp_path: Path) -> None:
     assert plot.read_text(encoding="utf-8").startswith("<svg")
 
 
+@pytest.mark.long
 def test_stabilisers(run: Run) -> None:
     small = ("--hours", "0.02", "--fit-minutes", "0.2", "--check-minutes", "0.2", "--session-s", "12", "--views", "1")
     found = run("stabilisers.py", *small)
@@ -196,6 +202,7 @@ def test_stabilisers(run: Run) -> None:
         assert {"delay_p50_ms", "delay_p99_ms"} <= one.keys()  # null where no bout was found
 
 
+@pytest.mark.long
 def test_tracking(run: Run) -> None:
     small = ("--scene", "cage", "--animals", "2", "--minutes", "0.01", "--width", "160", "--height", "90")
     found = run("tracking.py", *small)
@@ -222,6 +229,7 @@ def test_worlds(run: Run) -> None:
         assert fit[figure].keys() == {"p50", "p99", "p99.9", "max"}
 
 
+@pytest.mark.long
 def test_gpu_on_the_cpu(run: Run) -> None:
     """The script, not what it is for: nothing here has run on a GPU.
 

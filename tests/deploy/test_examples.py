@@ -31,6 +31,7 @@ def test_the_rule_of_the_task_is_a_class_of_the_model_that_the_example_trains(te
     assert {rule.on_enter for rule in load_task(EXAMPLES / "openfield_task.yaml", "any").rules} <= set(config.classes)
 
 
+@pytest.mark.long
 def test_one_open_field_video_as_a_live_camera(test_data: Path, tmp_path: Path) -> None:
     video = test_data / "openfield_top" / "m3v1mp4.mp4"
     # The shipped model stands in for one trained on this video; what it says of a real mouse is not looked at.

@@ -34,7 +34,7 @@ def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None
     assert replay["behaviors"] - replay["not_compared"] > 60
 
 
-@pytest.mark.parametrize("pixels", ["raw", "jpeg"])
+@pytest.mark.parametrize("pixels", ["raw", pytest.param("jpeg", marks=pytest.mark.long)])
 def test_pixels_inside_the_message_over_tcp(tmp_path: Path, pixels: str) -> None:
     result = live(tmp_path, 2.0, bus={"transport": "tcp", "pixels": pixels, "first_port": free_ports(10)[0]}, n_views=2)
     assert result.outcome.failures == []

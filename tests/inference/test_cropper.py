@@ -63,6 +63,7 @@ def test_slow_and_sudden_common_light_changes_are_followed() -> None:
     assert share_inside(seen) > 0.98
 
 
+@pytest.mark.long
 def test_an_animal_that_lies_still_for_two_minutes_does_not_fade() -> None:
     cropper = background("dark")
     for t in range(60):

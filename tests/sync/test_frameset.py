@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from set_worlds import PERIOD, TOLERANCE
 
-N_GENERATED, N_PARTS = 10_000, 5
+N_GENERATED, N_PARTS = 4_000, 2
 
 
 class Frame(NamedTuple):
@@ -77,7 +77,7 @@ def play(world: World) -> tuple[FrameSetAssembler[Frame], list[ClosedSet[Frame]]
     return assembler, closed
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_no_set_pairs_frames_of_different_instants(world: World) -> None:
     _, closed = play(world)
@@ -85,7 +85,7 @@ def test_no_set_pairs_frames_of_different_instants(world: World) -> None:
         assert len({frame.instant for frame in one.items if frame}) == 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_every_frame_ends_in_exactly_one_place(world: World) -> None:
     assembler, closed = play(world)
@@ -99,7 +99,7 @@ def test_every_frame_ends_in_exactly_one_place(world: World) -> None:
     assert [one.set_id for one in closed] == list(range(len(closed)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_every_set_in_time_is_complete_and_a_missing_view_is_named(world: World) -> None:
     _, closed = play(world)
@@ -175,7 +175,7 @@ def test_a_tolerance_that_could_pair_wrongly_is_refused(tolerance: int) -> None:
 
 
 @pytest.mark.parametrize("part", range(N_PARTS))
-def test_ten_thousand_worlds(part: int) -> None:
+def test_thousands_of_worlds(part: int) -> None:
     """With and without trigger ids, under every fault: none mispaired, none unaccounted, all complete that can be."""
     total = set_worlds.SetScore()
     n = N_GENERATED // N_PARTS
@@ -187,7 +187,7 @@ def test_ten_thousand_worlds(part: int) -> None:
     assert total.complete < total.sets, "nothing failed: these worlds test nothing"
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(10_000, 1_000_000_000), st.integers(44, 60))
 @example(751258, 44)  # while the host stands still one camera goes and comes back
 @example(12921, 44)  # the host stands still at first: many open sets teach of clocks that are far off

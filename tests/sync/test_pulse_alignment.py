@@ -101,7 +101,7 @@ RECIPES = st.builds(
 
 
 @given(RECIPES)
-@settings(max_examples=200)
+@settings(max_examples=70)
 def test_there_is_never_a_wrong_pair(recipe: Recipe) -> None:
     """Of every world that is not refused, each pair is right, nothing that was there is overlooked, the drift fits."""
     world = recipe.make()
@@ -124,7 +124,7 @@ LONG_JITTERED = RECIPES.map(
 
 
 @given(LONG_JITTERED)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_jittered_train_is_always_aligned(recipe: Recipe) -> None:
     """Where a hundred pulses or more are common to both; thirty may be too few to tell, and are then refused."""
     world = recipe.make()
@@ -138,7 +138,7 @@ def test_a_jittered_train_is_always_aligned(recipe: Recipe) -> None:
 
 
 @given(RECIPES, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_true_anchor_solves_every_train(recipe: Recipe, tell_lie: bool) -> None:
     recipe = Recipe(
         **{**vars(recipe), "late": (recipe.late[0], 0.0), "drop_pulses": 0.0, "jitter": 0.003, "early": (0, 0)}

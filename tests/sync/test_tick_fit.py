@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 PERIOD_NS = 16_666_667
 T0_NS = 1_700_000_000_000_000_000
-N_WORLDS, N_PARTS = 2000, 5
+N_WORLDS, N_PARTS = 800, 2
 """The whole ten thousand: ``benchmarks/worlds.py``."""
 
 

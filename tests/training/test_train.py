@@ -125,6 +125,7 @@ def test_evaluation_repeats_the_scores_of_the_manifest(trained: tuple[Path, Path
     assert found["raw"]["n_undecided"] == 0
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_model(trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
     config, path, _ = trained
     train(config, tmp_path / "again", None, quiet=True)
@@ -173,6 +174,7 @@ def test_training_on_video_with_time_blocks_and_a_second_rater(clip: Path, tmp_p
     assert all(name.startswith("clip[") for name in manifest.split.test)
 
 
+@pytest.mark.long
 def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> None:
     config = _config(any_views=False, fusion="joined")
     train(_write(tmp_path / "train.yaml", config), tmp_path / "joined", None, quiet=True)
