@@ -25,6 +25,7 @@ from ethostream.streaming.time_server import TimeServer
 from ethostream.streaming.wire import Received
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import AddressError, KeysError
+from free_ports import free_ports
 from typer.testing import CliRunner
 from zmq.auth import load_certificate
 from zmq.utils.monitor import recv_monitor_message
@@ -376,8 +377,6 @@ class Watcher:
 def test_a_rig_runs_on_ports_with_keys(hosts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node hears the others, and the supervisor all of them."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "deploy" / "nodes"))
-    with zmq.Context() as context, context.socket(zmq.REP) as probe:
-        first_port = probe.bind_to_random_port("tcp://127.0.0.1", 20000, 60000)
     rows = [
         ProcessRow("one", "rig_nodes:steady", 0, "never", source=True, config={"note": str(tmp_path / "note")}),
         ProcessRow(
@@ -386,7 +385,7 @@ def test_a_rig_runs_on_ports_with_keys(hosts: dict[str, Path], tmp_path: Path, m
     ]
     watcher = Watcher()
     outcome = Supervisor(
-        rows, RigClock(ClockAnchor.take()), new_session_id(), watcher, first_port=first_port, keys=hosts["rig"]
+        rows, RigClock(ClockAnchor.take()), new_session_id(), watcher, first_port=free_ports(3)[0], keys=hosts["rig"]
     ).run()
     assert (outcome.reason, outcome.failures) == ("done", [])
 
