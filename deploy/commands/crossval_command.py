@@ -1,0 +1,67 @@
+"""``ethostream crossval``: scores of a model on recordings that it has not seen, every one of them in turn."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .folder_options import (
+    DataOption,
+    FpsOption,
+    GroupOption,
+    IgnoreOption,
+    PresetOption,
+    SetOption,
+    StreamOption,
+    load_training,
+    needs_extra,
+)
+from .json_output import JsonOption, require_writable, to_stdout, write_result
+
+
+def crossval(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="Data, model and fit.", show_default=False)
+    ] = None,
+    preset: PresetOption = None,
+    data: DataOption = None,
+    stream: StreamOption = None,
+    folds: Annotated[int, typer.Option(min=2, help="How many; each is left out once.")] = 4,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="As many folds as recordings, or groups.")
+    ] = False,
+    fold_seed: Annotated[int, typer.Option(min=0, help="Of the order in which recordings are dealt out.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For scores, answers and the logs of every fold.")] = Path(
+        "crossval.run"
+    ),
+    fps: FpsOption = None,
+    ignore: IgnoreOption = None,
+    group_by: GroupOption = None,
+    overrides: SetOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Cross-validate a model of keypoints: what would it score on recordings that it has not seen?
+
+    Recordings of one group, such as an animal or a day, are never torn apart. In every fold everything is done anew on
+    the other recordings alone, the choice of epochs and stabiliser included. The answers of all folds are pooled;
+    intervals are over recordings or groups. No bundle is made: `ethostream train` makes one of all recordings.
+
+    Example: `ethostream crossval --preset pose-tcn --data recordings --stream S1 --folds 4 --json scores.json`
+    """
+    require_writable(json_path)
+    with needs_extra("train"):
+        from ...training.crossval import crossval as run_crossval
+        from ...training.splits import KFoldSplit, LeaveOneOutSplit
+        from ..terminal import print_result
+
+        loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
+        grouped = any(one.group is not None for one in loaded.data)
+        if leave_one_out:
+            rule = LeaveOneOutSplit(unit="group" if grouped else "recording")
+        else:
+            rule = KFoldSplit(folds=folds, seed=fold_seed)
+        result = run_crossval(loaded, root, out, rule, to_stdout(json_path), notes)
+    if json_path is not None:
+        write_result(json_path, result["evaluation"] | {"run": result["run"], "folds": result["folds"]})
+    if not to_stdout(json_path):
+        print_result({"run": result["run"], "evaluation": result["evaluation"]})

@@ -1,0 +1,153 @@
+"""Recordings of keypoints as arrays: names, rates, the unit of length, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ethostream.acquisition.pose.pose_files import read_pose
+from ethostream.sync.errors import ConfigError, DataError
+from ethostream.training.config import LabelOptions, PoseData, PoseRule
+from ethostream.training.pose_dataset import PoseRecording, features_of, open_poses, with_scale
+from social_sessions import CLASSES, KEYPOINTS, make_social_folder
+
+OPTIONS = LabelOptions(ignore=["base"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_social_folder(tmp_path_factory.mktemp("data"), [1, 2], 200)
+
+
+def _rule(**changes: Any) -> PoseRule:
+    return PoseRule.model_validate(
+        {
+            "scale": {"path": ["top", "body", "tail"]},
+            "features": [{"name": "pose_distances", "parameters": {"cross": True}}],
+            **changes,
+        }
+    )
+
+
+def _entry(number: int, **changes: Any) -> PoseData:
+    return PoseData.model_validate(
+        {
+            "kind": "pose",
+            "name": str(number),
+            "path": f"dlc_csv/{number}DLC_resnet_el_filtered.csv",
+            "labels": f"annotations/{number}_annot.txt",
+            "stream": "S1",
+            "rate_hz": 30.0,
+            **changes,
+        }
+    )
+
+
+def _open(folder: Path, *entries: PoseData, **changes: Any) -> tuple[list[PoseRecording], PoseRule]:
+    return open_poses(entries, folder, _rule(**changes), CLASSES, OPTIONS)
+
+
+def test_what_the_rule_leaves_open_comes_from_the_recordings(folder: Path) -> None:
+    recordings, rule = _open(folder, _entry(1), _entry(2, group="rat"))
+    assert (rule.keypoints, rule.n_animals, rule.rate_hz) == (list(KEYPOINTS), 2, 30.0)
+    first, second = recordings
+    assert (first.name, second.name, second.group) == ("1", "2", "rat")
+    assert first.points.shape == (200, 2, 5, 3)
+    assert first.labels.shape == (200,)
+    assert (first.labels[:20] == -1).all()
+    assert first.checked.n_frames == {"pose": 200, "labels": 200}
+    assert first.checked.missing == pytest.approx(0.05, abs=0.02)
+    assert [one.name for one in first.data] == ["1", "1.labels"]
+    assert first.content != second.content
+
+
+def test_keypoints_are_taken_by_name_in_the_order_of_the_model(folder: Path) -> None:
+    (turned,), _ = _open(folder, _entry(1), keypoints=["tail", "top", "body"])
+    table = read_pose(folder / "dlc_csv" / "1DLC_resnet_el_filtered.csv")
+    assert np.array_equal(turned.points, table.points[:, :, [2, 0, 1]], equal_nan=True)
+    with pytest.raises(DataError, match=r"1DLC.*has no keypoint nose"):
+        _open(folder, _entry(1), keypoints=["nose", "top", "body", "tail"])
+    with pytest.raises(DataError, match=r"1DLC.*has 2 animal\(s\).*takes 1"):
+        _open(folder, _entry(1), n_animals=1)
+
+
+def test_recordings_of_different_rates_are_never_mixed_in_silence(folder: Path) -> None:
+    slow, fast = _entry(1), _entry(2, rate_hz=60.0)
+    with pytest.raises(DataError, match=r"2 has 60 frames/s and the model 30; .*other_rates: subsample"):
+        _open(folder, slow, fast)
+    recordings, rule = _open(folder, slow, fast, other_rates="subsample")
+    assert rule.rate_hz == 30.0
+    whole = _open(folder, fast)[0][0]
+    assert [one.n_frames for one in recordings] == [200, 100]
+    assert np.array_equal(recordings[1].points, whole.points[::2], equal_nan=True)
+    assert np.array_equal(recordings[1].labels, whole.labels[::2])
+    assert recordings[1].checked.n_frames["pose"] == 200
+    assert "one in 2 is taken" in recordings[1].data[0].source
+    for other_rates in ("refuse", "subsample"):
+        with pytest.raises(DataError, match=r"2 has 40 frames/s, which is no whole multiple of the 30 of 1"):
+            _open(folder, slow, _entry(2, rate_hz=40.0), other_rates=other_rates)
+    with pytest.raises(DataError, match=r"1 has 30 frames/s, which is no whole multiple of the 20 of pose.rate_hz"):
+        _open(folder, slow, rate_hz=20.0, other_rates="subsample")
+    assert _open(folder, _entry(1, rate_hz=29.97))[1].rate_hz == 29.97
+
+
+def test_a_rate_that_nobody_states_is_asked_for(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"does not say its frame rate; give 'rate_hz' with the recording, or --fps"):
+        _open(folder, _entry(1, rate_hz=None))
+
+
+def test_the_same_recording_twice_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="recording '1' stands twice"):
+        _open(folder, _entry(1), _entry(2, name="1"))
+    shutil.copytree(folder, tmp_path / "copy")
+    points = tmp_path / "copy" / "dlc_csv"
+    shutil.copy(points / "1DLC_resnet_el_filtered.csv", points / "2DLC_resnet_el_filtered.csv")
+    with pytest.raises(DataError, match="1 and 2 are the same recording"):
+        _open(tmp_path / "copy", _entry(1), _entry(2))
+
+
+def test_the_unit_of_length_is_a_median_body(folder: Path) -> None:
+    recordings, rule = _open(folder, _entry(1), _entry(2))
+    assert with_scale(rule, recordings).scale.start_px == pytest.approx(80.0, abs=2.0)
+    assert with_scale(_rule(scale={"path": ["top", "tail"], "start_px": 3.0}), recordings).scale.start_px == 3.0
+    blind = PoseRecording(**{**_fields(recordings[0]), "points": np.full((9, 2, 5, 3), np.nan, np.float32)})
+    with pytest.raises(DataError, match="in no frame are top, body, tail all there"):
+        with_scale(rule, [blind])
+    with pytest.raises(ConfigError, match=r"pose.scale.path: nose is not among the keypoints"):
+        _open(folder, _entry(1), scale={"path": ["nose", "tail"]})
+
+
+def _fields(recording: PoseRecording) -> dict[str, Any]:
+    return {name: getattr(recording, name) for name in PoseRecording.__dataclass_fields__}
+
+
+def test_features_are_those_of_the_rig_frame_by_frame(folder: Path) -> None:
+    recordings, rule = _open(folder, _entry(1))
+    rule = with_scale(rule, recordings)
+    x = features_of(rule, recordings[0].points)
+    assert x.shape == (200, 15)
+    assert x.dtype == np.float32
+    assert np.isfinite(x).all()
+    assert np.array_equal(features_of(rule, recordings[0].points[:50]), x[:50])
+
+
+def test_a_second_rater_comes_along(folder: Path) -> None:
+    (one,), _ = _open(folder, _entry(1, compare={"again": "annotations/1_annot.txt"}))
+    assert np.array_equal(one.compare["again"], one.labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": "annotations/9_annot.txt"}, r"9_annot.txt"),
+        ({"path": "dlc_csv/9.csv"}, r"9.csv"),
+        ({"labels": "annotations/2_long.txt"}, r"2_long.txt: line \d+: .*off-by-one"),
+        ({"stream": None}, r"1_annot.txt: has 2 streams"),
+    ],
+)
+def test_a_wrong_file_is_named(folder: Path, change: dict[str, Any], message: str) -> None:
+    text = (folder / "annotations" / "2_annot.txt").read_text(encoding="utf-8")
+    (folder / "annotations" / "2_long.txt").write_text(text.replace("\t200\t", "\t201\t"), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        _open(folder, _entry(1, **change))
