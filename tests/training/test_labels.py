@@ -2,73 +2,82 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ethostream.sync.errors import DataError
-from ethostream.training.labels import UNLABELLED, Bout, bouts_of, frame_labels, read_bouts
+from ethostream.sync.errors import ConfigError, DataError
+from ethostream.training.labels import UNLABELLED, Bout, behavior_matrix, bouts_of, frame_labels, labelled_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-HEADER = "start_frame,stop_frame,behaviour,confidence\n"
 CLASSES = ["locomote", "rear"]
+PATH = Path("labels.csv")
 
 
-def _write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "labels.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_stop_is_exclusive_and_gaps_are_unlabelled(tmp_path: Path) -> None:
-    path = _write(tmp_path, HEADER + "5,7,rear,\n0,3,locomote,2\n")
-    bouts = read_bouts(path, 10)
-    assert bouts == [Bout(0, 3, "locomote", 2.0, 3), Bout(5, 7, "rear", None, 2)]
-    labels = frame_labels(bouts, 10, CLASSES, path)
+def test_gaps_are_unlabelled_and_order_does_not_matter() -> None:
+    bouts = [Bout(5, 7, "rear"), Bout(0, 3, "locomote")]
+    labels = frame_labels(bouts, 10, CLASSES, PATH)
+    assert labels.dtype == np.int16
     assert labels.tolist() == [0, 0, 0, -1, -1, 1, 1, -1, -1, -1]
 
 
-def test_the_last_frame_may_be_labelled(tmp_path: Path) -> None:
-    assert read_bouts(_write(tmp_path, HEADER + "0,10,rear,1\n"), 10)[0].stop_frame == 10
+def test_the_last_frame_may_be_labelled_and_the_one_behind_it_not() -> None:
+    assert frame_labels([Bout(9, 10, "rear")], 10, CLASSES, PATH)[-1] == 1
+    with pytest.raises(DataError, match=r"labels\.csv: line 4: rear goes on to frame 10 .* has 10 frames"):
+        frame_labels([Bout(9, 11, "rear", None, 4)], 10, CLASSES, PATH)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (HEADER + "0,5,rear,1\n4,8,locomote,1\n", r"line 3: column start_frame: 4 lies in the bout of line 2"),
-        (HEADER + "0,11,rear,1\n", r"line 2: column stop_frame: 11 is beyond the video, which has 10 frames"),
-        (HEADER + "5,5,rear,1\n", r"line 2: column stop_frame: 5 is not after start_frame 5"),
-        (HEADER + "-1,5,rear,1\n", r"line 2: column start_frame: '-1' is not a frame number"),
-        (HEADER + "0,2.5,rear,1\n", r"line 2: column stop_frame: '2.5' is not a frame number"),
-        (HEADER + "0,5,,1\n", r"line 2: column behaviour: is empty"),
-        (HEADER + "0,5,rear,high\n", r"line 2: column confidence: 'high' is not a number"),
-        (HEADER + "0,5,rear\n", r"line 2: has 3 values, the header names 4 columns"),
-        ("start_frame,end_frame,behaviour\n0,5,rear\n", r"line 1: column 'end_frame' is not known"),
-        ("start_frame,behaviour\n0,rear\n", r"line 1: column stop_frame is missing"),
-        ("start_frame,start_frame,stop_frame,behaviour\n", r"line 1: a column stands twice"),
-        ("", r"line 1: is empty"),
-    ],
-)
-def test_faults_name_file_line_and_column(tmp_path: Path, text: str, expected: str) -> None:
-    path = _write(tmp_path, text)
-    with pytest.raises(DataError, match=expected) as caught:
-        read_bouts(path, 10)
-    assert str(path) in str(caught.value)
+def test_unknown_class_is_named_and_may_be_renamed_or_ignored() -> None:
+    bouts = [Bout(0, 2, "locomote"), Bout(2, 4, "dance", None, 3)]
+    with pytest.raises(DataError, match=r"labels\.csv: line 3: 'dance' is not among the classes \(locomote, rear\)"):
+        frame_labels(bouts, 5, CLASSES, PATH)
+    assert frame_labels(bouts, 5, CLASSES, PATH, rename={"dance": "rear"}).tolist() == [0, 0, 1, 1, -1]
+    assert frame_labels(bouts, 5, CLASSES, PATH, ignore=["dance"]).tolist() == [0, 0, -1, -1, -1]
 
 
-def test_unknown_class_is_named_and_may_be_renamed_or_ignored(tmp_path: Path) -> None:
-    path = _write(tmp_path, HEADER + "0,2,locomote,1\n2,4,dance,1\n")
-    bouts = read_bouts(path)
-    with pytest.raises(DataError, match=r"line 3: column behaviour: 'dance' is not among the classes"):
-        frame_labels(bouts, 5, CLASSES, path)
-    assert frame_labels(bouts, 5, CLASSES, path, rename={"dance": "rear"}).tolist() == [0, 0, 1, 1, -1]
-    assert frame_labels(bouts, 5, CLASSES, path, ignore=["dance"]).tolist() == [0, 0, -1, -1, -1]
+def test_overlaps_are_refused_unless_both_behaviours_have_a_place_in_the_order() -> None:
+    bouts = [Bout(0, 6, "locomote", None, 2), Bout(4, 8, "rear", None, 3)]
+    with pytest.raises(
+        DataError, match=r"line 3: rear begins at frame 4, within locomote \(line 2, 0 to 6.*'priority'"
+    ):
+        frame_labels(bouts, 9, CLASSES, PATH)
+    with pytest.raises(DataError, match=r"\(locomote not in it\)"):
+        frame_labels(bouts, 9, CLASSES, PATH, priority=["rear"])
+    by_rear = frame_labels(bouts, 9, CLASSES, PATH, priority=["rear", "locomote"])
+    assert by_rear.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, -1]
+    by_locomote = frame_labels(bouts, 9, CLASSES, PATH, priority=["locomote", "rear"])
+    assert by_locomote.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, -1]
 
 
-def test_missing_file_and_no_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        read_bouts(tmp_path / "absent.csv")
-    path = tmp_path / "labels.csv"
-    path.write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(DataError, match="is not CSV text"):
-        read_bouts(path)
+def test_overlaps_that_say_the_same_are_no_conflict() -> None:
+    bouts = [Bout(0, 4, "rear"), Bout(2, 6, "high rear"), Bout(3, 5, "rear")]
+    assert frame_labels(bouts, 7, CLASSES, PATH, rename={"high rear": "rear"}).tolist() == [1] * 6 + [-1]
+    assert frame_labels(bouts, 7, CLASSES, PATH, ignore=["rear", "high rear"]).tolist() == [-1] * 7
+
+
+def test_what_is_ignored_may_hide_a_class_or_be_hidden_by_it_but_not_in_silence() -> None:
+    bouts = [Bout(0, 6, "rear"), Bout(2, 4, "out of sight")]
+    with pytest.raises(DataError, match="out of sight begins at frame 2, within rear"):
+        frame_labels(bouts, 6, CLASSES, PATH, ignore=["out of sight"])
+    hidden = frame_labels(bouts, 6, CLASSES, PATH, ignore=["out of sight"], priority=["out of sight", "rear"])
+    assert hidden.tolist() == [1, 1, -1, -1, 1, 1]
+
+
+@pytest.mark.parametrize(("priority", "expected"), [(["rear", "rear"], "twice"), (["dance"], "'dance' is neither")])
+def test_an_order_of_priority_that_cannot_be_is_refused(priority: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        frame_labels([], 3, CLASSES, PATH, priority=priority)
+
+
+def test_behaviours_on_their_own_may_overlap() -> None:
+    bouts = [Bout(0, 3, "locomote"), Bout(2, 4, "rear"), Bout(4, 5, "unclear")]
+    matrix = behavior_matrix(bouts, 6, CLASSES, PATH, ignore=["unclear"])
+    assert matrix.dtype == np.bool_
+    assert matrix[:, 0].tolist() == [True, True, True, False, False, False]
+    assert matrix[:, 1].tolist() == [False, False, True, True, False, False]
+    counts = labelled_frames(bouts, 6, ignore=["unclear"], unlabelled=[(5, 6)])
+    assert counts.tolist() == [True, True, True, True, False, False]
+    with pytest.raises(DataError, match="'unclear' is not among the classes"):
+        behavior_matrix(bouts, 6, CLASSES, PATH)
+    with pytest.raises(DataError, match="goes on to frame 4"):
+        behavior_matrix(bouts, 4, [*CLASSES, "unclear"], PATH)
 
 
 @given(st.lists(st.integers(UNLABELLED, 2), max_size=60))
@@ -78,11 +87,16 @@ def test_bouts_and_frames_are_inverse(values: list[int]) -> None:
     assert frame_labels(bouts_of(labels, names), len(labels), names, Path("x.csv")).tolist() == values
 
 
-def test_real_label_files(test_data: Path) -> None:
-    for name, n_frames, last in (
-        ("openfield_top", 2330, 1398), ("openfield_below", 749, 449), ("openfield_below_60hz", 1801, 1080),
-    ):  # fmt: skip
-        for rater in "AB":
-            bouts = read_bouts(test_data / name / f"labels_{rater}.csv", n_frames)
-            assert bouts[0].start_frame == 0
-            assert bouts[-1].stop_frame == last
+@given(
+    st.lists(st.tuples(st.integers(0, 19), st.integers(1, 8), st.sampled_from("abc")), max_size=8),
+    st.permutations("abc"),
+)
+def test_with_an_order_each_frame_is_the_first_behaviour_that_is_there(
+    spans: list[tuple[int, int, str]], priority: list[str]
+) -> None:
+    bouts = [Bout(start, min(start + length, 20), name) for start, length, name in spans]
+    labels = frame_labels(bouts, 20, list("abc"), PATH, priority=priority)
+    matrix = behavior_matrix(bouts, 20, list("abc"), PATH)
+    for frame in range(20):
+        there = [name for name in priority if matrix[frame, "abc".index(name)]]
+        assert labels[frame] == ("abc".index(there[0]) if there else UNLABELLED)

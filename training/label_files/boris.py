@@ -40,7 +40,8 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
     of_source: dict[StreamSource, list[Row]] = defaultdict(list)
     for row in table.rows:
         of_source[_source(table, row)].append(row)
-    names = dict.fromkeys(row.cells[table.place("Behavior")].strip() for row in table.rows)
+    behavior = table.place("Behavior")
+    names = dict.fromkeys(name for row in table.rows if (name := row.cells[behavior].strip()))
     for source, rows in of_source.items():
         try:
             rate_hz = rate.of(rows[0])
@@ -118,7 +119,8 @@ def _behavior(table: Table, row: Row) -> str:
 
 def _event(table: Table, row: Row) -> BorisEvent:
     where = f"line {row.line}"
-    column = table.place("Behavior type", "Status")
+    column = table.find("Behavior type")
+    column = table.place("Status") if column is None else column
     status = _STATUS.get(row.cells[column].strip().upper())
     if status is None:
         raise DataError(

@@ -5,6 +5,8 @@ Several behaviours may be 1 at once. ``background`` is a behaviour like the othe
 
 from pathlib import Path
 
+import numpy as np
+
 from ...sync.errors import DataError
 from .binary_columns import VALUES, bouts_of_columns, check_index, read_columns, spans_of
 from .delimited_text import read_table
@@ -43,9 +45,9 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
         raise DataError(f"{path}: line {table.line}: a behaviour has no name, or two have one: {','.join(names)}")
     check_index(table, 0)
     cells = read_columns(table, range(1, len(table.header)), _VALUES)
-    blank = (cells < 0).any(axis=1)
     present = cells > 0
-    mixed = int((blank & present.any(axis=1)).sum())
+    blank, labelled = np.any(cells < 0, axis=1), np.any(present, axis=1)
+    mixed = int(np.sum(blank & labelled))
     notes = (
         [f"{mixed} frames have a behaviour and, beside it, -1: taken as labelled, the others absent"] if mixed else []
     )
@@ -55,7 +57,7 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
         {"": bouts_of_columns(table, names, present)},
         names,
         n_frames=len(table.rows),
-        unlabelled={"": spans_of(blank & ~present.any(axis=1))},
+        unlabelled={"": spans_of(np.logical_and(blank, ~labelled))},
         notes=notes,
     )
 

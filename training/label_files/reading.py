@@ -79,7 +79,7 @@ def recognise(path: Path) -> LabelKind:
         DataError: it cannot be read, no format fits, or several do.
     """
     head = read_head(path)
-    found = [kind for kind, one in _FORMATS.items() if one.matches(head)]
+    found: list[LabelKind] = [kind for kind, one in _FORMATS.items() if one.matches(head)]
     if len(found) > 1:
         raise DataError(f"{path}: could be of kind {' or '.join(found)}; say which with 'label_kind'")
     if not found:

@@ -25,6 +25,8 @@ def _version_73(path: Path, value: dict[str, Any], name: str = "hBehavior") -> P
         for key, field in fields.items():
             if isinstance(field, dict):
                 put(group.create_group(key), field)
+            elif isinstance(field, str):
+                group.create_dataset(key, data=np.array([[ord(letter)] for letter in field], np.uint16))
             elif np.size(field) == 0:
                 group.create_dataset(key, data=np.array([0, 0], np.uint64)).attrs["MATLAB_empty"] = np.uint8(1)
             else:
