@@ -219,6 +219,14 @@ def test_two_hosts(run: Run) -> None:
         stated(one, "error_p50_us", "error_p99_us", "error_max_us", "drift_ppm", "error_bound_us", "n_exchanges")
 
 
+def test_views(run: Run) -> None:
+    found = run("views.py", "--seeds", "501", "--minutes", "0.05", "--views", "1,2")
+    assert list(found["views"]) == ["1", "2"]
+    for one in found["views"].values():
+        assert one["stabilised"]["n_frames"] == one["raw"]["n_frames"] == 90
+        stated(one, "raw.balanced_accuracy", "stabilised.recall.locomote")
+
+
 def test_worlds(run: Run) -> None:
     found = run("worlds.py", "--worlds", "3")
     sets, fit = stated(found, "frame_sets", "tick_fit")
