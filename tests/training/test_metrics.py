@@ -3,7 +3,14 @@ import warnings
 
 import numpy as np
 import pytest
-from ethostream.training.metrics import agreement, average_precision, score
+from ethostream.training.metrics import (
+    agreement,
+    average_precision,
+    frame_counts,
+    frame_figures,
+    precision_recall,
+    score,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -71,3 +78,39 @@ def test_agreement_is_cohens_kappa() -> None:
     assert found["kappa"] == pytest.approx(sk.cohen_kappa_score(one, other))
     assert agreement(np.array([-1]), np.array([0])) == {"n_frames": 0, "agreement": None, "kappa": None}
     assert agreement(np.array([1, 1]), np.array([1, 1]))["kappa"] is None
+
+
+@given(
+    npst.arrays(np.int16, st.shared(st.integers(1, 60), key="n"), elements=st.integers(0, 2)),
+    npst.arrays(np.int16, st.shared(st.integers(1, 60), key="n"), elements=st.integers(-1, 2)),
+    npst.arrays(np.float64, st.shared(st.integers(1, 60), key="n"), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0])),
+)
+def test_kappa_macro_precision_and_curves_as_scikit_learn(
+    truth: np.ndarray, predicted: np.ndarray, p: np.ndarray
+) -> None:
+    found = score(truth, predicted, CLASSES, np.stack([p, p, p], axis=1))
+    present = sorted(set(truth.tolist()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kappa = sk.cohen_kappa_score(truth, predicted)  # "no class" is a category like any other
+        macro = sk.precision_score(truth, predicted, labels=present, average="macro", zero_division=0)
+    assert (found.kappa is None and np.isnan(kappa)) or found.kappa == pytest.approx(kappa)
+    assert found.macro_precision == pytest.approx(macro)
+    areas = [sk.average_precision_score(truth == place, p) for place in present]
+    assert found.macro_pr_auc == pytest.approx(np.mean(areas))
+    precision, recall, thresholds = precision_recall(truth == present[0], p)
+    theirs = sk.precision_recall_curve(truth == present[0], p)
+    assert precision[::-1] == pytest.approx(theirs[0][:-1])
+    assert recall[::-1] == pytest.approx(theirs[1][:-1])
+    assert thresholds[::-1] == pytest.approx(theirs[2])
+
+
+def test_many_draws_are_scored_at_once() -> None:
+    rng = np.random.default_rng(4)
+    pairs = [(rng.integers(0, 3, 50), rng.integers(-1, 3, 50)) for _ in range(4)]
+    together = frame_figures(np.stack([frame_counts(*pair, 3) for pair in pairs]))
+    for place, (truth, predicted) in enumerate(pairs):
+        alone = score(truth, predicted, CLASSES)
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "kappa"):
+            assert together[name][place] == pytest.approx(getattr(alone, name))
+        assert together["f1_by_class"][place].tolist() == pytest.approx([alone.per_class[one].f1 for one in CLASSES])
