@@ -12,15 +12,15 @@ def fuse(p: NDArray[np.float32], fusion: Fusion) -> NDArray[np.float32]:
     """Fuse views.
 
     Args:
-        p: (n_views, n_classes) float32, rows sum to 1; one row for ``joined``.
+        p: (n_views, n_classes) or (n_views, n_steps, n_classes) float32, rows sum to 1; one row for ``joined``.
         fusion: ``mean``; ``max``: the largest of each class, scaled to sum 1; ``joined``: fused before the head.
 
     Returns:
-        (n_classes,) float32.
+        The same without the first axis.
     """
     if fusion == "joined" or len(p) == 1:
         return p[0].copy()
     if fusion == "mean":
         return p.mean(axis=0, dtype=np.float32)
     largest = p.max(axis=0)
-    return largest / largest.sum(dtype=np.float32)
+    return largest / largest.sum(axis=-1, keepdims=True, dtype=np.float32)

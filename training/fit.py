@@ -1,7 +1,4 @@
-"""Fitting: embedder and head together on short windows, then the head alone on long stretches. Deterministic by seed.
-
-Every epoch ends with macro-F1 on the validation part, from whole recordings run causally; the best epoch is kept.
-"""
+"""Fitting a video model: the stages that its training file asks for, one after the other. Deterministic by seed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +6,18 @@ from typing import Any
 
 import torch
 
+from ..sync.errors import ConfigError
+from .checkpoint import unwritable
 from .config import ResNet18Config, TrainConfig
 from .dataset import Recording
-from .fit_stage import Networks, Stage, StageModule, run_stage
-from .head_inputs import feature_statistics
+from .fit_loop import STAGES, checkpoint_path, require_devices, run_stage, torch_threads
+from .fit_stage import JointStage, Networks
+from .head_fit import fit_head
+from .head_inputs import feature_statistics, head_data
 from .heads import build_head
 from .networks import Embedder, ResNet18, SmallCnn, load_resnet18_weights
+from .run_record import METRICS_FILE
+from .temperature import calibrate_head
 
 
 def build_networks(config: TrainConfig, n_views: int, n_step_features: int, root: Path) -> Networks:
@@ -37,46 +40,84 @@ def build_networks(config: TrainConfig, n_views: int, n_step_features: int, root
         embedder = network
     else:
         embedder = SmallCnn(config.embedder.dims, config.embedder.side_px, config.embedder.width)
-    rule = config.head
-    head = build_head(
-        rule.kind,
-        (embedder.dims + n_step_features) * (n_views if config.fusion == "joined" else 1),
-        len(config.classes),
-        rule.hidden,
-        rule.layers,
-        rule.kernel,
-        rule.dilations,
-        rule.dropout,
-    )
-    return Networks(embedder, head)
+    n_features = (embedder.dims + n_step_features) * (n_views if config.fusion == "joined" else 1)
+    output = "independent" if config.fit.loss.is_binary else "softmax"
+    return Networks(embedder, build_head(config.head, n_features, len(config.classes), output))
 
 
 def fit(
-    config: TrainConfig, recordings: Sequence[Recording], networks: Networks, log: Path, quiet: bool = False
+    config: TrainConfig, recordings: Sequence[Recording], networks: Networks, run: Path, quiet: bool = False
 ) -> dict[str, Any]:
     """Fit the networks in place.
+
+    First, if ``frozen_epochs`` says so, the head on the embedder as it was loaded; then both together on short windows
+    (``joint_epochs``); then the head alone on long stretches (``head_epochs``). A fit that was killed goes on in the
+    stage and epoch where it was.
 
     Args:
         config: of the training.
         recordings: in memory.
         networks: from `build_networks`.
-        log: JSON-lines file that gets one line per epoch.
+        run: the run folder, for the log and the checkpoints.
         quiet: no progress bar.
 
     Returns:
-        Per stage the number of epochs, the best one and its validation macro-F1.
+        What `run_stage` says of each stage, by its name.
+
+    Raises:
+        ConfigError, DataError, DiskFullError: see `fit_head`.
     """
-    torch.set_num_threads(config.fit.threads)
-    networks.head.set_normalisation(*feature_statistics(networks.embedder, recordings, None, config))
+    rule, joined = config.fit, config.fusion == "joined"
+    if rule.supervision != "frame" and rule.joint_epochs:
+        raise ConfigError(f"fit.supervision: {rule.supervision}: goes with a frozen embedder; set fit.joint_epochs: 0")
+    require_devices(rule)
+    _begin_log(run)
+    device = torch.device(rule.device)
     summary: dict[str, Any] = {}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("", encoding="utf-8")
-    stages: tuple[Stage, ...] = ("joint", "head")
-    for stage in stages:
-        epochs = config.fit.joint_epochs if stage == "joint" else config.fit.head_epochs
-        if epochs:
-            module = StageModule(config, recordings, networks, stage, log)
-            summary[stage] = run_stage(module, config, epochs, quiet)
+    learnt = False
+
+    def fit_alone(stage: str) -> None:
+        networks.embedder.to(device)
+        data = head_data(networks.embedder, recordings, config.fusion, device)
+        networks.embedder.to("cpu")
+        summary[stage] = fit_head(
+            networks.head,
+            data,
+            rule,
+            config.classes,
+            config.seed,
+            run,
+            quiet,
+            fusion=config.fusion,
+            stage=stage,
+            learnt_before=learnt,
+        )
+
+    with torch_threads(rule.threads):
+        if rule.frozen_epochs:
+            fit_alone("frozen")
+            learnt = True
+        if rule.joint_epochs:
+            if not learnt:
+                networks.head.set_normalisation(*feature_statistics(recordings, networks.embedder.dims, joined))
+            summary["joint"] = run_stage(JointStage(config, recordings, networks, run), quiet)
+            learnt = True
+        if rule.head_epochs:
+            fit_alone("head")
+        elif rule.temperature and any(one.mask("validation").any() for one in recordings):
+            data = head_data(networks.embedder, recordings, config.fusion, torch.device("cpu"))
+            summary["joint"]["calibration"] = calibrate_head(networks.head, data).to_dict()
     networks.embedder.eval()
     networks.head.eval()
     return summary
+
+
+def _begin_log(run: Path) -> None:
+    """Forget the log of an earlier fit, unless this one goes on from it."""
+    if any(checkpoint_path(run, stage).exists() for stage in STAGES):
+        return
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / METRICS_FILE).write_text("", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(run / METRICS_FILE, error, "the log of the fit") from error

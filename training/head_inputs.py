@@ -1,4 +1,4 @@
-"""What the head sees: embeddings and features of whole recordings, and how they are normalised."""
+"""What the head of a video model sees: embeddings and features of whole recordings."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .config import TrainConfig
+from ..inference.fusion import Fusion
 from .dataset import Recording
-from .heads import CausalHead
+from .head_data import HeadData, training_statistics
+from .heads import SequenceHead
 from .networks import Embedder
 
 _EMBED_BATCH = 512
@@ -34,33 +35,47 @@ def head_input(embeddings: NDArray[np.float32], features: NDArray[np.float32], j
     return np.ascontiguousarray(x.swapaxes(0, 1)).reshape(1, x.shape[1], -1) if joined else x
 
 
-def renormalise(head: CausalHead, mean: Tensor, std: Tensor) -> None:
+def head_data(
+    embedder: Embedder, recordings: Sequence[Recording], fusion: Fusion, device: torch.device
+) -> list[HeadData]:
+    """What a head learns from with the embedder as it is: one row per view, or one of all views if they are joined."""
+    return [
+        HeadData(
+            one.name,
+            head_input(embed_recording(embedder, one, device), one.features, fusion == "joined"),
+            one.labels,
+            one.parts,
+        )
+        for one in recordings
+    ]
+
+
+def renormalise(head: SequenceHead, mean: Tensor, std: Tensor) -> None:
     """Give a head a new normalisation and change its first layer so that its function stays the same."""
     old_mean, old_std = head.mean.clone(), head.std.clone()
     head.set_normalisation(mean.to(old_mean.device), std.to(old_mean.device))
     with torch.no_grad():
-        weight = head.entry.weight.clone()
-        head.entry.bias.add_(weight @ ((head.mean - old_mean) / old_std))
-        head.entry.weight.mul_(head.std / old_std)
+        weight = head.first_layer.weight.clone()
+        head.first_layer.bias.add_(weight @ ((head.mean - old_mean) / old_std))
+        head.first_layer.weight.mul_(head.std / old_std)
 
 
-def feature_statistics(
-    embedder: Embedder,
-    recordings: Sequence[Recording],
-    inputs: Sequence[NDArray[np.float32]] | None,
-    config: TrainConfig,
-) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the head's input over the training frames; of embeddings only with ``inputs``."""
-    rows: list[NDArray[np.float32]] = []
-    for place, recording in enumerate(recordings):
-        mask = recording.parts == 0
-        if inputs is not None:
-            x = inputs[place]
-        else:
-            blank = np.zeros((*recording.features.shape[:2], embedder.dims), np.float32)
-            x = head_input(blank, recording.features, config.fusion == "joined")
-        rows.append(x[:, mask].reshape(-1, x.shape[2]))
-    every = np.concatenate(rows).astype(np.float64)
-    mean, std = every.mean(0), every.std(0)
-    std[std < 1e-6] = 1.0  # a constant feature, and the embedding before it is known
-    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))
+def feature_statistics(recordings: Sequence[Recording], dims: int, joined: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the head's input over the training frames, before anything is known of embeddings.
+
+    Args:
+        recordings: in memory.
+        dims: length of an embedding; its mean counts as 0 and its deviation as 1.
+        joined: the views stand side by side.
+    """
+    blank = [
+        HeadData(
+            one.name,
+            head_input(np.zeros((*one.features.shape[:2], dims), np.float32), one.features, joined),
+            one.labels,
+            one.parts,
+        )
+        for one in recordings
+    ]
+    mean, std = training_statistics(blank)
+    return torch.from_numpy(mean), torch.from_numpy(std)

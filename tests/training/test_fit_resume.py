@@ -1,0 +1,134 @@
+"""A fit that is killed goes on to the same bits; what is in its way is said."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ethostream.sync.errors import DataError, DiskFullError
+from ethostream.training.checkpoint import read_checkpoint, write_checkpoint
+from ethostream.training.fit_loop import checkpoint_path
+from head_problems import fitted, new_head, problem, weights_of
+
+OPTIONS: dict[str, Any] = {"head_epochs": 5, "patience": 3, "sampling": "bouts"}
+# Runs the same fit, and is killed by SIGKILL in the middle of an epoch: at the n-th batch that is learnt from.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from head_problems import fitted, new_head
+head, forward, n = new_head(), [], int(sys.argv[3])
+def count(module, inputs):
+    forward.append(module.training)
+    if sum(forward) == n:
+        os.kill(os.getpid(), signal.SIGKILL)
+head.core.register_forward_pre_hook(count)
+fitted(Path(sys.argv[2]), head=head, **OPTIONS)
+"""
+
+
+def lines_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any], Path]:
+    run = tmp_path_factory.mktemp("whole")
+    return (*fitted(run, **OPTIONS), run)
+
+
+def test_a_killed_fit_ends_with_the_same_bits(whole: tuple[Any, dict[str, Any], Path], tmp_path: Path) -> None:
+    code = KILLED.replace("OPTIONS", repr(OPTIONS))
+    here = str(Path(__file__).parent)
+    # Four batches in an epoch: the tenth lies in the third.
+    done = subprocess.run([sys.executable, "-c", code, here, str(tmp_path), "10"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    content = read_checkpoint(checkpoint_path(tmp_path, "head"))
+    assert content is not None
+    assert (content["n_done"], content["ended"]) == (2, False)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "head", "epoch": 2, "lo')  # as if it had been cut while it wrote
+    head, summary = fitted(tmp_path, **OPTIONS)
+    expected, wanted, run = whole
+    assert summary["resumed_from_epoch"] == 2
+    for name, value in weights_of(expected).items():
+        assert np.array_equal(weights_of(head)[name], value), name
+    assert lines_of(tmp_path) == lines_of(run)
+    assert {key: value for key, value in summary.items() if key not in ("seconds", "resumed_from_epoch")} == {
+        key: value for key, value in wanted.items() if key not in ("seconds", "resumed_from_epoch")
+    }
+
+
+def test_a_fit_that_is_done_is_not_done_again(whole: tuple[Any, dict[str, Any], Path]) -> None:
+    expected, wanted, run = whole
+    before = (run / "metrics.jsonl").read_bytes()
+    head, summary = fitted(run, **OPTIONS)
+    assert summary["resumed_from_epoch"] == summary["epochs"] == wanted["epochs"]
+    assert (run / "metrics.jsonl").read_bytes() == before
+    for name, value in weights_of(expected).items():
+        assert np.array_equal(weights_of(head)[name], value), name
+
+
+def test_a_checkpoint_of_another_fit_is_not_taken(tmp_path: Path) -> None:
+    fitted(tmp_path, head_epochs=2)
+    path = checkpoint_path(tmp_path, "head")
+    content = read_checkpoint(path)
+    assert content is not None
+    assert content["ended"]
+    for change in ({"head": new_head(seed=6)}, {"learning_rate": 0.01}, {"data": problem()[:3]}):
+        write_checkpoint(path, content | {"ended": False})
+        with pytest.raises(DataError, match="belongs to a fit of other data, options or first weights"):
+            fitted(tmp_path, **({"head_epochs": 2} | change))
+    write_checkpoint(path, content)  # one that has ended has nothing to lose
+    _, summary = fitted(tmp_path, head_epochs=2, learning_rate=0.01)
+    assert summary["resumed_from_epoch"] == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and no more", None])
+def test_a_damaged_checkpoint_is_named(damage: bytes | None, tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path, "head")
+    if damage is None:
+        torch.save({"schema": 99}, path)
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(DataError, match=r"checkpoint.ckpt: is .*delete it to train from the beginning"):
+        fitted(tmp_path, head_epochs=1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_stays(small_disk: Path) -> None:
+    path = small_disk / "checkpoint.ckpt"
+    write_checkpoint(path, {"weights": torch.zeros(10)})
+    with pytest.raises(DiskFullError, match=r"checkpoint.ckpt: no room for the checkpoint \(0.4 MB\)"):
+        write_checkpoint(path, {"weights": torch.zeros(100_000)})
+    content = read_checkpoint(path)
+    assert content is not None
+    assert content["weights"].shape == (10,)
+    assert [one.name for one in small_disk.iterdir()] == ["checkpoint.ckpt"]
+    path.unlink()
+    with pytest.raises(DiskFullError, match="free some space and give the same command again"):
+        fitted(small_disk, head=new_head(hidden=64), head_epochs=2)
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="the log of the fit cannot be written"):
+        fitted(tmp_path / "file" / "run", head_epochs=1)

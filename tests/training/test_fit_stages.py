@@ -1,0 +1,135 @@
+"""The stages of a video model: their order, what each of them changes, and going on inside any of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ethostream.sync.errors import ConfigError
+from ethostream.training.config import TrainConfig
+from ethostream.training.dataset import Recording
+from ethostream.training.fit import build_networks, fit
+from ethostream.training.fit_loop import checkpoint_path
+from ethostream.training.fit_stage import Networks
+from ethostream.training.head_inputs import head_data
+from ethostream.training.splits import PARTS
+from head_problems import weights_of
+
+SIDE_PX = 16
+
+
+def config(**options: Any) -> TrainConfig:
+    fit_options = {
+        "joint_epochs": 2, "head_epochs": 2, "window_frames": 8, "stretch_frames": 30, "batch_windows": 4,
+        "epoch_windows": 8, "threads": 1, **options,
+    }  # fmt: skip
+    return TrainConfig.model_validate(
+        {
+            "name": "tiny",
+            "classes": ["dark", "bright"],
+            "data": [{"kind": "simulated", "seeds": [1], "n_frames": 2}],
+            "split": {"by": "time_block", "pattern": ["train", "test"]},
+            "embedder": {"kind": "small_cnn", "dims": 4, "side_px": SIDE_PX, "width": 2},
+            "head": {"kind": "gru", "hidden": 4},
+            "features": [{"name": "box_motion"}],
+            "fit": fit_options,
+        }
+    )
+
+
+def recordings() -> list[Recording]:
+    """Two views of something that is dark or bright for a while."""
+    found: list[Recording] = []
+    for seed, part in ((1, "train"), (2, "validation")):
+        random = np.random.default_rng(seed)
+        labels = (np.arange(60) // 15 % 2).astype(np.int16)
+        grey = 90 + 70 * labels[None, :, None, None] + random.normal(0, 25, (2, 60, SIDE_PX, SIDE_PX))
+        features = random.normal(50.0, 9.0, (2, 60, 1)).astype(np.float32)
+        parts = np.full(60, PARTS.index(part), np.int8)  # type: ignore[arg-type]
+        found.append(Recording(part, ("a", "b"), grey.clip(0, 255).astype(np.uint8), features, labels, parts))
+    return found
+
+
+def fresh(rule: TrainConfig) -> Networks:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return build_networks(rule, 2, 1, Path())
+
+
+def stages_in(run: Path) -> list[tuple[str, int]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["stage"], line["epoch"]) for line in lines]
+
+
+def test_a_head_is_fitted_before_loaded_weights_are_changed(tmp_path: Path) -> None:
+    rule = config(frozen_epochs=2, embedder_learning_rate=1e-9, joint_epochs=1, head_epochs=1)
+    networks = fresh(rule)
+    before = weights_of(networks.embedder)
+    found = fit(rule, recordings(), networks, tmp_path, quiet=True)
+    assert list(found) == ["frozen", "joint", "head"]
+    assert stages_in(tmp_path) == [("frozen", 0), ("frozen", 1), ("joint", 0), ("head", 0)]
+    for name, value in weights_of(networks.embedder).items():
+        if "weight" in name or "bias" in name:
+            assert np.allclose(value, before[name], atol=1e-6), name
+    other = fresh(rule)
+    fit(config(frozen_epochs=2, joint_epochs=1, head_epochs=1), recordings(), other, tmp_path / "free", quiet=True)
+    moved = [np.abs(value - before[name]).max() for name, value in weights_of(other.embedder).items()]
+    assert max(moved) > 1e-4
+
+
+@pytest.mark.parametrize(("nth", "done"), [(3, 1), (5, 2)])
+def test_going_on_in_any_stage_ends_with_the_same_bits(nth: int, done: int, tmp_path: Path) -> None:
+    """Two batches make a joint epoch: the third is of the second one, the fifth of the first head epoch."""
+    rule = config()
+    whole = fresh(rule)
+    wanted = fit(rule, recordings(), whole, tmp_path / "whole", quiet=True)
+    broken, seen = fresh(rule), list[bool]()
+
+    def stop(module: torch.nn.Module, _: Any) -> None:
+        seen.append(module.training)
+        if sum(seen) == nth:
+            raise MemoryError("as if killed")
+
+    broken.head.core.register_forward_pre_hook(stop)
+    with pytest.raises(MemoryError, match="as if killed"):
+        fit(rule, recordings(), broken, tmp_path / "broken", quiet=True)
+    again = fresh(rule)
+    found = fit(rule, recordings(), again, tmp_path / "broken", quiet=True)
+    assert found["joint"]["resumed_from_epoch"] == done
+    for one, other in ((whole.embedder, again.embedder), (whole.head, again.head)):
+        for name, value in weights_of(one).items():
+            assert np.array_equal(weights_of(other)[name], value), name
+    assert stages_in(tmp_path / "broken") == stages_in(tmp_path / "whole")
+    assert found["head"]["best_value"] == wanted["head"]["best_value"]
+    assert checkpoint_path(tmp_path / "broken", "joint").exists()
+
+
+def test_a_log_of_an_earlier_fit_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "joint", "epoch": 7}\n')
+    fit(config(joint_epochs=0, head_epochs=1), recordings(), fresh(config()), tmp_path, quiet=True)
+    assert stages_in(tmp_path) == [("head", 0)]
+
+
+def test_a_new_normalisation_changes_no_answer_of_what_was_learnt(tmp_path: Path) -> None:
+    """The head stage begins where the joint one ended, although it normalises by embeddings that it knows by now."""
+    rule = config(joint_epochs=1, head_epochs=1, learning_rate=1e-9)
+    networks = fresh(rule)
+    found = fit(rule, recordings(), networks, tmp_path, quiet=True)
+    assert found["head"]["best_value"] == pytest.approx(found["joint"]["best_value"], abs=0.02)
+    data = head_data(networks.embedder, recordings()[:1], "mean", torch.device("cpu"))[0]
+    assert np.allclose(networks.head.mean.numpy(), data.x.mean(axis=(0, 1)), rtol=1e-3, atol=1e-3)
+
+
+def test_joined_views_are_one_row(tmp_path: Path) -> None:
+    one = config(joint_epochs=0, head_epochs=1).model_copy(update={"fusion": "joined"})
+    networks = fresh(one)
+    assert networks.head.n_features == 2 * (4 + 1)
+    fit(one, recordings(), networks, tmp_path, quiet=True)
+
+
+def test_sequences_need_a_frozen_embedder(tmp_path: Path) -> None:
+    rule = config(supervision="sequence_last")
+    with pytest.raises(ConfigError, match=r"set fit.joint_epochs: 0"):
+        fit(rule, recordings(), fresh(rule), tmp_path, quiet=True)
