@@ -17,6 +17,7 @@ from .commands.align_command import align
 from .commands.arm_command import arm, disarm
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
+from .commands.crossval_command import crossval
 from .commands.doctor_command import doctor
 from .commands.engines_command import engines
 from .commands.infer_command import infer
@@ -261,6 +262,7 @@ app.command(rich_help_panel=_BENCH)(doctor)
 app.command(rich_help_panel=_BENCH)(latency)
 app.command(rich_help_panel=_MODEL)(train)
 app.command(rich_help_panel=_MODEL)(evaluate)
+app.command(rich_help_panel=_MODEL)(crossval)
 app.command(rich_help_panel=_MODEL)(tune)
 app.command(rich_help_panel=_MODEL)(predict)
 app.command(rich_help_panel=_MODEL)(quantise)

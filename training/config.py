@@ -1,18 +1,25 @@
 """The training file: what a model is made of, what it learns from and how. One YAML, strict."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from ..inference.crop_rule import BackgroundCrop, CropRule
 from ..inference.disparity_config import DisparityConfig
 from ..inference.manifest import Name
+from ..inference.pose.config import Identity, PoseFill
 from ..inference.stabilisation.config import StabiliserConfig, ThresholdsConfig
 from ..sync.errors import ConfigError
 from ..sync.strict import StrictModel, read_yaml, validate
+from .choice_config import ChoiceConfig
 from .export_config import ExportConfig
-from .splits import Part, RecordingSplit, SplitRule
+from .fit_config import FitConfig
+from .head_config import HeadConfig
+from .label_files.label_file import FrameConvention, LabelKind
+from .splits import GroupSplit, Part, RecordingSplit, SplitRule
 
 Dims = Annotated[int, Field(ge=1, le=4096)]
 
@@ -23,33 +30,57 @@ class LabelOptions(StrictModel):
     Attributes:
         rename: label → class, applied first.
         ignore: labels whose frames count as unlabelled.
+        priority: classes, the most important first: where a file has two behaviours at once, the frame is the first of
+            these; without it, and of behaviours that it does not name, overlaps are refused.
+        rest: class of the frames that no bout covers, for files in which all else was looked at and found empty; None:
+            they are unlabelled.
+        made_by: who labelled; it is said beside every score. None: nobody says.
     """
 
     rename: dict[str, str] = Field(default_factory=dict)
     ignore: list[str] = Field(default_factory=list)
+    priority: list[str] = Field(default_factory=list)
+    rest: str | None = None
+    made_by: Literal["people", "machine"] | None = None
 
 
-class VideoData(StrictModel):
-    """One recording on disk.
+class LabelledData(StrictModel):
+    """What entries of recordings with label files have in common.
 
     Attributes:
         name: of the recording; the default is the file name without its ending.
-        path: one video; relative paths start at the data folder.
-        views: several synchronised videos by camera name, instead of ``path``.
-        labels: bout CSV.
-        compare: further bout CSVs by name, of other raters: scored against, never trained on.
-        pixel_format: as the rig's camera delivers it; ``mono8`` of a colour file is its luma plane.
+        labels: the label file; relative paths start at the data folder.
+        label_kind: its format (`label_files`); None: recognised by its content.
+        frames: how it counts frames, where the format leaves that open; None: as its format does.
+        stream: which of several streams of labels in it; None: the only one.
+        compare: further label files by name, of other raters: scored against, never trained on.
+        group: what the recording belongs to, such as an animal or a day.
         part: with ``split.by: recording``, the part that this recording belongs to.
     """
 
-    kind: Literal["video"]
     name: Name | None = None
+    labels: Path
+    label_kind: LabelKind | None = None
+    frames: FrameConvention | None = None
+    stream: str | None = None
+    compare: dict[Name, Path] = Field(default_factory=dict)
+    group: str | None = None
+    part: Part | None = None
+
+
+class VideoData(LabelledData):
+    """One recording on disk.
+
+    Attributes:
+        path: one video; relative paths start at the data folder.
+        views: several synchronised videos by camera name, instead of ``path``.
+        pixel_format: as the rig's camera delivers it; ``mono8`` of a colour file is its luma plane.
+    """
+
+    kind: Literal["video"]
     path: Path | None = None
     views: dict[Name, Path] = Field(default_factory=dict)
-    labels: Path
-    compare: dict[Name, Path] = Field(default_factory=dict)
     pixel_format: Literal["mono8", "bgr8"] = "mono8"
-    part: Part | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -68,6 +99,28 @@ class VideoData(StrictModel):
         return self.name or next(iter(self.videos.values())).stem
 
 
+class PoseData(LabelledData):
+    """One recording of a tracker.
+
+    Attributes:
+        path: what DeepLabCut or SLEAP wrote; relative paths start at the data folder.
+        video: the video that was tracked: only its frames are counted, and compared with the rows.
+        rate_hz: frames per second; None: the file says.
+        rate_assumed: nobody stated that rate: it is printed and recorded as an assumption.
+    """
+
+    kind: Literal["pose"]
+    path: Path
+    video: Path | None = None
+    rate_hz: float | None = Field(default=None, gt=0.0)
+    rate_assumed: bool = False
+
+    @property
+    def recording_name(self) -> str:
+        """``name``, or the stem of the file."""
+        return self.name or self.path.stem
+
+
 class SimulatedData(StrictModel):
     """Sessions of the simulated mouse; each seed is one recording.
 
@@ -80,6 +133,7 @@ class SimulatedData(StrictModel):
         noise: standard deviation of the sensor noise, grey levels.
         noise_everywhere: fresh noise in the whole image and not only around the animal.
         light_drift: relative amplitude of a slow change of the light.
+        group: what these sessions belong to.
         part: with ``split.by: recording``, the part that these sessions belong to.
     """
 
@@ -94,10 +148,11 @@ class SimulatedData(StrictModel):
     noise: float = Field(default=2.0, ge=0.0)
     noise_everywhere: bool = False
     light_drift: float = Field(default=0.0, ge=0.0, lt=1.0)
+    group: str | None = None
     part: Part | None = None
 
 
-DataEntry = Annotated[VideoData | SimulatedData, Field(discriminator="kind")]
+DataEntry = Annotated[VideoData | SimulatedData | PoseData, Field(discriminator="kind")]
 
 
 class SmallCnnConfig(StrictModel):
@@ -120,17 +175,6 @@ class ResNet18Config(StrictModel):
 EmbedderConfig = Annotated[SmallCnnConfig | ResNet18Config, Field(discriminator="kind")]
 
 
-class HeadConfig(StrictModel):
-    """The causal head; ``layers`` is for lstm and gru, ``kernel`` and ``dilations`` for tcn."""
-
-    kind: Literal["lstm", "gru", "tcn"] = "gru"
-    hidden: Dims = 32
-    layers: int = Field(default=1, ge=1, le=8)
-    kernel: int = Field(default=3, ge=2, le=31)
-    dilations: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [1, 2, 4, 8], min_length=1)
-    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-
-
 class FeatureConfig(StrictModel):
     """A feature step beside the embedding, by name and version, with its parameters."""
 
@@ -139,61 +183,47 @@ class FeatureConfig(StrictModel):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class AugmentConfig(StrictModel):
-    """Random changes of a whole training window, the same for all of its frames.
+class ScaleRule(StrictModel):
+    """The unit of length, a body length.
 
     Attributes:
-        flip_horizontal, flip_vertical: mirror half of the windows; for views where the mirror image can occur.
-        brightness: up to this many grey levels are added or taken.
-        contrast: up to this relative change around the window's mean.
-        noise: standard deviation of noise that is added, grey levels.
+        path: keypoints from one end of the body to the other.
+        start_px: its length before a rig has measured any; None: the median of the recordings that are learnt from.
+        weight_s: so many seconds weigh as much as ``start_px``; None: it stays that for ever.
     """
 
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    brightness: float = Field(default=0.0, ge=0.0, le=128.0)
-    contrast: float = Field(default=0.0, ge=0.0, lt=1.0)
-    noise: float = Field(default=0.0, ge=0.0, le=64.0)
+    path: list[str] = Field(min_length=2)
+    start_px: float | None = Field(default=None, gt=0.0)
+    weight_s: float | None = Field(default=60.0, gt=0.0)
 
 
-class FitConfig(StrictModel):
-    """Two stages: embedder and head together on short windows, then the head alone on long stretches.
+class PoseRule(StrictModel):
+    """What a model of keypoints takes, and what is computed of it.
 
     Attributes:
-        joint_epochs: at most so many of the first stage; 0: the embedder stays as it was loaded.
-        head_epochs: at most so many of the second stage.
-        window_frames: length of a window of the first stage.
-        stretch_frames: length of a stretch of the second stage.
-        batch_windows: windows (of one view each, of all views with ``joined``) per step.
-        epoch_windows: windows drawn per epoch of the first stage; None: as many as cover the training frames once.
-        learning_rate, weight_decay: of AdamW; the rate falls along a cosine.
-        patience: epochs without a better macro-F1 on the validation part before a stage ends.
-        class_weights: weigh each class by n / (n_classes x count).
-        label_margin_frames: frames on both sides of a change of label that are not trained on.
-        device: where torch runs.
-        threads: of torch on the CPU.
+        keypoints: names in the order of the model; None: those of the first recording.
+        n_animals: animals per frame; None: those of the first recording.
+        rate_hz: frames per second of the model; None: those of the recordings, which must then be of one rate.
+        other_rates: recordings of another rate are refused, or, where it is a whole multiple, subsampled; the bundle
+            says so too, for the rig.
+        identity: which animal is which: as the ``tracker`` says, or ``nearest`` to where it was.
+        fill: which points count as missing, and what stands in for them.
+        scale: the unit of length.
+        features: feature steps (`inference.pose`), in the order in which the head gets them.
     """
 
-    joint_epochs: int = Field(default=10, ge=0)
-    head_epochs: int = Field(default=30, ge=0)
-    window_frames: int = Field(default=48, ge=2)
-    stretch_frames: int = Field(default=300, ge=2)
-    batch_windows: int = Field(default=16, ge=1)
-    epoch_windows: int | None = Field(default=None, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0.0)
-    weight_decay: float = Field(default=1e-2, ge=0.0)
-    patience: int = Field(default=8, ge=1)
-    class_weights: bool = True
-    label_margin_frames: int = Field(default=0, ge=0)
-    augment: AugmentConfig = AugmentConfig()
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(default=2, ge=1)
+    keypoints: list[str] | None = Field(default=None, min_length=1)
+    n_animals: Annotated[int, Field(ge=1)] | None = None
+    rate_hz: float | None = Field(default=None, gt=0.0)
+    other_rates: Literal["refuse", "subsample"] = "refuse"
+    identity: Identity = "tracker"
+    fill: PoseFill = PoseFill()
+    scale: ScaleRule
+    features: list[FeatureConfig] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _trains(self) -> Self:
-        if not self.joint_epochs + self.head_epochs:
-            raise ValueError("joint_epochs and head_epochs are both 0, so nothing would be trained")
-        return self
+
+VIDEO_KEYS = frozenset({"disparity", "views", "crop", "embedder", "features", "fusion", "any_views", "export"})
+"""Keys of `TrainConfig` that say something of images only."""
 
 
 class TrainConfig(StrictModel):
@@ -206,13 +236,15 @@ class TrainConfig(StrictModel):
         data_root: folder that relative paths start from, relative to this file; ``--data`` overrides it.
         data: recordings.
         labels: how names in label files become classes.
+        pose: with recordings of ``kind: pose``, in place of everything from ``disparity`` to ``any_views``.
         disparity: further views, computed from stereo pairs of the data; the rig's task file needs the same.
         views: cameras and disparity views that the model sees, in joining order; None: all, the computed ones last.
         crop: the rule that the rig will use, too.
         fusion: how the views are combined.
         any_views: the model takes any number of views (not with ``joined``); else exactly those of the data.
         features: feature steps, computed beside the embedding.
-        stabiliser: defaults that the bundle carries.
+        choose: what is chosen on validation data after the fit; None: nothing.
+        stabiliser: what the bundle carries, unless it is chosen.
         gap_repeat_ms: gaps up to this long repeat the last input; longer ones reset the state.
         export: precision of the embedder in the bundle.
         seed: of everything random.
@@ -224,6 +256,7 @@ class TrainConfig(StrictModel):
     data_root: Path = Path()
     data: list[DataEntry] = Field(min_length=1)
     labels: LabelOptions = LabelOptions()
+    pose: PoseRule | None = None
     disparity: DisparityConfig | None = None
     views: list[str] | None = Field(default=None, min_length=1)
     crop: CropRule = BackgroundCrop()
@@ -234,6 +267,7 @@ class TrainConfig(StrictModel):
     any_views: bool = False
     split: SplitRule
     fit: FitConfig = FitConfig()
+    choose: ChoiceConfig | None = None
     stabiliser: StabiliserConfig = ThresholdsConfig()
     gap_repeat_ms: float = Field(default=100.0, ge=0.0)
     export: ExportConfig = ExportConfig()
@@ -253,13 +287,45 @@ class TrainConfig(StrictModel):
             raise ValueError(f"labels.rename: {', '.join(unknown)} is not among the classes")
         if unknown := self.stabiliser.unknown(self.classes):
             raise ValueError(f"stabiliser: {', '.join(unknown)} is not among the classes")
+        if unknown := sorted(set(self.labels.priority) - set(self.classes) - set(self.labels.ignore)):
+            raise ValueError(f"labels.priority: {', '.join(unknown)} is neither a class nor ignored")
+        if self.labels.rest is not None and self.labels.rest not in self.classes:
+            raise ValueError(f"labels.rest: {self.labels.rest} is not among the classes")
+        self._check_input()
         self._check_parts()
         return self
 
+    @property
+    def is_pose(self) -> bool:
+        """Whether the model takes keypoints; else it takes video."""
+        return self.pose is not None
+
+    def _check_input(self) -> None:
+        kinds = {"pose" if isinstance(entry, PoseData) else "video" for entry in self.data}
+        if len(kinds) > 1:
+            raise ValueError("data: holds recordings of pose and of video; one model takes one of them")
+        if self.is_pose != (kinds == {"pose"}):
+            needs = "'pose' is missing: say which features" if kinds == {"pose"} else "'pose' goes with kind: pose only"
+            raise ValueError(f"data: recordings of kind {kinds.pop()}; {needs}")
+        if self.is_pose and (given := sorted(VIDEO_KEYS & self.model_fields_set)):
+            raise ValueError(f"{', '.join(given)}: goes with video; of keypoints 'pose' says everything")
+        if self.is_pose and not self.fit.head_epochs:
+            raise ValueError("fit.head_epochs: is 0, and a model of keypoints is a head alone")
+        if not self.is_pose and (not self.head.causal or self.head.ensemble > 1):
+            raise ValueError("head: causal: false and ensemble go with kind: pose; a model of video is one causal head")
+        if self.choose is not None and not self.is_pose:
+            raise ValueError("choose: goes with kind: pose; for video use `ethostream tune` on the bundle")
+
     def _check_parts(self) -> None:
+        if isinstance(self.split, GroupSplit):
+            have = {entry.group for entry in self.data}
+            if absent := sorted({*self.split.validation, *self.split.test} - have):
+                raise ValueError(f"split: no recording is of group {', '.join(absent)}")
+            if have <= {*self.split.validation, *self.split.test}:
+                raise ValueError("split: every group stands in 'validation' or 'test', so nothing is left to train on")
         if not isinstance(self.split, RecordingSplit):
             if any(entry.part is not None for entry in self.data):
-                raise ValueError("data: 'part' goes with 'split: {by: recording}' only; the blocks decide here")
+                raise ValueError("data: 'part' goes with 'split: {by: recording}' only; the split decides here")
             return
         parts = [entry.part for entry in self.data]
         if None in parts:
@@ -268,12 +334,13 @@ class TrainConfig(StrictModel):
             raise ValueError("data: needs at least one entry with 'part: train' and one with 'part: test'")
 
 
-def load_config(path: Path, data: Path | None = None) -> tuple[TrainConfig, Path]:
+def load_config(path: Path, data: Path | None = None, overrides: Sequence[str] = ()) -> tuple[TrainConfig, Path]:
     """Read a training file.
 
     Args:
         path: YAML.
         data: data folder instead of the file's ``data_root``.
+        overrides: ``key.key=value``, the value YAML, in place of what the file says.
 
     Returns:
         The configuration and the folder that its relative paths start from.
@@ -282,9 +349,34 @@ def load_config(path: Path, data: Path | None = None) -> tuple[TrainConfig, Path
         ConfigError: the file or the data folder cannot be read, or a value is wrong; every fault is named.
     """
     raw: dict[str, Any] = read_yaml(path)
+    for override in overrides:
+        set_key(raw, override)
     config = validate(TrainConfig, raw, str(path))
     root = data if data is not None else path.parent / config.data_root
     if not root.is_dir():
         where = "--data" if data is not None else "data_root"
         raise ConfigError(f"{root}: is not a folder; give the folder of the recordings with {where}")
     return config, root
+
+
+def set_key(raw: dict[str, Any], override: str) -> None:
+    """Set one key of a training file: ``fit.head_epochs=5``.
+
+    Raises:
+        ConfigError: it has no such form, or goes through something that is no group of keys.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
+    *groups, last = key.split(".")
+    target = raw
+    for part in groups:
+        inner = target.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {part!r} is a value, not a group of keys")
+        target = inner
+    target[last] = value

@@ -107,7 +107,7 @@ def crossval(
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     _write_json(run / EVALUATION_FILE, evaluation)
-    for folder in (*run.glob("fold-*"), *run.glob("fold-*/fold-*")):
+    for folder in (*run.glob("**/fold-*"), *run.glob("**/member-*")):
         forget_checkpoints(folder)
     return {"run": str(run), "folds": summaries, "evaluation": evaluation}
 

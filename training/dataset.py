@@ -19,7 +19,7 @@ from ..sync.errors import DataError
 from .config import TrainConfig
 from .networks import Embedder
 from .sources import Source
-from .splits import PARTS, Part, parts_of, refuse_shared, stretches_of
+from .splits import PARTS, Part, TimeBlockSplit, parts_of, refuse_shared, stretches_of
 
 _RESIZE_BATCH = 64
 PARITY_FRAMES = 24
@@ -132,7 +132,7 @@ def check_split(sources: Sequence[Source], config: TrainConfig) -> None:
         (one.name, one.part, one.content) for one in sources if one.part is not None
     ]
     refuse_shared(members)
-    if config.split.by != "recording":
+    if isinstance(config.split, TimeBlockSplit):
         contents = [one.content for one in sources]
         copies = [one.name for one in sources if contents.count(one.content) > 1]
         if copies:

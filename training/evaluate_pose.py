@@ -186,25 +186,28 @@ def _evaluated(
 ) -> PoseEvaluation:
     manifest = bundle.manifest
     honest = [mask & _honest_mask(manifest, one) for one, mask in zip(recordings, asked, strict=True)]
-    labelled = [bool((mask & (one.labels >= 0)).any()) for one, mask in zip(recordings, honest, strict=True)]
-    known = [one.name for one, mask in zip(recordings, asked, strict=True) if (mask & learnt_mask(manifest, one)).any()]
-    said, warning = list(notes), ""
+    scored = [bool((mask & (one.labels >= 0)).any()) for one, mask in zip(recordings, honest, strict=True)]
+    learnt = [bool((mask & learnt_mask(manifest, one)).any()) for one, mask in zip(recordings, asked, strict=True)]
+    said, warning, learnt_from = list(notes), "", list[str]()
     split: dict[str, Any] = {"by": UNSEEN}
-    learnt_from: list[str] = []
-    if any(labelled):
+    if any(scored):
         judged = honest
-        if known:
-            said.append(f"left out, since the model has learnt from them: {', '.join(known)}")
-            split = {"by": UNSEEN, "left_out": known}
-        if any(one.name for one, mask in zip(recordings, honest, strict=True) if 0 < mask.sum() < one.n_frames):
-            split = {**split, "by": manifest.split.unit}
+        left_out = [one.name for one, of, no in zip(recordings, learnt, scored, strict=True) if of and not no]
+        in_part = [one.name for one, of, yes in zip(recordings, learnt, scored, strict=True) if of and yes]
+        if left_out:
+            said.append(f"left out, since the model has learnt from them: {', '.join(left_out)}")
+            split["left_out"] = left_out
+        if in_part:
+            said.append(f"only the frames of the model's own test part: {', '.join(in_part)}")
+            split["by"] = manifest.split.unit
     else:
-        judged, learnt_from = list(asked), known
-        split = {"by": TRAINING_DATA}
+        judged = list(asked)
+        learnt_from = [one.name for one, of in zip(recordings, learnt, strict=True) if of]
+        split["by"] = TRAINING_DATA
         warning = (
-            f"SCORED ON TRAINING DATA: bundle {manifest.name!r} has learnt from {', '.join(known)}. These scores say "
-            "what it knows by heart. Its honest ones stand in its manifest (`ethostream bundle info`), or come from "
-            "`ethostream crossval`, or from recordings that it has not seen"
+            f"SCORED ON TRAINING DATA: bundle {manifest.name!r} has learnt from {', '.join(learnt_from)}. These scores "
+            "say what it knows by heart. Its honest ones stand in its manifest (`ethostream bundle info`), or come "
+            "from `ethostream crossval`, or from recordings that it has not seen"
         )
     check = check_data([one.checked for one in recordings], manifest.classes, said)
     answers: list[RecordingAnswers] = []

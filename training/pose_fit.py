@@ -20,11 +20,12 @@ from ..inference.manifest import HeadOutput
 from ..inference.stabilisation.config import StabiliserConfig
 from .answers_file import RecordingAnswers
 from .config import TrainConfig
+from .ensemble_head import EnsembleHead
 from .fit_config import FitConfig
 from .head_data import HeadData
 from .head_fit import fit_head
 from .head_scores import head_logits
-from .heads import SequenceHead, build_head, probabilities
+from .heads import HeadModule, SequenceHead, build_head, probabilities
 from .pose_answers import answers_from, with_stabiliser
 from .pose_dataset import PoseRecording
 from .splits import PARTS, UNUSED, KFoldSplit, LeaveOneOutSplit, Part, folds_of, parts_of
@@ -47,7 +48,7 @@ class FittedPose:
         summary: epochs, temperature, choice and the like, for JSON.
     """
 
-    head: SequenceHead
+    head: HeadModule
     stabiliser: StabiliserConfig
     answers: list[RecordingAnswers]
     folds: bool
@@ -153,19 +154,26 @@ def _fit_one(
     parts: Sequence[NDArray[np.int8]],
     run: Path,
     quiet: bool,
-) -> tuple[SequenceHead, dict[str, Any]]:
+) -> tuple[HeadModule, dict[str, Any]]:
     data = [
         HeadData(one.name, x[None], one.labels, part)
         for one, x, part in zip(recordings, inputs, parts, strict=True)
         if (part != UNUSED).any()
     ]
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
         output: HeadOutput = "independent" if rule.loss.is_binary else "softmax"
-        head = build_head(config.head, inputs[0].shape[1], len(config.classes), output)
-        summary = fit_head(head, data, rule, config.classes, config.seed, run, quiet)
-    head.eval()
-    return head, summary
+        members: list[SequenceHead] = []
+        fitted: list[dict[str, Any]] = []
+        for number in range(config.head.ensemble):
+            torch.manual_seed(config.seed + number)
+            head = build_head(config.head, inputs[0].shape[1], len(config.classes), output)
+            folder = run / f"member-{number + 1}" if number else run
+            fitted.append(fit_head(head, data, rule, config.classes, config.seed + number, folder, quiet))
+            members.append(head.eval())
+    if len(members) == 1:
+        return members[0], fitted[0]
+    best_epoch = round(float(np.mean([one["best_epoch"] for one in fitted])))
+    return EnsembleHead(members).eval(), {**fitted[0], "best_epoch": best_epoch, "members": fitted}
 
 
 def _whole(recording: PoseRecording, part: Part) -> NDArray[np.int8]:
@@ -188,7 +196,7 @@ def _choose(
     return choice.chosen, answers, {"stabiliser": {"words": choice.words, "tried": choice.tried}}
 
 
-def frame_logits(head: SequenceHead, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def frame_logits(head: HeadModule, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Logits [t, c] of every frame of whole recordings; what a head says late, since it looks ahead, is moved back.
 
     Args:
@@ -198,7 +206,7 @@ def frame_logits(head: SequenceHead, inputs: Sequence[NDArray[np.float32]]) -> l
     return [_moved_back(one, head.look_ahead_frames) for one in head_logits(head, inputs)]
 
 
-def frame_answers(head: SequenceHead, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def frame_answers(head: HeadModule, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Probabilities [t, c] of every frame; see `frame_logits`."""
     return [probabilities(torch.from_numpy(one), head.output).numpy() for one in frame_logits(head, inputs)]
 

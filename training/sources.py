@@ -17,9 +17,10 @@ from ..inference.manifest import DataFingerprint
 from ..streaming.video import VideoReader
 from ..sync.calibration_file import Calibration, read_calibration
 from ..sync.errors import ConfigError, DataError
-from .config import LabelOptions, SimulatedData, TrainConfig, VideoData
-from .labels import Bout, frame_labels, read_bouts
-from .splits import Part
+from .config import LabelOptions, PoseData, SimulatedData, TrainConfig, VideoData
+from .labels import Bout, frame_labels
+from .recording_labels import labels_of, read_stream
+from .splits import Part, part_of
 
 FrameIterator = Iterator[list[NDArray[np.uint8]]]
 _CHUNK = 1 << 20
@@ -34,7 +35,7 @@ class Source:
         views: camera → array shape of its frames, in joining order.
         rate_hz: frames per second.
         n_frames: of every view.
-        part: with a split by recording.
+        part: with a split by recording or group.
         content: names what is seen in it; two recordings with the same content are the same animal at the same time.
         open_frames: starts from the first frame; each item holds one image per view, valid until the next.
         labels: class index of every frame, int16 [n_frames], below 0 where there is none.
@@ -63,10 +64,14 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
     """
     sources: list[Source] = []
     for entry in config.data:
+        if isinstance(entry, PoseData):
+            raise ConfigError(f"data: {entry.recording_name} is of keypoints; this takes a training file of videos")
+        name = entry.recording_name if isinstance(entry, VideoData) else entry.name
+        part = part_of(config.split, entry.part, entry.group, name)
         if isinstance(entry, VideoData):
-            sources.append(_video_source(entry, root, config.classes, config.labels))
+            sources.append(_video_source(entry, root, config.classes, config.labels, part))
         else:
-            sources += [_simulated_source(entry, seed, config.classes, config.labels) for seed in entry.seeds]
+            sources += [_simulated_source(entry, seed, config.classes, config.labels, part) for seed in entry.seeds]
     if config.disparity is not None or config.views is not None:
         sources = [_with_views(source, config, root) for source in sources]
     first = sources[0]
@@ -134,7 +139,7 @@ def _with_views(source: Source, config: TrainConfig, root: Path) -> Source:
     )
 
 
-def _video_source(entry: VideoData, root: Path, classes: list[str], options: LabelOptions) -> Source:
+def _video_source(entry: VideoData, root: Path, classes: list[str], options: LabelOptions, part: Part | None) -> Source:
     paths = {camera: root / path for camera, path in entry.videos.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     rates: dict[str, float] = {}
@@ -153,8 +158,9 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
         )
     n_frames = counts.pop()
     label_paths = {"": root / entry.labels} | {name: root / path for name, path in entry.compare.items()}
+    rate_hz = next(iter(rates.values()))
     labels = {
-        name: frame_labels(read_bouts(path, n_frames), n_frames, classes, path, options.rename, options.ignore)
+        name: labels_of(read_stream(entry, path, rate_hz), n_frames, classes, options)
         for name, path in label_paths.items()
     }
     content = hash_files(paths.values())
@@ -162,9 +168,9 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
     return Source(
         name=entry.recording_name,
         views=shapes,
-        rate_hz=next(iter(rates.values())),
+        rate_hz=rate_hz,
         n_frames=n_frames,
-        part=entry.part,
+        part=part,
         content=content,
         data=DataFingerprint(
             name=entry.recording_name,
@@ -200,7 +206,9 @@ def _video_frames(entry: VideoData, paths: Mapping[str, Path]) -> FrameIterator:
             reader.close()
 
 
-def _simulated_source(entry: SimulatedData, seed: int, classes: list[str], options: LabelOptions) -> Source:
+def _simulated_source(
+    entry: SimulatedData, seed: int, classes: list[str], options: LabelOptions, part: Part | None
+) -> Source:
     views = _chosen_views(entry)
     path = Path(f"{entry.name}-{seed}")
 
@@ -222,13 +230,13 @@ def _simulated_source(entry: SimulatedData, seed: int, classes: list[str], optio
     world, instants = SimulatedWorld(seed), InstantClock(0, entry.rate_hz)
     bouts = [Bout(k, k + 1, world.at(instants.elapsed_s(k)).behavior) for k in range(entry.n_frames)]
     labels = frame_labels(bouts, entry.n_frames, classes, path, options.rename, options.ignore)
-    parameters = entry.model_dump_json(exclude={"name", "seeds", "part"})
+    parameters = entry.model_dump_json(exclude={"name", "seeds", "group", "part"})
     return Source(
         name=f"{entry.name}-{seed}",
         views={view.name: (entry.height, entry.width) for view in views},
         rate_hz=entry.rate_hz,
         n_frames=entry.n_frames,
-        part=entry.part,
+        part=part,
         content=f"simulated world of seed {seed}",
         data=DataFingerprint(
             name=f"{entry.name}-{seed}",

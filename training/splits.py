@@ -1,9 +1,11 @@
-"""How training, validation and test data are kept apart: by recording, or by blocks of time with a guard between them.
+"""How training, validation and test data are kept apart: by recording, by group, by blocks of time, or in folds.
 
 Neighbouring frames are near copies of each other, so a split by single frames is refused: it would score the memory of
-a model and not its skill.
+a model and not its skill. Recordings of one animal or day are more alike than those of others: a group keeps them
+together.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, get_args
 
@@ -46,6 +48,54 @@ class TimeBlockSplit(StrictModel):
         return self
 
 
+class GroupSplit(StrictModel):
+    """Whole groups, such as an animal or a day: each stands in one part with all of its recordings.
+
+    Attributes:
+        validation, test: names of groups; all others are trained on.
+    """
+
+    by: Literal["group"] = "group"
+    validation: list[str] = Field(default_factory=list)
+    test: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if both := sorted(set(self.validation) & set(self.test)):
+            raise ValueError(f"group {', '.join(both)} stands in 'validation' and in 'test'; one group, one part")
+        return self
+
+
+class LeaveOneOutSplit(StrictModel):
+    """As many trainings as there are recordings, each without one of them, which it is then scored on.
+
+    Attributes:
+        unit: ``recording``, or ``group``: all recordings of a group are left out together.
+    """
+
+    by: Literal["leave_one_out"] = "leave_one_out"
+    unit: Literal["recording", "group"] = "recording"
+
+
+class KFoldSplit(StrictModel):
+    """Several trainings, each without one fold of the recordings, which it is then scored on.
+
+    Attributes:
+        folds: how many.
+        unit: what is never torn apart; a recording without a group is a group of its own.
+        seed: of the order in which recordings or groups are dealt out.
+    """
+
+    by: Literal["k_fold"] = "k_fold"
+    folds: int = Field(default=4, ge=2, le=100)
+    unit: Literal["recording", "group"] = "group"
+    seed: int = Field(default=0, ge=0)
+
+
+FoldSplit = LeaveOneOutSplit | KFoldSplit
+"""Splits in which every recording is once the part that was not seen."""
+
+
 class FrameSplit(StrictModel):
     """Always refused; it exists so that the refusal can say why."""
 
@@ -56,11 +106,67 @@ class FrameSplit(StrictModel):
     def _refuse(cls, _: object) -> object:
         raise ValueError(
             "a random split by frame puts near copies of the training frames into the test set, and its scores mean "
-            "nothing for a new recording; use 'by: recording' or 'by: time_block'"
+            "nothing for a new recording; use 'by: recording', 'group', 'time_block', 'leave_one_out' or 'k_fold'"
         )
 
 
-SplitRule = Annotated[RecordingSplit | TimeBlockSplit | FrameSplit, Field(discriminator="by")]
+SplitRule = Annotated[
+    RecordingSplit | GroupSplit | TimeBlockSplit | LeaveOneOutSplit | KFoldSplit | FrameSplit,
+    Field(discriminator="by"),
+]
+
+
+def part_of(rule: SplitRule, part: Part | None, group: str | None, name: str) -> Part | None:
+    """The part of a whole recording; None where the rule is not about whole recordings, or makes folds of them.
+
+    Args:
+        rule: of the configuration.
+        part: that the entry states, with a split by recording.
+        group: of the recording.
+        name: of the recording, for messages.
+
+    Raises:
+        DataError: the split is by group and the recording has none.
+    """
+    if isinstance(rule, RecordingSplit):
+        return part
+    if not isinstance(rule, GroupSplit):
+        return None
+    if group is None:
+        raise DataError(f"{name}: has no group, and the split is by group; give it 'group: NAME'")
+    return "test" if group in rule.test else "validation" if group in rule.validation else "train"
+
+
+def folds_of(rule: FoldSplit, names: Sequence[str], groups: Sequence[str | None]) -> list[list[int]]:
+    """Which recordings each training is scored on: their places, ascending; every recording stands in one fold.
+
+    Args:
+        rule: leave-one-out or k-fold.
+        names: of the recordings.
+        groups: of the same recordings; None: a group of its own.
+
+    Raises:
+        DataError: fewer recordings or groups than folds, or only one.
+    """
+    units: dict[tuple[str, str], list[int]] = {}
+    for place, (name, group) in enumerate(zip(names, groups, strict=True)):
+        together = rule.unit == "group" and group is not None
+        units.setdefault(("group", group) if together and group is not None else ("recording", name), []).append(place)
+    n_folds = rule.folds if isinstance(rule, KFoldSplit) else len(units)
+    if len(units) < max(n_folds, 2):
+        raise DataError(
+            f"split {rule.by}: {max(n_folds, 2)} folds need as many {rule.unit}s, and there are {len(units)} "
+            f"({', '.join(name for _, name in units)}); add recordings, or ask for fewer folds"
+        )
+    members = [units[key] for key in sorted(units, key=lambda key: _natural(key[1]))]
+    if isinstance(rule, KFoldSplit):
+        members = [members[place] for place in np.random.default_rng(rule.seed).permutation(len(members))]
+    return [sorted(place for unit in members[fold::n_folds] for place in unit) for fold in range(n_folds)]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order in which session 2 comes before session 12."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def split_by_block(
@@ -103,7 +209,7 @@ def split_by_block(
 
 
 def parts_of(
-    rule: RecordingSplit | TimeBlockSplit | FrameSplit,
+    rule: SplitRule,
     part: Part | None,
     labels: NDArray[np.integer],
     rate_hz: float,
@@ -113,16 +219,21 @@ def parts_of(
 
     Args:
         rule: of the configuration.
-        part: of the recording, with a split by recording.
+        part: of the whole recording (`part_of`), with a split by recording or group.
         labels: class of every frame, below 0 where there is none.
         rate_hz: frames per second.
         name: of the recording, for messages.
 
     Raises:
-        DataError: the blocks of a time-block split do not fit.
+        DataError: the blocks of a time-block split do not fit, or the rule makes folds, each with parts of its own.
     """
     if isinstance(rule, TimeBlockSplit):
         return split_by_block(rule, labels >= 0, rate_hz, name)
+    if isinstance(rule, LeaveOneOutSplit | KFoldSplit):
+        raise DataError(
+            f"split {rule.by}: is several trainings, and this needs one; use 'by: recording', 'group' or 'time_block' "
+            "here, or `ethostream crossval`"
+        )
     if part is None:
         raise DataError(f"{name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
     return np.full(len(labels), PARTS.index(part), np.int8)

@@ -24,6 +24,7 @@ from .config import TrainConfig, load_config
 from .dataset import Recording, check_split, members_of, parity_frames, read_recording
 from .evaluate import answers_of_part, evaluation_of
 from .fit import build_networks, fit
+from .fit_loop import forget_checkpoints
 from .fit_stage import Networks
 from .head_inputs import embed_recording, head_input
 from .heads import warm_up_frames
@@ -37,23 +38,39 @@ from .onnx_export import (
     head_spec,
 )
 from .quantise import quantise_bundle
+from .run_record import write_record
 from .sources import Source, open_sources
 
-METRICS_FILE = "metrics.jsonl"
 EVALUATION_FILE = "evaluation.json"
 FLOAT32_FOLDER = "float32"
 
 
 def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = False) -> dict[str, Any]:
-    """Train a model and write its bundle.
-
-    Beside the bundle, ``<out>.run/`` gets ``metrics.jsonl`` (a line per epoch) and ``evaluation.json``; with
-    ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
+    """As `train_video`, from a training file.
 
     Args:
         config_path: the training file.
         out: folder of the bundle.
         data: data folder instead of the file's own.
+        quiet: nothing is printed.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value is wrong.
+    """
+    config, root = load_config(config_path, data)
+    return train_video(config, root, out, quiet)
+
+
+def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False) -> dict[str, Any]:
+    """Train a model of video and write its bundle.
+
+    Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``metrics.jsonl`` (a line per
+    epoch) and ``evaluation.json``; with ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
+
+    Args:
+        config: the training file.
+        root: folder that its relative paths start from.
+        out: folder of the bundle.
         quiet: nothing is printed.
 
     Returns:
@@ -65,18 +82,18 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
         ParityError: the exported graphs do not compute what was trained; no bundle is written.
         ScoreLossError: int8 loses more than ``export.max_score_loss``; only the float32 bundle is written.
     """
-    config, root = load_config(config_path, data)
     console = Console(quiet=quiet, stderr=True)
     sources = open_sources(config, root)
     check_split(sources, config)
     run = out.parent / f"{out.name}.run"
+    write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         features = [spec_of(one.name, one.version, one.parameters) for one in config.features]
         n_features = sum(one.dims for one in features)
         networks = build_networks(config, len(sources[0].views), n_features, root)
         recordings = _read(sources, config, networks, console)
-        fitted = fit(config, recordings, networks, run / METRICS_FILE, quiet)
+        fitted = fit(config, recordings, networks, run, quiet)
     console.print("exporting, and comparing the graphs with what was trained")
     files = {
         "embedder.onnx": export_embedder(networks.embedder),
@@ -90,7 +107,7 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
     draft = run / "draft"
     write_bundle(draft, fields, files)
     console.print("scoring the test part through the whole pipeline")
-    drafted = Bundle.load(draft)
+    drafted = Bundle.load(draft, max_look_ahead_frames=None)
     answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
     evaluation = evaluation_of(drafted, config, answers)
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
@@ -100,7 +117,8 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
     write_bundle(trained, fields, files)
     for path in (*draft.iterdir(), draft):
         path.rmdir() if path.is_dir() else path.unlink()
-    loaded = Bundle.load(trained)
+    loaded = Bundle.load(trained, max_look_ahead_frames=None)
+    forget_checkpoints(run)
     identity, more = loaded.identity, dict[str, Any]()
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
@@ -191,7 +209,7 @@ def _fields(
         "head": head_spec(networks.head),
         "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
         "warm_up_frames": warm_up_frames(networks.head, sources[0].rate_hz),
-        "look_ahead_frames": 0,
+        "look_ahead_frames": networks.head.look_ahead_frames,
         "stabiliser": config.stabiliser,
         "data": [one.data for one in sources],
         "split": Split(

@@ -19,7 +19,7 @@ from .config import PoseData, PoseRule, TrainConfig
 from .data_checks import DataCheck, check_data, print_check
 from .evaluation_record import evaluation_record
 from .fit_loop import forget_checkpoints
-from .heads import SequenceHead, warm_up_frames
+from .heads import HeadModule, warm_up_frames
 from .onnx_export import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
 from .pose_answers import bundle_answers
 from .pose_dataset import PoseRecording, feature_specs, features_of, open_poses, pose_input, with_scale
@@ -97,7 +97,7 @@ def train_pose(
     evaluation = {"bundle": identity, "provider": "cpu", **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     _write_json(run / EVALUATION_FILE, evaluation)
-    for folder in (run, *run.glob("fold-*")):
+    for folder in (run, *run.glob("**/fold-*"), *run.glob("**/member-*")):
         forget_checkpoints(folder)
     return {
         "bundle": identity,
@@ -195,7 +195,7 @@ def _test_answers(
     return (fitted.answers if parts is None else answers), spent_s / (longest.n_frames / longest.rate_hz / 60.0)
 
 
-def _gate(head: SequenceHead, files: dict[str, bytes], inputs: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+def _gate(head: HeadModule, files: dict[str, bytes], inputs: Sequence[NDArray[np.float32]]) -> dict[str, float]:
     """Parity of the graphs on real input, repeated where the recording is shorter than the gate asks."""
     x = inputs[0][None]
     x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))[:, : 2 * MIN_PARITY_STEPS]

@@ -20,7 +20,7 @@ from .config import TrainConfig
 from .offline import run_offline
 from .onset_scores import OnsetScores, pooled, score_onsets
 from .sources import Source
-from .splits import PARTS, Part, RecordingSplit, parts_of
+from .splits import PARTS, Part, TimeBlockSplit, parts_of
 from .tuning_grid import as_options, in_short, stabiliser_grid
 from .tuning_target import Target
 
@@ -307,6 +307,6 @@ def split_in_words(tuning: Tuning, config: TrainConfig) -> str:
             "are too good; give it one"
         )
     words = f"chosen on {made}; reported on {', '.join(tuning.report)}"
-    if not isinstance(config.split, RecordingSplit):
+    if isinstance(config.split, TimeBlockSplit):
         words += "; these are blocks of the same recording(s), which are more alike than two recordings"
     return words

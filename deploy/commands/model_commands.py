@@ -1,59 +1,151 @@
 """``ethostream train``, ``evaluate``, ``predict`` and ``bundle``: models, from labels to bundles."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...sync.errors import ConfigError
+from .folder_options import (
+    DataOption,
+    FpsOption,
+    GroupOption,
+    IgnoreOption,
+    PresetOption,
+    SetOption,
+    StreamOption,
+    load_training,
+    needs_extra,
+    refuse_with_config,
+)
 from .json_output import JsonOption, require_writable, to_stdout, write_result
+
+if TYPE_CHECKING:
+    from ...training.evaluate_pose import PoseEvaluation
 
 bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 
-DataOption = Annotated[Path | None, typer.Option(help="Folder that relative data paths of the file start from.")]
-
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Data, model and fit.")],
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder of the bundle to make.")],
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="Data, model and fit.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder of the bundle to make.")] = Path("bundle"),
+    preset: PresetOption = None,
     data: DataOption = None,
+    stream: StreamOption = None,
+    fps: FpsOption = None,
+    ignore: IgnoreOption = None,
+    group_by: GroupOption = None,
+    overrides: SetOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Train a causal model on labelled video or simulated sessions, score it and export it as a bundle."""
-    require_writable(json_path)
-    with _extra("train"):
-        from ...training.train import train as train_bundle
+    """Train a causal model on labelled video, simulated sessions or keypoints, score it, export it as a bundle.
 
-    _show(train_bundle(config, out, data, quiet=to_stdout(json_path)), json_path)
+    What to do stands in CONFIG.yaml, or comes from a preset and a folder of recordings. What is odd about the data is
+    printed first. Beside the bundle, BUNDLE.run keeps the resolved training file, the command that repeats the run,
+    the numbers of every epoch, answers and scores. A run that was killed goes on with the same command.
+
+    Examples: `ethostream train train.yaml --out bundles/mine`,
+    `ethostream train --preset pose-tcn --data recordings --stream S1 --out bundles/social`
+    """
+    require_writable(json_path)
+    quiet = to_stdout(json_path)
+    with needs_extra("train"):
+        loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
+        if loaded.is_pose:
+            from ...training.train_pose import train_pose
+
+            result = train_pose(loaded, root, out, quiet, notes)
+        else:
+            from ...training.train import train_video
+
+            result = train_video(loaded, root, out, quiet)
+    _show(result, json_path)
 
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")],
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The file that names data and split.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG.yaml]", help="A training file: its test part is scored.", show_default=False),
+    ] = None,
     data: DataOption = None,
+    stream: StreamOption = None,
+    fps: FpsOption = None,
+    ignore: IgnoreOption = None,
+    group_by: GroupOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Score a bundle on the held-out part of a data set, through the very pipeline that runs live."""
-    require_writable(json_path)
-    with _extra("train"):
-        from ...training.evaluate import evaluate as evaluate_bundle
+    """Score a bundle on recordings that it has not seen, through the very steps that run live.
 
-    _show(evaluate_bundle(bundle, config, data), json_path)
+    With CONFIG.yaml the test part of that file is scored. Without it, every labelled recording of the folder of --data
+    that the bundle has not learnt from; where it has learnt from all of them they are scored all the same, and the
+    result says so. Top-level scores are those of the stabilised label, `raw` those of the most probable class.
+
+    Examples: `ethostream evaluate bundles/mine train.yaml --json scores.json`,
+    `ethostream evaluate bundles/social --data recordings --stream S1 --json scores.json`
+    """
+    require_writable(json_path)
+    if config is not None:
+        refuse_with_config(stream=stream, fps=fps, ignore=ignore, group_by=group_by)
+        from ...training.config import load_config
+
+        loaded, root = load_config(config, data)
+        if not loaded.is_pose:
+            from ...training.evaluate import evaluate as evaluate_video
+
+            _show(evaluate_video(bundle, config, data), json_path)
+            return
+        from ...training.evaluate_pose import evaluate_config
+
+        found = evaluate_config(bundle, loaded, root)
+    else:
+        if data is None:
+            raise ConfigError("evaluate: needs CONFIG.yaml, or the folder of the recordings with --data")
+        from ...training.evaluate_pose import evaluate_folder
+        from ...training.layouts import FolderOptions, find_dataset
+
+        found = evaluate_folder(bundle, find_dataset(data, FolderOptions(stream, fps, ignore, group_by)))
+    _show_evaluation(found, json_path)
 
 
 def predict(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")],
-    video: Annotated[Path, typer.Argument(metavar="VIDEO")],
+    recording: Annotated[
+        Path, typer.Argument(metavar="VIDEO|POSE", help="A video, or for a bundle of keypoints a file of a tracker.")
+    ],
     out: Annotated[Path, typer.Option(metavar="CSV", help="One row per frame: frame, time_s, behaviour, p_CLASS ...")],
+    fps: FpsOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Name the behaviour in every frame of a video file."""
-    require_writable(json_path)
-    from ...training.predict import predict as predict_csv
+    """Name the behaviour in every frame of a video file, or of a file of keypoints.
 
-    _show(predict_csv(bundle, video, out), json_path)
+    Keypoints are read from DeepLabCut (.csv, .h5) and SLEAP (.slp, .h5). Where such a file does not state its frame
+    rate and --fps does not either, that of the model is assumed, and the result says so.
+
+    Example: `ethostream predict bundles/social session_12.csv --fps 30 --out behaviour.csv`
+    """
+    require_writable(json_path)
+    from ...inference.bundled import resolve_bundle
+    from ...training.predict_pose import takes_pose
+
+    if takes_pose(resolve_bundle(bundle)):
+        from ...training.predict_pose import predict_pose
+
+        result = predict_pose(bundle, recording, out, fps)
+        if result["rate_assumed"]:
+            typer.echo(
+                f"assumed: {result['rate_hz']:g} frames/s, as the model has; the file does not say (--fps)",
+                err=True,
+            )
+    else:
+        if fps is not None:
+            raise ConfigError("--fps: goes with files of keypoints; a video states its rate itself")
+        from ...training.predict import predict as predict_csv
+
+        result = predict_csv(bundle, recording, out)
+    _show(result, json_path)
 
 
 @bundle_app.command("info")
@@ -66,20 +158,24 @@ def bundle_info(
     from ...inference.bundled import resolve_bundle
     from ..terminal import print_bundle
 
-    loaded = Bundle.load(resolve_bundle(bundle))
+    loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
     if json_path is not None:
         write_result(json_path, {"identity": loaded.identity, **loaded.manifest.model_dump(mode="json", by_alias=True)})
     if not to_stdout(json_path):
         print_bundle(loaded)
 
 
-@contextmanager
-def _extra(name: str) -> Generator[None]:
-    """Say which extra brings what is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed; pip install 'ethostream[{name}]' brings it") from error
+def _show_evaluation(found: "PoseEvaluation", json_path: Path | None) -> None:
+    from rich.console import Console
+
+    from ...training.data_checks import print_check
+
+    console = Console(stderr=True, highlight=False)
+    if not to_stdout(json_path):
+        print_check(found.check, console)
+    if found.warning:
+        console.print(found.warning, style="bold red", markup=False)
+    _show(found.record, json_path)
 
 
 def _show(result: dict[str, Any], json_path: Path | None) -> None:

@@ -67,7 +67,7 @@ def tune(
     config, root = load_config(data, data_root)
     if write is not None:
         require_editable(write, "stabiliser")
-    loaded = Bundle.load(resolve_bundle(bundle))
+    loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
     found = _run(loaded, config, root, wanted, tolerance_ms, rule_behavior, quiet=to_stdout(json_path))
     split = split_in_words(found, config)
     result = _result(found, loaded.identity, target, tolerance_ms, split)
@@ -116,7 +116,7 @@ def _run(
         raise ConfigError(f"--rule-behavior {rule_behavior}: the bundle knows {', '.join(classes)}")
     console = Console(stderr=True)
     with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
-        sources = [one for one in open_sources(config, root) if config.split.by != "recording" or one.part != "train"]
+        sources = [one for one in open_sources(config, root) if one.part != "train"]
         bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
         answers = [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
         grid = progress.add_task("stabilisers", total=1 + len(stabiliser_grid()))

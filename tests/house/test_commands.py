@@ -28,6 +28,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "predict",
+    "crossval",
     "tune",
     "quantise",
     "engines",

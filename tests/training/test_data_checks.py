@@ -99,7 +99,7 @@ def test_the_classes_of_a_folder_are_what_its_labels_hold(tmp_path: Path) -> Non
 def test_labels_one_frame_too_long_are_called_off_by_one(tmp_path: Path) -> None:
     write_session(tmp_path, 1, 60)
     stream = read_stream(_entry(tmp_path, stream="S1"), tmp_path / "annotations" / "1_annot.txt", 30.0)
-    with pytest.raises(DataError, match=r"1_annot.txt: line \d+: .*60.*off-by-one"):
+    with pytest.raises(DataError, match=r"1_annot.txt: line \d+: .*59 frames.*off-by-one"):
         labels_of(stream, 59, CLASSES, LabelOptions(ignore=["base"]))
     with pytest.raises(DataError, match=r"1_annot.txt: line \d+: ") as caught:
         labels_of(stream, 40, CLASSES, LabelOptions(ignore=["base"]))

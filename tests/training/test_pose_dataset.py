@@ -126,7 +126,7 @@ def test_features_are_those_of_the_rig_frame_by_frame(folder: Path) -> None:
     recordings, rule = _open(folder, _entry(1))
     rule = with_scale(rule, recordings)
     x = features_of(rule, recordings[0].points)
-    assert x.shape == (200, 15)
+    assert x.shape == (200, 25)
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
     assert np.array_equal(features_of(rule, recordings[0].points[:50]), x[:50])

@@ -260,6 +260,7 @@ def test_paths_that_do_not_exist(tmp_path: Path) -> None:
 def test_scoring_and_prediction_need_no_torch() -> None:
     code = (
         "import sys; import ethostream.training.predict, ethostream.training.evaluate; "
+        "import ethostream.training.predict_pose, ethostream.training.evaluate_pose; "
         "print(sorted({'torch', 'lightning', 'sklearn', 'onnx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

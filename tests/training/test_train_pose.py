@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.answers_file import read_answers
-from ethostream.training.config import TrainConfig, load_config
+from ethostream.training.config import PoseData, TrainConfig, load_config
 from ethostream.training.crossval import crossval
 from ethostream.training.evaluate_pose import evaluate_config, evaluate_folder
 from ethostream.training.layouts import FolderOptions, find_dataset
+from ethostream.training.pose_dataset import features_of, open_poses, with_scale
+from ethostream.training.pose_fit import fit_pose
 from ethostream.training.predict_pose import predict_pose
 from ethostream.training.presets import configure, read_preset
 from ethostream.training.splits import KFoldSplit
@@ -50,11 +53,21 @@ def _config(folder: Path, *changes: str) -> TrainConfig:
     return configure(read_preset("pose-tcn"), find_dataset(folder, OPTIONS), [*SMALL, *changes])
 
 
+def _call(*words: str) -> str:
+    done = CliRunner().invoke(cli.app, list(words), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
 @pytest.fixture(scope="module")
 def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    dataset = find_dataset(folder, OPTIONS)
     out = tmp_path_factory.mktemp("trained") / "bundle"
-    return out, train_pose(_config(folder), folder, out, quiet=True, notes=dataset.notes)
+    result = out.parent / "result.json"
+    small = [word for change in SMALL for word in ("--set", change)]
+    words = ["--data", str(folder), "--stream", "S1", "--out", str(out), "--json", str(result)]
+    said = _call("train", "--preset", "pose-tcn", *words, *small)
+    assert "assumed: 30 frames/s" in " ".join(said.split())
+    return out, json.loads(result.read_text(encoding="utf-8"))
 
 
 def test_training_writes_a_bundle_that_loads(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -177,12 +190,21 @@ def test_prediction_has_one_row_per_frame(trained: tuple[Path, dict[str, Any]], 
         predict_pose(trained[0], points, tmp_path / "odd.csv", 40.0)
 
 
-def test_the_same_seed_gives_the_same_model(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    run = trained[0].parent / "bundle.run"
-    config, root = load_config(run / "config.yaml")
-    train_pose(config, root, tmp_path / "again", quiet=True)
-    for name in ("head_step.onnx", "head_sequence.onnx"):
-        assert (tmp_path / "again" / name).read_bytes() == (trained[0] / name).read_bytes(), name
+def test_the_same_seed_gives_the_same_model(folder: Path, tmp_path: Path) -> None:
+    config = _config(folder, "fit.head_epochs=1", "choose=null", "split={by: leave_one_out}")
+    recordings, rule = open_poses(
+        [one for one in config.data if isinstance(one, PoseData)][:2],
+        folder,
+        config.pose or pytest.fail(),
+        config.classes,
+        config.labels,
+    )
+    rule = with_scale(rule, recordings)
+    inputs = [features_of(rule, one.points) for one in recordings]
+    found = [fit_pose(config, recordings, inputs, tmp_path / run, True, list[str]().append) for run in "ab"]
+    weights = [one.head.state_dict() for one in found]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert all(np.array_equal(a.p, b.p) for a, b in zip(found[0].answers, found[1].answers, strict=True))
 
 
 def test_parts_by_recording_and_what_is_chosen_on_validation(folder: Path, tmp_path: Path) -> None:
@@ -204,6 +226,7 @@ def test_parts_by_recording_and_what_is_chosen_on_validation(folder: Path, tmp_p
     assert again.record["macro_f1"] == evaluation["macro_f1"]
 
 
+@pytest.mark.long
 def test_the_twin_that_is_not_causal_is_scored_and_refused_online(folder: Path, tmp_path: Path) -> None:
     from ethostream.sync.errors import LookAheadError
 
@@ -214,6 +237,7 @@ def test_the_twin_that_is_not_causal_is_scored_and_refused_online(folder: Path, 
         Bundle.load(tmp_path / "twin")
 
 
+@pytest.mark.long
 def test_look_ahead_stands_in_the_manifest_and_is_moved_back(folder: Path, tmp_path: Path) -> None:
     config = _config(folder, "head={kind: tcn, hidden: 12, dilations: [1, 2], dropout: 0.0, look_ahead_frames: 5}")
     result = train_pose(config, folder, tmp_path / "ahead", quiet=True)
@@ -224,12 +248,13 @@ def test_look_ahead_stands_in_the_manifest_and_is_moved_back(folder: Path, tmp_p
 
 
 def test_cross_validation_pools_every_recording_once(folder: Path, tmp_path: Path) -> None:
-    config = _config(folder, "fit.head_epochs=2")
-    result = crossval(config, folder, tmp_path / "cv", KFoldSplit(folds=2), quiet=True)
-    evaluation = result["evaluation"]
+    small = [word for change in (*SMALL, "fit.head_epochs=1") for word in ("--set", change)]
+    words = ["--data", str(folder), "--stream", "S1", "--folds", "2", "--out", str(tmp_path / "cv")]
+    _call("crossval", "--preset", "pose-tcn", *words, "--json", str(tmp_path / "cv.json"), *small)
+    evaluation = json.loads((tmp_path / "cv.json").read_text(encoding="utf-8"))
     assert sorted(evaluation["recordings"]) == ["1", "2", "3", "4"]
     assert (evaluation["split"]["by"], evaluation["split"]["n_folds"]) == ("k_fold", 2)
-    assert sorted(name for fold in result["folds"] for name in fold["scored"]) == ["1", "2", "3", "4"]
+    assert sorted(name for fold in evaluation["folds"] for name in fold["scored"]) == ["1", "2", "3", "4"]
     assert evaluation["n_frames"] == 4 * (N_FRAMES - 20)
     assert "intervals" in evaluation
     assert (tmp_path / "cv" / "command.txt").read_text(encoding="utf-8").startswith("ethostream crossval ")
@@ -238,21 +263,30 @@ def test_cross_validation_pools_every_recording_once(folder: Path, tmp_path: Pat
     assert not list((tmp_path / "cv").rglob("*.ckpt"))
 
 
+def _three(folder: Path, out: Path) -> Path:
+    """A copy of a folder without its last session."""
+    shutil.copytree(folder, out)
+    for path in out.glob("*/4*"):
+        path.unlink()
+    return out
+
+
 def test_what_is_scored_has_no_say_in_its_fold(folder: Path, tmp_path: Path) -> None:
     """Other labels of a recording change nothing of what the model of its fold says of it."""
-    shutil.copytree(folder, tmp_path / "changed")
-    config = _config(folder, "fit.head_epochs=1")
-    rule = KFoldSplit(folds=4)
-    before = crossval(config, folder, tmp_path / "a", rule, quiet=True)
+    first, second = _three(folder, tmp_path / "first"), _three(folder, tmp_path / "second")
+    config, rule = _config(first, "fit.head_epochs=1"), KFoldSplit(folds=3)
+    before = crossval(config, first, tmp_path / "a", rule, quiet=True)
     held = before["folds"][0]["scored"][0]
-    path = tmp_path / "changed" / "annotations" / f"{held}_annot.txt"
+    path = second / "annotations" / f"{held}_annot.txt"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("\tsocial", "\tx").replace("\tnonsocial", "\tsocial").replace("\tx", "\tnonsocial"))
-    crossval(config, tmp_path / "changed", tmp_path / "b", rule, quiet=True)
-    answers = [{one.name: one for one in read_answers(tmp_path / run / "answers.npz")[0]}[held] for run in ("a", "b")]
-    assert not np.array_equal(answers[0].truth, answers[1].truth)
-    assert np.array_equal(answers[0].p, answers[1].p)
-    assert np.array_equal(answers[0].label, answers[1].label)
+    crossval(config, second, tmp_path / "b", rule, quiet=True)
+    answers = [{one.name: one for one in read_answers(tmp_path / run / "answers.npz")[0]} for run in "ab"]
+    assert not np.array_equal(answers[0][held].truth, answers[1][held].truth)
+    assert np.array_equal(answers[0][held].p, answers[1][held].p)
+    assert np.array_equal(answers[0][held].label, answers[1][held].label)
+    other = next(name for name in answers[0] if name != held)
+    assert not np.array_equal(answers[0][other].p, answers[1][other].p)
 
 
 def test_a_class_that_nobody_shows_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -263,38 +297,27 @@ def test_a_class_that_nobody_shows_is_refused(folder: Path, tmp_path: Path) -> N
 
 def test_a_class_that_is_absent_in_a_fold_is_said_and_scored(folder: Path, tmp_path: Path) -> None:
     """All of a class stands in one recording: the fold without it cannot learn it, and the pooled scores hold it."""
-    shutil.copytree(folder, tmp_path / "data")
-    for path in (tmp_path / "data" / "annotations").glob("[234]_*"):
+    data = _three(folder, tmp_path / "data")
+    for path in (data / "annotations").glob("[23]_*"):
         path.write_text(path.read_text(encoding="utf-8").replace("\taggression", "\tsocial"), encoding="utf-8")
-    config = _config(tmp_path / "data", "fit.head_epochs=1")
-    result = crossval(config, tmp_path / "data", tmp_path / "cv", KFoldSplit(folds=4), quiet=True)
+    config = _config(data, "fit.head_epochs=1", "choose=null")
+    result = crossval(config, data, tmp_path / "cv", KFoldSplit(folds=3), quiet=True)
     assert result["evaluation"]["per_class"]["aggression"]["support"] > 0
     assert result["evaluation"]["per_class"]["aggression"]["recall"] == 0.0
 
 
-def test_the_commands(folder: Path, others: Path, tmp_path: Path) -> None:
-    def call(*words: str) -> str:
-        done = CliRunner().invoke(cli.app, list(words), catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    small = [word for change in (*SMALL, "fit.head_epochs=1") for word in ("--set", change)]
-    data = ["--data", str(folder), "--stream", "S1"]
-    bundle = str(tmp_path / "bundle")
-    call("train", "--preset", "pose-tcn", *data, "--out", bundle, *small, "--json", str(tmp_path / "train.json"))
-    assert json.loads((tmp_path / "train.json").read_text())["out"] == bundle
-    scores = tmp_path / "scores.json"
-    call("evaluate", bundle, "--data", str(others), "--stream", "S1", "--json", str(scores))
+def test_the_commands_that_score_and_predict(
+    trained: tuple[Path, dict[str, Any]], folder: Path, others: Path, tmp_path: Path
+) -> None:
+    bundle, scores = str(trained[0]), tmp_path / "scores.json"
+    _call("evaluate", bundle, "--data", str(others), "--stream", "S1", "--json", str(scores))
     assert json.loads(scores.read_text())["split"]["by"] == "unseen recordings"
-    output = call("evaluate", bundle, *data, "--json", str(scores))
+    output = _call("evaluate", bundle, "--data", str(folder), "--stream", "S1", "--json", str(scores))
     assert "SCORED ON TRAINING DATA" in output
     assert json.loads(scores.read_text())["split"]["by"] == "training data"
     points = str(next((others / "dlc_csv").glob("7*")))
-    call("predict", bundle, points, "--fps", "30", "--out", str(tmp_path / "7.csv"))
+    _call("predict", bundle, points, "--fps", "30", "--out", str(tmp_path / "7.csv"))
     assert len((tmp_path / "7.csv").read_text().splitlines()) == N_FRAMES + 1
-    words = ["--folds", "2", "--out", str(tmp_path / "cv"), "--json", str(tmp_path / "cv.json")]
-    call("crossval", "--preset", "pose-tcn", *data, *words, *small)
-    assert json.loads((tmp_path / "cv.json").read_text())["split"]["n_folds"] == 2
 
 
 @pytest.mark.parametrize(
