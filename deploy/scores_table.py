@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 _OVERALL = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "macro-F1": "macro_f1"}
+_BOUTS = {"bout-F1": "bout_f1", "flicker": "flicker"}
 _PER_CLASS = {"precision": "precision", "recall": "recall", "F1": "f1"}
 
 
@@ -16,7 +17,10 @@ def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
     if "per_class" not in found or not ("raw" in found or "more" in found):
         return None
     more: Mapping[str, Any] = found.get("more", found)
-    stabilised: Mapping[str, Any] = found.get("stabilised", found)
+    stabilised: Mapping[str, Any] = found.get("stabilised") or {
+        **{key: more[key] for key in _BOUTS.values() if key in more},
+        **found,
+    }
     if "raw" not in more:
         return None
     classes: Sequence[str] = found.get("classes") or list(stabilised["per_class"])
@@ -31,6 +35,7 @@ def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
     if "compute_ms" in found:
         times = ", ".join(f"{stage} {one['p50']:.2f}" for stage, one in found["compute_ms"].items())
         parts.append(Text(f"ms per frame, median: {times}"))
+    parts += [Text(f"! {one}", style="yellow") for one in found.get("warnings", [])]
     return Group(*parts)
 
 
@@ -41,13 +46,17 @@ def _about(found: Mapping[str, Any]) -> str:
 
 
 def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
-    """Both labels, against what it learnt from and against every other rater."""
-    table = _table("", *_OVERALL)
+    """Both labels, against what it learnt from and against every other rater; intervals where there are any."""
+    keys = {**_OVERALL, **(_BOUTS if "bout_f1" in stabilised else {})}
+    table = _table("", *keys)
 
     def add(name: str, one: Mapping[str, Any]) -> None:
-        table.add_row(name, *(_share(one[key]) for key in _OVERALL.values()))
+        table.add_row(name, *(_share(one.get(key)) for key in keys.values()))
 
     add("stabilised label", stabilised)
+    ranges = more.get("intervals", {}).get("stabilised", {})
+    if any(ranges.get(key) for key in keys.values()):
+        table.add_row("  its interval", *(_range(ranges.get(key)) for key in keys.values()))
     add("raw: the most probable class", more["raw"])
     for rater, one in more.get("compare", {}).items():
         add(f"stabilised, against {rater}", one["stabilised"])
@@ -55,7 +64,10 @@ def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
         agreed = one.get("agreement_with_labels")
         if agreed:
             table.add_row(
-                f"  {rater} against the labels", _share(agreed["agreement"]), f"kappa {agreed['kappa']:.3f}", ""
+                f"  {rater} against the labels",
+                _share(agreed["agreement"]),
+                f"kappa {_share(agreed['kappa'])}",
+                *([""] * (len(keys) - 2)),
             )
     recordings: Mapping[str, Any] = more.get("recordings", {})
     if len(recordings) > 1:
@@ -82,6 +94,10 @@ def _confusion(classes: Sequence[str], rows: Sequence[Sequence[int]], n_undecide
         table.caption = f"{n_undecided:,} frames without a label"
         table.caption_justify = "left"
     return table
+
+
+def _range(interval: Mapping[str, float] | None) -> str:
+    return "" if interval is None else f"{interval['low']:.2f}-{interval['high']:.2f}"
 
 
 def _share(value: float | None) -> str:

@@ -36,7 +36,7 @@ def scores_of(evaluation: dict[str, Any], config: TrainConfig) -> Scores:
         macro_f1=stabilised["macro_f1"],
         per_class=stabilised["per_class"],
         confusion=stabilised["confusion_matrix"],
-        more={"raw": evaluation["raw"], "compare": evaluation["compare"]},
+        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals")},
     )
 
 

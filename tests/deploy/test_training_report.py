@@ -1,0 +1,262 @@
+"""``ethostream report`` of a training: one page whose numbers are those of the run, and on which nothing is cut off."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ethostream.deploy.cli import app
+from ethostream.deploy.palette import paper_color
+from ethostream.deploy.training_digest import digest_training, run_folder_of
+from ethostream.deploy.training_figures import binned, ethogram
+from ethostream.deploy.training_report import training_page
+from ethostream.sync.errors import DataError
+from ethostream.training.answers_file import RecordingAnswers, write_answers
+from ethostream.training.evaluation_record import evaluation_record
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+CHROMIUM = Path("/usr/bin/chromium")
+CLASSES = ["rest & <sleep>", "walk", "social investigation", "groom"]
+NAMES = ["session_1", "session_2", "session_5", "session_12", "session_20", "a very long name of a session, 27"]
+COMMAND = "ethostream train --preset pose-tcn --data DIR --stream S1 --out BUNDLE"
+
+
+def recording(seed: int, name: str, n: int) -> RecordingAnswers:
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(4, n, p=[0.5, 0.3, 0.15, 0.05])
+    truth = np.repeat(kinds, rng.integers(10, 90, n))[:n].astype(np.int16)
+    truth[: n // 20] = -1
+    logits = rng.normal(0.0, 1.0, (n, 4))
+    logits[np.arange(n), np.maximum(truth, 0)] += 1.8
+    p = np.exp(logits)
+    p = (p / p.sum(1, keepdims=True)).astype(np.float32)
+    label = np.concatenate([np.full(5, -1), np.maximum(truth, 0)[:-5]]).astype(np.int16)
+    wrong = rng.integers(0, n, n // 400)
+    for place in wrong:
+        label[place : place + 12] = rng.integers(0, 4)
+    return RecordingAnswers(
+        name=name, rate_hz=30.0, truth=truth, raw=p.argmax(1).astype(np.int16), label=label, p=p,
+        judged=np.ones(n, np.bool_), group="cage A",
+    )  # fmt: skip
+
+
+def make_run(folder: Path, n: int = 1500, *, raters: bool = True, **more: Any) -> dict[str, Any]:
+    """A run folder as a training leaves it."""
+    folder.mkdir()
+    recordings = [replace(recording(place, name, n), group="") for place, name in enumerate(NAMES)]
+    if raters:
+        one = recordings[0]
+        theirs = np.roll(one.truth, 4)
+        theirs[n // 2 : n // 2 + n // 20] = 1
+        recordings[0] = replace(one, raters={"second person": theirs})
+    found = evaluation_record(
+        recordings,
+        CLASSES,
+        {"by": "k_fold", "folds": 3},
+        causal=True,
+        notes=["assumed: 30 frames/s, which the authors do not state"],
+        compute={"training_s": 431.0, "per_minute_s": 0.09, "machine": "Linux x86_64, <some> processor", "threads": 2},
+        **more,
+    )
+    (folder / "evaluation.json").write_text(json.dumps(found))
+    write_answers(folder / "answers.npz", recordings, CLASSES)
+    lines = [
+        {"stage": "head", "epoch": epoch, "loss": 1.2 * 0.9**epoch, "validation": {"macro_f1": 0.8 - 0.4 * 0.8**epoch}}
+        for epoch in range(25)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"stage": "he')
+    (folder / "config.yaml").write_text("name: social\ntask: two rats, <S1>\n")
+    (folder / "command.txt").write_text(COMMAND + "\n")
+    return found
+
+
+def page_of(path: Path, *options: str) -> str:
+    done = CliRunner().invoke(app, ["report", str(path), *options])
+    assert done.exit_code == 0, done.output
+    return Path(done.output.strip()).read_text()
+
+
+def test_the_page_holds_the_numbers_of_the_run(tmp_path: Path) -> None:
+    found = make_run(tmp_path / "model.run")
+    page = page_of(tmp_path / "model.run", "--json", str(tmp_path / "out.json"))
+    assert (tmp_path / "model.run" / "report.html").exists()
+    assert json.loads((tmp_path / "out.json").read_text())["evaluation"] == found
+    assert "<title>Training: model</title>" in page
+    interval = found["intervals"]["stabilised"]["macro_f1"]
+    cell = f"{found['macro_f1']:.3f}<br><span class=range>{interval['low']:.3f} to {interval['high']:.3f}</span>"
+    assert cell in page
+    for which in ("stabilised", "raw"):
+        for key in ("macro_f1", "balanced_accuracy", "accuracy", "kappa", "bout_f1"):
+            assert f"{found[which][key]:.3f}" in page
+    majority = found["baselines"]["majority"]
+    assert f"always “rest &amp; &lt;sleep&gt;” (majority)</td><td class=n>{majority['macro_f1']:.3f}" in page
+    (pair,) = found["raters"]["pairs"]
+    assert f"people: second person against labels</td><td class=n>{pair['macro_f1']:.3f}" in page
+    assert f"{found['bouts']['onset_delay_p50_ms']:.0f} · {found['bouts']['onset_delay_p90_ms']:.0f} ms" in page
+    for words in (
+        "percentile bootstrap over 6 recordings", "causal", "split: k fold", "7 min", "667 times real time", COMMAND,
+        "which the authors do not state", "two rats, &lt;S1&gt;", "Cross-validation",
+    ):  # fmt: skip
+        assert words in page
+    confusion = [f"{n:,} frames</title>" for row in found["confusion_matrix"] for n in row]
+    assert all(one in page for one in confusion)
+    assert f"{found['calibration']['ece']:.3f}" in page
+
+
+def test_it_needs_nothing_beside_it_and_escapes_what_is_not_its_own(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", n=600, label_source="machine")
+    page = page_of(tmp_path / "model.run")
+    assert not re.search(r"https?://|<script|<link|url\(|<img", page)
+    assert "<sleep>" not in page and "<S1>" not in page and "<some>" not in page
+    assert "The labels were made by a machine" in page
+
+
+def test_an_ethogram_shows_every_class_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", raters=False)
+    digest = digest_training(tmp_path / "model.run")
+    for one in digest.recordings[:2]:
+        drawn = ethogram([("truth", one.truth)], 4, one.rate_hz)
+        lane = re.search(r'<rect class=lane x="(\d+)" y="0" width="([\d.]+)"', drawn)
+        assert lane is not None
+        wide = float(lane[2])
+        for place in range(4):
+            found = re.search(rf'<path fill="{paper_color(place)}" d="([^"]+)"', drawn)
+            widths = [float(w) for w in re.findall(r"h([\d.]+)v", found[1])] if found else []
+            assert sum(widths) / wide == pytest.approx(np.mean(one.truth == place), abs=1e-3)
+    # All six recordings, each with the lanes truth, stabilised and raw.
+    page = training_page(digest)
+    assert page.count("<rect class=lane") == 18
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=90), st.integers(1, 30))
+def test_a_column_shows_its_most_frequent_label(labels: list[int], most: int) -> None:
+    found = binned(np.array(labels), 4, most)
+    if len(labels) <= most:
+        assert found.tolist() == labels
+        return
+    parts: list[list[int]] = [[] for _ in range(most)]
+    for place, label in enumerate(labels):
+        parts[place * most // len(labels)].append(label)
+    for column, part in zip(found.tolist(), parts, strict=True):
+        assert part.count(column) == max(part.count(one) for one in part)
+
+
+def test_folds_are_drawn_as_curves_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "model.run"
+    make_run(folder, n=600, raters=False)
+    (folder / "metrics.jsonl").unlink()
+    for fold in range(3):
+        (folder / f"fold-{fold}").mkdir()
+        (folder / f"fold-{fold}" / "metrics.jsonl").write_text(
+            "".join(json.dumps({"epoch": k, "loss": 1.0 / (k + 1), "validation": None}) + "\n" for k in range(4))
+        )
+    digest = digest_training(folder)
+    assert [(one.name, one.of("loss")[0]) for one in digest.curves] == [
+        (f"fold-{fold}", [1.0, 2.0, 3.0, 4.0]) for fold in range(3)
+    ]
+    page = training_page(digest)
+    assert "fold-2" in page and "no validation part" in page
+
+
+def test_a_run_that_was_killed_has_its_learning_curves(tmp_path: Path) -> None:
+    folder = tmp_path / "model.run"
+    make_run(folder, n=600)
+    (folder / "evaluation.json").unlink()
+    (folder / "answers.npz").unlink()
+    page = page_of(folder)
+    assert "no scores yet" in page
+    assert page.count("<polyline") == 2  # loss and macro-F1; the torn last line counts for nothing
+
+
+def test_scores_without_answers_are_shown_all_the_same(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", n=600)
+    (tmp_path / "model.run" / "answers.npz").unlink()
+    page = page_of(tmp_path / "model.run")
+    assert "keeps no <code>answers.npz</code>" in page
+    assert "Confusion matrix" in page
+
+
+def test_a_bundle_means_the_run_beside_it(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", n=600, raters=False)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text("{}")
+    assert run_folder_of(tmp_path / "model") == tmp_path / "model.run"
+    assert "Training: model" in page_of(tmp_path / "model", "--out", str(tmp_path / "page.html"))
+
+
+def test_what_is_neither_recording_nor_training_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "other")])
+    assert done.exit_code != 0
+    assert "neither a recording" in str(done.exception)
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("evaluation.json", "{", "is not JSON"),
+        ("evaluation.json", "[1]", "holds no scores"),
+        ("metrics.jsonl", "loss 3\n", "line 1: is not JSON"),
+        ("metrics.jsonl", "{}\n3\n", "line 2: holds no epoch"),
+        ("config.yaml", "a: [", "is not YAML"),
+        ("answers.npz", "PK", "is no .npz file"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
+    make_run(tmp_path / "model.run", n=300, raters=False)
+    (tmp_path / "model.run" / name).write_text(text)
+    with pytest.raises(DataError, match=f"{name}.*{words}"):
+        digest_training(tmp_path / "model.run")
+
+
+def test_answers_of_another_model_are_refused(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", n=300, raters=False)
+    write_answers(tmp_path / "model.run" / "answers.npz", [recording(0, "r", 300)], CLASSES[::-1])
+    with pytest.raises(DataError, match="both are of one model"):
+        digest_training(tmp_path / "model.run")
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with the extra 'dev'")
+    errors: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        try:
+            one = browser.new_page(viewport={"width": 1280, "height": 900})
+            one.on("pageerror", lambda error: errors.append(str(error)))
+            yield one
+        finally:
+            browser.close()
+    assert errors == []
+
+
+OUTSIDE = """() => [...document.querySelectorAll('svg text')].filter(text => {
+    const box = text.getBoundingClientRect(), svg = text.ownerSVGElement.getBoundingClientRect();
+    return box.left < svg.left - 2 || box.right > svg.right + 2 || box.top < svg.top - 2 || box.bottom > svg.bottom + 2;
+}).map(text => text.textContent)"""
+
+
+def test_nothing_on_the_page_is_cut_off(tmp_path: Path, browser_page: Any) -> None:
+    make_run(tmp_path / "model.run", n=9000)
+    page_of(tmp_path / "model.run")
+    browser_page.goto((tmp_path / "model.run" / "report.html").as_uri())
+    assert browser_page.evaluate(OUTSIDE) == []
+    assert browser_page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser_page.evaluate(
+        "[...document.querySelectorAll('svg')].every(s => s.getBoundingClientRect().height > 30)"
+    )
+    if target := os.environ.get("ETHOSTREAM_SCREENSHOT"):
+        browser_page.screenshot(path=target, full_page=True)
+    browser_page.set_viewport_size({"width": 700, "height": 900})
+    assert browser_page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
