@@ -85,6 +85,12 @@ def test_tabular_events_of_version_8_with_offset_points_and_modifiers(tmp_path: 
     ]  # fmt: skip
 
 
+def test_nobody_in_particular_is_a_stream_without_a_name(tmp_path: Path) -> None:
+    text = HEAD_8 + _row_8("1.0", "POINT") + _row_8("2.0", "POINT", subject="Anna")
+    found = read_labels(_write(tmp_path, text))
+    assert found.streams == {"": [Bout(30, 31, "rear", None, 2)], "Anna": [Bout(60, 61, "rear", None, 3)]}
+
+
 def test_aggregated_events_of_two_observations(tmp_path: Path) -> None:
     found = read_labels(_write(tmp_path, AGGREGATED))
     assert found.streams == {
@@ -102,8 +108,8 @@ def test_the_rate_of_the_file_counts_and_may_not_be_contradicted(tmp_path: Path)
     path = _write(tmp_path, VERSION_7)
     with pytest.raises(DataError, match=r"line 10: was labelled on a video of 25 frames/s, and rate_hz says 30"):
         read_labels(path, rate_hz=30.0)
-    ntsc = _write(tmp_path, VERSION_7.replace("25.0\t", "29.97\t"))
-    assert read_labels(ntsc, rate_hz=30.0).streams["Bert"][0].stop_frame == 90
+    ntsc = _write(tmp_path, VERSION_7.replace("25.0\t", "29.97\t").replace("4.000", "400.000"))
+    assert read_labels(ntsc, rate_hz=30.0).streams["Anna"][1].stop_frame == 11988
     silent = _write(tmp_path, VERSION_7.replace("25.0\t", "NA\t"))
     with pytest.raises(DataError, match="nothing says how many frames a second had"):
         read_labels(silent)

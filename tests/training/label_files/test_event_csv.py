@@ -48,6 +48,19 @@ def test_streams_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
     assert list(one_day.streams) == ["Ada", "Bo"]
 
 
+def test_names_that_would_be_the_same_say_where_they_are_from(tmp_path: Path) -> None:
+    found = read_labels(_write(tmp_path, "ID,subject,from,to,type\nx,,0,1,rear\n,x,1,2,rear\n"), rate_hz=10.0)
+    assert {key: bouts[0].start_frame for key, bouts in found.streams.items()} == {"x/": 0, "/x": 10}
+
+
+def test_lines_are_those_that_a_row_begins_on(tmp_path: Path) -> None:
+    text = 'rater,from,to,type,comment\nAda,0,1,rear,"of\ntwo lines"\nBo,NA,1,rear,\n'
+    found = read_labels(_write(tmp_path, text), rate_hz=10.0)
+    assert found.streams["Ada"][0].line == 2
+    with pytest.raises(DataError, match="line 4: column from"):
+        found.find_stream("Bo")
+
+
 def test_a_faulty_row_breaks_its_stream_and_no_other(tmp_path: Path) -> None:
     text = "rater,from,to,type\nAda,0,1,rear\nBo,1,NA,rear\nBo,2,3,rear\n"
     found = read_labels(_write(tmp_path, text), rate_hz=10.0)

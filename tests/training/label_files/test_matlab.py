@@ -64,6 +64,9 @@ def test_bouts_are_read_where_there_is_no_vector(tmp_path: Path, write: Any) -> 
     found = read_labels(write(tmp_path / "hB.mat", behaviors))
     assert found.streams[""] == [Bout(1, 3, "Freezing"), Bout(5, 6, "Freezing"), Bout(7, 9, "Freezing")]
     assert found.n_frames == 9
+    empty = {"TotalFrames": 9.0, "Rearing": {"Bouts": np.empty((0, 2))}}
+    found = read_labels(write(tmp_path / "hB.mat", empty))
+    assert (found.streams, found.names, found.n_frames) == ({"": []}, ["Rearing"], 9)
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -124,6 +127,15 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, write: Any) -> None:
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(DataError, match=r"cut\.mat: "):
             read_labels(path, "matlab")
+
+
+def test_a_file_with_a_wrong_byte_is_refused(tmp_path: Path) -> None:
+    whole = _version_5(tmp_path / "hB.mat", {"Freezing": {"Vector": np.tile(VECTOR, 300)}}).read_bytes()
+    path = tmp_path / "damaged.mat"
+    for place in range(140, len(whole), 9):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"damaged\.mat: "):
+            read_labels(path)
 
 
 def _read_rater(test_data: Path, rater: str) -> LabelFile:
