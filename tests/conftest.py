@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import ethostream.training  # noqa: F401, says how threads of torch wait, before a test loads torch
 import pytest
 from board_processes import compile_firmware
 from hypothesis import HealthCheck, settings
