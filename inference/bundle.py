@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sync.errors import LookAheadError
+from ..sync.errors import BundleError, LookAheadError
 from . import parity
 from .backend import Graph, GraphOpener, Provider, Tell
 from .bundle_files import check_hashes, read_bundle_files, sha256
@@ -25,6 +25,7 @@ from .manifest import (
     read_manifest,
 )
 from .onnxruntime_backend import open_graph
+from .pose import pose_parity
 
 IDENTITY_DIGITS: Final = 12
 _NO_HASH: Final = "0" * 64
@@ -37,16 +38,43 @@ class Bundle:
     Attributes:
         identity: ``name@`` and the first 12 digits of the manifest's sha256, which names every file of the bundle.
         parity_errors: relative error of each stored output on this machine.
+        embedder_graph: None where the model takes no video.
+        step_graph: None where the head is not causal.
     """
 
     path: Path
     manifest: Manifest
     identity: str
     provider: Provider
-    embedder: Graph
-    head_step: Graph
+    embedder_graph: Graph | None
+    step_graph: Graph | None
     head_sequence: Graph
     parity_errors: dict[str, float]
+
+    @property
+    def embedder(self) -> Graph:
+        """Opened ``embedder.onnx``.
+
+        Raises:
+            BundleError: the model takes no video.
+        """
+        if self.embedder_graph is None:
+            raise BundleError(f"bundle {self.manifest.name}: takes no video, and has no embedder")
+        return self.embedder_graph
+
+    @property
+    def head_step(self) -> Graph:
+        """Opened ``head_step.onnx``.
+
+        Raises:
+            BundleError: the head is not causal.
+        """
+        if self.step_graph is None:
+            raise BundleError(
+                f"bundle {self.manifest.name}: its head is not causal and has no single step; run it over whole "
+                "recordings, or train a causal head"
+            )
+        return self.step_graph
 
     @classmethod
     def load(
@@ -54,7 +82,7 @@ class Bundle:
         path: Path,
         provider: Provider = "cpu",
         threads: int = 1,
-        max_look_ahead_frames: int = 0,
+        max_look_ahead_frames: int | None = 0,
         opener: GraphOpener = open_graph,
         gpu: GpuConfig | None = None,
         tell: Tell | None = None,
@@ -65,7 +93,7 @@ class Bundle:
             path: folder or zip.
             provider: what must run the embedder; the head runs where ``gpu`` says, or with it on the CPU.
             threads: per graph.
-            max_look_ahead_frames: frames of the future that the task allows.
+            max_look_ahead_frames: frames of the future that the task allows; None: any number, for whole recordings.
             opener: the backend of what runs in ONNX Runtime from ordinary memory.
             gpu: options of a provider that is not ``cpu``; None: their defaults.
             tell: told when an engine is built, which can take minutes.
@@ -80,24 +108,31 @@ class Bundle:
         files = read_bundle_files(path)
         manifest = read_manifest(files[MANIFEST_FILE], f"{path}/{MANIFEST_FILE}")
         check_hashes(manifest, files, str(path))
-        check_look_ahead(manifest, max_look_ahead_frames)
-        video = manifest.video
+        if max_look_ahead_frames is not None:
+            check_look_ahead(manifest, max_look_ahead_frames)
         gpu = gpu or GpuConfig()
         head_on = "cpu" if provider == "cpu" else gpu.head
-        embedder: Graph
-        if provider == "cpu":
-            embedder = opener(files[video.embedder.file], EMBEDDER_FILE, provider, threads)
+        embedder: Graph | None = None
+        if manifest.takes_pose:
+            pass  # nothing stands before the features
+        elif provider == "cpu":
+            embedder = opener(files[manifest.video.embedder.file], EMBEDDER_FILE, provider, threads)
         else:
             allowed = parity.tolerance(manifest, provider, gpu.precision)
             embedder = open_device_embedder(
-                files[video.embedder.file], EMBEDDER_FILE, provider, threads, gpu, allowed, tell
+                files[manifest.video.embedder.file], EMBEDDER_FILE, provider, threads, gpu, allowed, tell
             )
-        head_step = opener(files[manifest.head.step_file], HEAD_STEP_FILE, head_on, threads)
+        step_file = manifest.head.step_file
+        head_step = None if step_file is None else opener(files[step_file], HEAD_STEP_FILE, head_on, threads)
         head_sequence = opener(files[manifest.head.sequence_file], HEAD_SEQUENCE_FILE, head_on, threads)
-        errors = parity.check_parity(
-            manifest, embedder, head_step, head_sequence, files[PARITY_FILE], provider, gpu.precision
-        )
         identity = identity_of(manifest, files[MANIFEST_FILE])
+        stored = files[PARITY_FILE]
+        if embedder is None:
+            errors = pose_parity.check_pose_parity(manifest, head_step, head_sequence, stored, provider)
+        elif head_step is None:
+            raise BundleError(f"bundle {manifest.name}: a model on video has to be causal; train a causal head")
+        else:
+            errors = parity.check_parity(manifest, embedder, head_step, head_sequence, stored, provider, gpu.precision)
         return cls(path, manifest, identity, provider, embedder, head_step, head_sequence, errors)
 
 
@@ -144,6 +179,28 @@ def make_parity(
     embedder = open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1)
     head_step = open_graph(files[HEAD_STEP_FILE], HEAD_STEP_FILE, "cpu", 1)
     return parity.make_parity(manifest, embedder, head_step, frames, times_ns)
+
+
+def make_pose_parity(
+    fields: Mapping[str, Any], files: Mapping[str, bytes], points: NDArray[np.float32], times_ns: NDArray[np.int64]
+) -> bytes:
+    """Make ``parity.npz`` for a pose bundle that is about to be written.
+
+    Args:
+        fields: of the manifest, without ``files``.
+        files: ``head_sequence.onnx``, and of a causal head ``head_step.onnx``.
+        points: (t, animals, keypoints, 3) float32 raw, some hundred frames in which the animals move.
+        times_ns: (t,) int64 exposure times at the model's rate.
+
+    Raises:
+        BundleError: the fields have a fault, or there are no frames.
+    """
+    names = (HEAD_STEP_FILE, HEAD_SEQUENCE_FILE, PARITY_FILE)
+    manifest = build_manifest({**fields, "files": dict.fromkeys(names, _NO_HASH)}, MANIFEST_FILE)
+    step = manifest.head.step_file
+    head_step = None if step is None else open_graph(files[step], step, "cpu", 1)
+    head_sequence = open_graph(files[HEAD_SEQUENCE_FILE], HEAD_SEQUENCE_FILE, "cpu", 1)
+    return pose_parity.make_pose_parity(manifest, head_step, head_sequence, points, times_ns)
 
 
 def write_bundle(folder: Path, fields: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:

@@ -8,7 +8,8 @@ import hashlib
 import inspect
 import io
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -187,8 +188,9 @@ def open_feature_steps(specs: list[FeatureStepSpec]) -> list[FeatureStep]:
     return steps
 
 
-def code_hash(step: type[object]) -> str:
-    """SHA-256 of the tokens of a class: comments, layout and docstrings do not change it."""
+@cache  # code does not change while it runs, and tokens take their time
+def code_hash(step: Callable[..., object]) -> str:
+    """SHA-256 of the tokens of a class or function: comments, layout and docstrings do not change it."""
     digest = hashlib.sha256()
     statement_begins = True
     for token in tokenize.generate_tokens(io.StringIO(inspect.getsource(step)).readline):

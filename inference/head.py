@@ -12,6 +12,26 @@ from .head_memory import initial_state, open_memory
 from .manifest import HeadSpec
 
 
+def check_graph(graph: Graph, inputs: set[str], outputs: set[str]) -> None:
+    """Compare the names of a graph with those that the manifest calls for.
+
+    Raises:
+        BundleError: one is missing, or the graph takes something that nothing is known of.
+    """
+    absent = (inputs - set(graph.inputs)) | (outputs - set(graph.outputs))
+    if absent:
+        raise BundleError(
+            f"{graph.name}: has no {', '.join(sorted(absent))} (inputs {', '.join(graph.inputs)}; outputs "
+            f"{', '.join(graph.outputs)}); export the head as the manifest says"
+        )
+    unknown = set(graph.inputs) - inputs
+    if unknown:
+        raise BundleError(
+            f"{graph.name}: takes {', '.join(sorted(unknown))}, of which the manifest says nothing; export the head as "
+            "the manifest says"
+        )
+
+
 def run_sequence(graph: Graph, spec: HeadSpec, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """The whole sequence at once, from the initial state: ``head_sequence.onnx``.
 
@@ -22,7 +42,11 @@ def run_sequence(graph: Graph, spec: HeadSpec, x: NDArray[np.float32]) -> NDArra
 
     Returns:
         (b, t, n_classes) float32 probabilities.
+
+    Raises:
+        BundleError: the graph takes other state than the manifest says.
     """
+    check_graph(graph, {"x", *(tensor.name for tensor in spec.state)}, {"p"})
     state = initial_state(spec.state, len(x))
     feeds = {"x": x} | {tensor.name: value for tensor, value in zip(spec.state, state, strict=True)}
     return graph.run(feeds)["p"]
@@ -39,18 +63,13 @@ class Head:
         """Check that the graph has the inputs and outputs of the manifest.
 
         Raises:
-            BundleError: a name is missing.
+            BundleError: a name is missing, or one is there of which the manifest says nothing.
         """
         self._graph = graph
         self._n_slots = n_slots
         self._memory = open_memory(spec, n_slots)
         wanted_in, wanted_out = {"x", *self._memory.inputs}, {"p", *self._memory.outputs}
-        absent = (wanted_in - set(graph.inputs)) | (wanted_out - set(graph.outputs))
-        if absent:
-            raise BundleError(
-                f"{graph.name}: has no {', '.join(sorted(absent))} (inputs {', '.join(graph.inputs)}; outputs "
-                f"{', '.join(graph.outputs)}); export the head as the manifest says"
-            )
+        check_graph(graph, wanted_in, wanted_out)
 
     def step(self, x: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
         """One step.

@@ -9,7 +9,8 @@ A bundle is a folder, or the same zipped, that holds `MANIFEST_FILE`, the ONNX g
                           ``state_0_out`` .. A head with ``taps`` takes, in place of the state, ``taps`` float32
                           [b, rows, n]: the named rows of each state tensor, one tensor after the other; and gives
                           ``column`` float32 [b, tensors, n]: the row that is appended to each, whose first then goes.
-``head_sequence.onnx``    ``x`` float32 [b, t, f], ``state_0`` .. -> ``p`` float32 [b, t, c], ``state_0_out`` ..
+``head_sequence.onnx``    ``x`` float32 [b, t, f], ``state_0`` .. -> ``p`` float32 [b, t, c], ``state_0_out`` .. A head
+                          that looks ahead without bound has this graph alone, and no state.
 ========================  ==============================================================================================
 
 b is the number of views for ``mean`` and ``max`` fusion and 1 for ``joined``, where the views' features stand one after
@@ -17,6 +18,7 @@ the other in view order. The features of a view are its embedding followed by th
 Normalisation of features is inside the head graphs.
 """
 
+from math import inf
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
@@ -25,6 +27,7 @@ from ..sync.errors import BundleError
 from ..sync.strict import StrictModel
 from .crop_rule import CropRule
 from .disparity_config import DisparityOptions
+from .pose.config import BodyScale, Identity, PoseFill
 from .precision import Quantisation
 from .stabilisation.config import StabiliserConfig
 
@@ -36,6 +39,9 @@ HEAD_SEQUENCE_FILE = "head_sequence.onnx"
 PARITY_FILE = "parity.npz"
 TAPS = "taps"
 COLUMN = "column"
+
+HeadName = Literal["linear", "mlp", "lstm", "gru", "tcn", "transformer", "ensemble", "other"]
+HeadOutput = Literal["softmax", "independent"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -109,11 +115,32 @@ class VideoInput(StrictModel):
 
 
 class PoseInput(StrictModel):
-    """Keypoints from a tracker, in pixels."""
+    """Keypoints from a tracker, in pixels.
+
+    Attributes:
+        keypoints: in the order in which the model takes them.
+        n_animals: in every frame.
+        fill: which points are missing, and what stands in for them.
+        identity: which of two animals is which.
+        scale: the unit of length.
+    """
 
     kind: Literal["pose"] = "pose"
     keypoints: list[str] = Field(min_length=1)
     n_animals: Count
+    fill: PoseFill = PoseFill()
+    identity: Identity = "tracker"
+    scale: BodyScale
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.keypoints)) != len(self.keypoints):
+            raise ValueError(f"keypoints: a name stands twice in {self.keypoints}")
+        if unknown := sorted(set(self.scale.path) - set(self.keypoints)):
+            raise ValueError(f"scale.path: {unknown} are not among the keypoints {self.keypoints}")
+        if self.n_animals != 2 and (self.identity != "tracker" or self.fill.twin_px is not None):
+            raise ValueError(f"identity nearest and fill.twin_px are for two animals, and there are {self.n_animals}")
+        return self
 
 
 class SignalInput(StrictModel):
@@ -139,16 +166,23 @@ class FeatureStepSpec(StrictModel):
 
 
 class HeadSpec(StrictModel):
-    """The causal classifier.
+    """The classifier.
 
     Attributes:
+        kind: what it is made of; for people.
+        members: of an ensemble, the kinds of the heads whose probabilities it averages; else empty.
+        output: the classes exclude each other and ``p`` sums to one (``softmax``), or each class has a probability of
+            its own (``independent``). Either way the label is one class.
+        step_file: None: it is not causal and has no single step.
         dims: length of ``x``.
         state: what it remembers. With ``taps`` each is [rows, n] float32, oldest row first, and n is the same for all.
         taps: for each state tensor the rows that one step needs; None: the step graph takes the state as it is.
     """
 
-    kind: Literal["lstm", "gru", "tcn", "other"]
-    step_file: Literal["head_step.onnx"] = HEAD_STEP_FILE
+    kind: HeadName
+    members: list[HeadName] = Field(default_factory=list)
+    output: HeadOutput = "softmax"
+    step_file: Literal["head_step.onnx"] | None = HEAD_STEP_FILE
     sequence_file: Literal["head_sequence.onnx"] = HEAD_SEQUENCE_FILE
     dims: Count
     x: TensorSpec
@@ -159,8 +193,10 @@ class HeadSpec(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _older(cls, data: Any) -> Any:
-        """Bundles of the first form gave every step its whole state and did not say so."""
-        return {"taps": None, **data} if isinstance(data, dict) else data
+        """Bundles of the first forms gave every step its whole state, were single heads with classes that exclude each
+        other, and did not say so.
+        """
+        return {"taps": None, "members": [], "output": "softmax", **data} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _taps_fit_the_state(self) -> Self:
@@ -180,15 +216,22 @@ class HeadSpec(StrictModel):
     @classmethod
     def build(
         cls,
-        kind: Literal["lstm", "gru", "tcn", "other"],
+        kind: HeadName,
         dims: int,
         n_classes: int,
         state: list[StateTensor],
         taps: list[list[int]] | None = None,
+        *,
+        members: list[HeadName] | None = None,
+        output: HeadOutput = "softmax",
+        causal: bool = True,
     ) -> Self:
         """The spec of a head that obeys the contract at the top of this file."""
         return cls(
             kind=kind,
+            members=members or [],
+            output=output,
+            step_file=HEAD_STEP_FILE if causal else None,
             dims=dims,
             x=TensorSpec(name="x", shape=["b", dims], dtype="float32"),
             p=TensorSpec(name="p", shape=["b", n_classes], dtype="float32"),
@@ -255,7 +298,8 @@ class Manifest(StrictModel):
     Attributes:
         rate_hz: steps per second that the model was trained with.
         other_rates: a live rate that differs is refused, or, where it is a whole multiple, subsampled.
-        look_ahead_frames: frames of the future that the model needs; None: without bound.
+        look_ahead_frames: frames of the future that the model needs: what it says at a step is of the step so many
+            before it. None: without bound.
         warm_up_frames: steps after a reset until the output is to be trusted.
         files: sha256 of every other file of the bundle.
         quantisation: how the embedder became int8 and what that cost; None: it is float32, as it was trained. Of an
@@ -300,13 +344,46 @@ class Manifest(StrictModel):
         for entry in self.inputs:
             if isinstance(entry, VideoInput):
                 return entry
-        kinds = ", ".join(entry.kind for entry in self.inputs)
-        raise BundleError(f"bundle {self.name!r} takes {kinds}; this version runs bundles with a video input only")
+        raise BundleError(f"bundle {self.name!r} takes {self._kinds}, and no video: run it on what it takes")
+
+    @property
+    def pose(self) -> PoseInput:
+        """The pose input.
+
+        Raises:
+            BundleError: the model does not take pose.
+        """
+        for entry in self.inputs:
+            if isinstance(entry, PoseInput):
+                return entry
+        raise BundleError(f"bundle {self.name!r} takes {self._kinds}, and no pose: run it on what it takes")
+
+    @property
+    def takes_pose(self) -> bool:
+        """Whether its input is pose, and nothing else."""
+        return [entry.kind for entry in self.inputs] == ["pose"]
+
+    @property
+    def _kinds(self) -> str:
+        return ", ".join(entry.kind for entry in self.inputs)
 
     @property
     def view_dims(self) -> int:
         """Length of the features of one view: embedding and feature steps."""
         return self.video.embedder.dims + sum(step.dims for step in self.features)
+
+    @property
+    def x_dims(self) -> int:
+        """Length of the head's input."""
+        if self.takes_pose:
+            return sum(step.dims for step in self.features)
+        video = self.video
+        return self.view_dims * (video.n_views or 1 if video.fusion == "joined" else 1)
+
+    @property
+    def look_ahead_ms(self) -> float:
+        """By how much every answer comes later for what the model looks ahead; infinite where that has no bound."""
+        return inf if self.look_ahead_frames is None else 1000.0 * self.look_ahead_frames / self.rate_hz
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -318,13 +395,14 @@ class Manifest(StrictModel):
             raise ValueError(
                 f"head.p.shape: ends in {self.head.p.shape[-1]}, but there are {len(self.classes)} classes"
             )
-        needed = {HEAD_STEP_FILE, HEAD_SEQUENCE_FILE, PARITY_FILE}
-        if [entry.kind for entry in self.inputs] == ["video"]:
-            video = self.video
+        if self.head.step_file is None and self.look_ahead_frames is not None:
+            raise ValueError("head.step_file: only a model that looks ahead without bound has none")
+        needed = {self.head.step_file or HEAD_SEQUENCE_FILE, HEAD_SEQUENCE_FILE, PARITY_FILE}
+        of_video = [entry.kind for entry in self.inputs] == ["video"]
+        if of_video:
             needed.add(EMBEDDER_FILE)
-            expected = self.view_dims * (video.n_views or 1 if video.fusion == "joined" else 1)
-            if self.head.dims != expected:
-                raise ValueError(f"head.dims: is {self.head.dims}, but inputs and features give {expected}")
+        if (of_video or self.takes_pose) and self.head.dims != self.x_dims:
+            raise ValueError(f"head.dims: is {self.head.dims}, but inputs and features give {self.x_dims}")
         absent = sorted(needed - set(self.files))
         if absent:
             raise ValueError(f"files: the sha256 of {', '.join(absent)} is missing")

@@ -12,13 +12,11 @@ from ..sync.errors import BundleError, ConfigError
 from .backend import Graph
 from .cropper import Crop, State
 from .features import open_feature_steps
-from .fusion import Fusion, fuse
-from .gap import NEVER, StepGrid, plan_gap
-from .head import Head
+from .gap import NEVER
 from .manifest import Manifest
+from .recogniser import Recogniser
 from .set_cropper import Batch, CroppedSet, SetCropper, under
 from .stabilisation.config import StabiliserConfig
-from .stabilisation.stabiliser import Stabiliser
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class ModelStep:
         raw: class with the largest fused probability.
         label: stabilised behaviour, "" before the first one.
         label_since_ns: exposure time of the step that set it.
+        behind_ns: how long before this step the frames were exposed that ``p``, ``raw`` and ``label`` are of.
         gap_frames: steps before this one without any input.
         reset: the gap was so long that the state was forgotten.
         warm: enough steps since the last reset.
@@ -52,6 +51,7 @@ class ModelStep:
     raw: str
     label: str
     label_since_ns: int
+    behind_ns: int
     gap_frames: int
     reset: bool
     warm: bool
@@ -93,33 +93,24 @@ class BehaviorModel:
         # Crops are written where the embedder reads them: page-locked memory, where it runs on a GPU.
         self.cropper = SetCropper(manifest, views, lambda shape: embedder.input_buffer("crops", shape, np.uint8))
         self.views = self.cropper.views
-        unknown = (manifest.stabiliser if stabiliser is None else stabiliser).unknown(manifest.classes)
-        if unknown:
-            raise ConfigError(f"stabiliser: {unknown} are not classes of the bundle ({', '.join(manifest.classes)})")
-        self._fusion: Fusion = video.fusion
         self._joined = video.fusion == "joined"
         self._embedder = embedder
         self._clock = clock
-        self._grid = StepGrid(manifest.rate_hz, set_rate_hz, manifest.other_rates)
+        n_slots = 1 if self._joined else len(self.views)
+        self._recogniser = Recogniser(manifest, head_step, n_slots, video.fusion, set_rate_hz, clock, stabiliser)
+        self.stabiliser = self._recogniser.stabiliser
         self._step_s = 1.0 / manifest.rate_hz
         self._steps = open_feature_steps(manifest.features)
-        self._n_slots = 1 if self._joined else len(self.views)
-        self._head = Head(head_step, manifest.head, self._n_slots)
-        self.stabiliser = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser, self._grid.step_ns)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: background, features, head, label and time."""
         self.cropper.reset()
-        self._head.reset()
-        self.stabiliser.reset()
-        self._grid.reset()
+        self._recogniser.reset()
         n = len(self.views)
         self._feature_states: list[list[State]] = [[step.initial() for step in self._steps] for _ in range(n)]
         self._last_step = np.full(n, NEVER, np.int64)
         self._last_features: NDArray[np.float32] = np.zeros((n, self.manifest.view_dims), np.float32)
-        self._slot_step = np.full(self._n_slots, NEVER, np.int64)
-        self._n_warm = np.zeros(self._n_slots, np.int64)
 
     def step(
         self, images: Mapping[str, NDArray[np.uint8]], t_ns: int, check: Callable[[], None] | None = None
@@ -137,8 +128,9 @@ class BehaviorModel:
         """
         if not any(view in images for view in self.views):
             raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
-        before = self._grid.index
-        index = self._grid.step(t_ns)
+        grid = self._recogniser.grid
+        before = grid.index
+        index = grid.step(t_ns)
         if index is None:
             return None
         cropped = self.cropper.step(images)
@@ -159,8 +151,9 @@ class BehaviorModel:
         """
         if not cropped.crops:
             raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
-        before = self._grid.index
-        index = self._grid.step(t_ns)
+        grid = self._recogniser.grid
+        before = grid.index
+        index = grid.step(t_ns)
         return None if index is None else self._classify(cropped, t_ns, before, index, t_cropped_ns)
 
     def _classify(self, cropped: CroppedSet, t_ns: int, before: int, index: int, t_cropped_ns: int) -> ModelStep:
@@ -170,36 +163,31 @@ class BehaviorModel:
         features = self._measure(present, crops, embeddings, index)
         t_embedded_ns = self._clock.now_ns()
 
+        def repeated(_: int, again: NDArray[np.intp]) -> NDArray[np.float32]:
+            return last.reshape(1, -1) if self._joined else last[again]
+
         slots = np.zeros(1, np.intp) if self._joined else np.array(present, np.intp)
-        reset = self._bridge_gaps(slots, index, last)
         x = self._last_features.reshape(1, -1).copy() if self._joined else features
-        p_slots = self._head.step(x, slots)
-        self._slot_step[slots] = index
-        self._n_warm[slots] += 1
-        warm = self._n_warm[slots] >= self.manifest.warm_up_frames
-        trusted = p_slots[warm] if warm.any() else p_slots
-        p = fuse(trusted, self._fusion)
-        t_head_ns = self._clock.now_ns()
-        if reset:
-            self.stabiliser.reset()
-        label = self.stabiliser.step(p, t_ns)
+        plans = self._recogniser.plan_gaps(slots, index)
+        answer = self._recogniser.step(x, slots, index, t_ns, plans, repeated)
         return ModelStep(
             views=tuple(self.views[place] for place in present),
             crops=tuple(crops[place] for place in present),
             embeddings=np.stack([embeddings[place] for place in present]),
             features=features,
             x=x,
-            p_slots=p_slots,
-            p=p,
-            raw=self.manifest.classes[int(np.argmax(p))],
-            label=label,
-            label_since_ns=self.stabiliser.label_since_ns,
+            p_slots=answer.p_slots,
+            p=answer.p,
+            raw=answer.raw,
+            label=answer.label,
+            label_since_ns=answer.label_since_ns,
+            behind_ns=answer.behind_ns,
             gap_frames=index - before - 1 if before != NEVER else 0,
-            reset=reset,
-            warm=bool(warm.any()),
+            reset=answer.reset,
+            warm=answer.warm,
             t_cropped_ns=t_cropped_ns,
             t_embedded_ns=t_embedded_ns,
-            t_head_ns=t_head_ns,
+            t_head_ns=answer.t_head_ns,
         )
 
     def _embed(self, batches: list[Batch]) -> dict[int, NDArray[np.float32]]:
@@ -231,34 +219,13 @@ class BehaviorModel:
             self._last_step[place] = index
         return self._last_features[present]
 
-    def _bridge_gaps(self, slots: NDArray[np.intp], index: int, last: NDArray[np.float32]) -> bool:
-        """Apply the gap rule to each slot that steps now. True: every one of them was reset by a gap."""
-        plans = {
-            int(slot): plan_gap(int(index - self._slot_step[slot] - 1), self.manifest.gap, self._grid.step_ns)
-            for slot in slots
-            if self._slot_step[slot] != NEVER
-        }
-        gone = np.array([slot for slot, plan in plans.items() if plan.reset], np.intp)
-        if gone.size:
-            self._head.reset(gone)
-            self._n_warm[gone] = 0
-        for round_ in range(max((plan.n_repeat for plan in plans.values()), default=0)):
-            again = np.array([slot for slot, plan in plans.items() if plan.n_repeat > round_], np.intp)
-            self._head.step(last.reshape(1, -1) if self._joined else last[again], again)
-            self._n_warm[again] += 1
-        return gone.size == len(slots)
-
     def snapshot(self) -> State:
         """Everything that it remembers, as flat arrays."""
         state: dict[str, NDArray[Any]] = {
             "last_step": self._last_step.copy(),
             "last_features": self._last_features.copy(),
-            "slot_step": self._slot_step.copy(),
-            "n_warm": self._n_warm.copy(),
-            **self._grid.snapshot(),
-            **self.stabiliser.snapshot(),
+            **self._recogniser.snapshot(),
         }
-        state.update({f"head.{key}": value for key, value in self._head.snapshot().items()})
         state.update({f"crop.{key}": value for key, value in self.cropper.snapshot().items()})
         for place, features in enumerate(self._feature_states):
             for number, feature in enumerate(features):
@@ -269,11 +236,7 @@ class BehaviorModel:
         """Continue from a snapshot of a model with the same manifest and views, bit for bit."""
         self._last_step = state["last_step"].copy()
         self._last_features = state["last_features"].copy()
-        self._slot_step = state["slot_step"].copy()
-        self._n_warm = state["n_warm"].copy()
-        self._grid.restore(state)
-        self.stabiliser.restore(state)
-        self._head.restore(under(state, "head."))
+        self._recogniser.restore(state)
         self.cropper.restore(under(state, "crop."))
         self._feature_states = [
             [under(state, f"feature.{place}.{number}.") for number in range(len(self._steps))]

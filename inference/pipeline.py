@@ -5,26 +5,21 @@ and in replay the age of an onset is judged by the recorded time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..streaming.messages import Behavior, Box, Decision, FrameSet, SourceFrame
 from ..sync.clock import NS_PER_US, Clock
-from ..sync.errors import BundleError
 from .bundle import Bundle
 from .config import TaskConfig
 from .cropper import State
 from .disparity import DisparityViews
 from .model import BehaviorModel, ModelStep
+from .pipeline_state import NO_SET, PipelineMemory, pack_pipeline, unpack_pipeline
 from .rules.engine import TRIALS_PER_EPOCH, Rules
-from .set_cropper import CroppedSet, under
+from .set_cropper import CroppedSet
 from .set_views import SetViews
-from .state_bytes import differing, pack_state, unpack_state
-
-SNAPSHOT_FORMAT: Final = 1
-NO_SET: Final = -1
 
 
 class BehaviorPipeline:
@@ -191,6 +186,7 @@ class BehaviorPipeline:
             Box(camera, crop.x_px, crop.y_px, crop.width_px, crop.height_px, crop.valid)
             for camera, crop in zip(step.views, step.crops, strict=True)
         )
+        t_exposure_ns = min(one.t_exposure_ns for one in believed(sources))
         return Behavior(
             set_id=frame_set.set_id,
             status="partial" if missing else "complete",
@@ -205,7 +201,7 @@ class BehaviorPipeline:
             gap_frames=step.gap_frames,
             warm=step.warm,
             boxes=tuple(boxes),
-            t_exposure_ns=min(one.t_exposure_ns for one in believed(sources)),
+            t_exposure_ns=t_exposure_ns,
             t_received_ns=max(one.t_received_ns for one in sources),
             t_taken_ns=t_taken_ns,
             t_cropped_ns=step.t_cropped_ns,
@@ -216,17 +212,15 @@ class BehaviorPipeline:
             reset=step.reset or self._anew,
             t_arrived_ns=t_arrived_ns,
             previous_set_id=self._last_set_id,
+            t_label_ns=t_exposure_ns - step.behind_ns if step.behind_ns else 0,
         )
 
     def snapshot(self, beside: State | None = None) -> bytes:
         """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
-        state = {f"model.{key}": value for key, value in self.model.snapshot().items()}
-        state["anew"] = np.array(self._anew)
-        state["last_set_id"] = np.array(self._last_set_id)
-        state |= {f"rules.{key}": value for key, value in self.rules.snapshot().items()}
-        state |= {f"beside.{key}": value for key, value in (beside or {}).items()}
-        header = np.array([SNAPSHOT_FORMAT, len(self.model.views)], np.int64)
-        return pack_state({"header": header, "views": np.array(self.model.views), **state})
+        memory = PipelineMemory(
+            self.model.snapshot(), self.rules.snapshot(), self._anew, self._last_set_id, beside or {}
+        )
+        return pack_pipeline(memory, self.model.views)
 
     def restore(self, payload: bytes) -> State:
         """Continue from a snapshot of a pipeline with the same bundle and views, bit for bit.
@@ -237,29 +231,11 @@ class BehaviorPipeline:
         Raises:
             BundleError: it is no snapshot, or one of other views or another version.
         """
-        state = unpack_state(payload)
-        try:
-            version, views = int(state["header"][0]), [str(name) for name in state["views"]]
-        except (ValueError, KeyError) as error:
-            raise BundleError(f"pipeline state of {len(payload)} bytes cannot be read ({error})") from error
-        if version != SNAPSHOT_FORMAT or views != self.model.views:
-            raise BundleError(
-                f"pipeline state is of format {version} for views {', '.join(views)}; this pipeline is of format "
-                f"{SNAPSHOT_FORMAT} for {', '.join(self.model.views)}: replay with the recorded task"
-            )
-        mine, theirs = self.model.snapshot(), under(state, "model.")
-        differs = differing(mine, theirs)
-        if differs:
-            raise BundleError(
-                f"pipeline state does not fit bundle {self._bundle.identity} and these views: {', '.join(differs[:5])} "
-                "differ in shape; it was saved with another bundle or image size"
-            )
-        self.model.restore(theirs)
-        self.rules.restore(under(state, "rules."))
-        self._anew = bool(state["anew"])
-        # An older state does not tell.
-        self._last_set_id = int(state.get("last_set_id", NO_SET))
-        return under(state, "beside.")
+        memory = unpack_pipeline(payload, self.model.views, self.model.snapshot(), self._bundle.identity)
+        self.model.restore(memory.model)
+        self.rules.restore(memory.rules)
+        self._anew, self._last_set_id = memory.anew, memory.last_set_id
+        return memory.beside
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:

@@ -22,10 +22,15 @@ class Stabiliser:
         classes: of the model.
         config: options.
         step_ns: time from one model step to the next, to know where some are missing; 0: none are.
+        look_ahead_ms: by how much the probabilities themselves are late, since the model waits for the future: it is
+            part of every delay that is stated, and changes nothing else.
     """
 
-    def __init__(self, classes: list[str], config: StabiliserConfig, step_ns: int = 0) -> None:
+    def __init__(
+        self, classes: list[str], config: StabiliserConfig, step_ns: int = 0, look_ahead_ms: float = 0.0
+    ) -> None:
         self.classes = list(classes)
+        self._look_ahead_ms = look_ahead_ms
         self._names = [*classes, ""]  # so that the index of no label names ""
         time_constants_ms = [config.smoothing_of(name) for name in classes]
         gaps_ns = [round(config.gap_of(name) * NS_PER_MS) for name in classes]
@@ -37,22 +42,25 @@ class Stabiliser:
 
     @property
     def delays(self) -> dict[str, AddedDelay]:
-        """By how much each class comes later than its probability: typically and at worst."""
+        """By how much each class comes later than the frames that call for it: typically and at worst."""
         parts = [part for part in (self._smoothing, self._decider, self._closing) if part is not None]
         stated = [part.delays() for part in parts]
         return {
-            name: sum((one[place] for one in stated), AddedDelay(0.0, 0.0)) for place, name in enumerate(self.classes)
+            name: sum((one[place] for one in stated), AddedDelay(self._look_ahead_ms, self._look_ahead_ms))
+            for place, name in enumerate(self.classes)
         }
 
     @property
     def added_delay_ms(self) -> dict[str, float]:
-        """By how much each class typically comes later than its probability, milliseconds."""
+        """By how much each class typically comes later than the frames that call for it, milliseconds."""
         return {name: delay.typical_ms for name, delay in self.delays.items()}
 
     def delays_in_words(self) -> str:
         """What is said of its delays at the start of a run, and of a bundle."""
         each = ", ".join(f"{name} {delay.in_words()}" for name, delay in self.delays.items())
-        return f"labels come later than probabilities by {each}"
+        if not self._look_ahead_ms:
+            return f"labels come later than probabilities by {each}"
+        return f"labels come later than what they are of by {each}; {self._look_ahead_ms:.4g} ms of it is look-ahead"
 
     @property
     def label(self) -> str:
@@ -74,6 +82,19 @@ class Stabiliser:
         if index != self.label_index:
             self.label_index, self.label_since_ns = index, t_ns
         return self._names[index]
+
+    def run(self, p: NDArray[np.floating], times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take the probabilities of many steps, one after the other; the labels by number, -1 for none.
+
+        Args:
+            p: (n, n_classes) probabilities.
+            times_ns: (n,) exposure times; never before the last one.
+        """
+        labels = np.empty(len(p), np.int64)
+        for place, (row, t_ns) in enumerate(zip(p, times_ns.tolist(), strict=True)):
+            self.step(row, t_ns)
+            labels[place] = self.label_index
+        return labels
 
     def reset(self) -> None:
         """Forget everything."""

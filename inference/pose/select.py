@@ -1,0 +1,52 @@
+"""From the keypoints and animals of a source to those of a model, by name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...sync.errors import ConfigError
+from ..manifest import PoseInput
+
+
+class PointSelection:
+    """Picks a model's keypoints out of a source's, in the model's order.
+
+    Args:
+        animals: names of the source's animals.
+        keypoints: names of the source's keypoints.
+        pose: what the model takes.
+        where: name of the source, for messages.
+
+    Raises:
+        ConfigError: a keypoint of the model is not among the source's, or the number of animals differs.
+    """
+
+    def __init__(self, animals: Sequence[str], keypoints: Sequence[str], pose: PoseInput, where: str) -> None:
+        absent = [name for name in pose.keypoints if name not in keypoints]
+        if absent:
+            raise ConfigError(
+                f"{where}: has no keypoint {', '.join(absent)} (it has {', '.join(keypoints)}), and the model was "
+                f"trained on {', '.join(pose.keypoints)}; name them as in the training, or train a model on these"
+            )
+        if len(animals) != pose.n_animals:
+            raise ConfigError(
+                f"{where}: has {len(animals)} animal(s) ({', '.join(animals)}), the model takes {pose.n_animals}; "
+                "use a bundle for as many"
+            )
+        self._shape = (len(animals), len(keypoints), 3)
+        self._order = np.array([list(keypoints).index(name) for name in pose.keypoints], np.intp)
+        self._all = list(keypoints) == list(pose.keypoints)
+
+    def of(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The model's points, [..., animals, keypoints, 3], of the source's.
+
+        Raises:
+            ConfigError: the array has another form than the names.
+        """
+        if points.shape[-3:] != self._shape:
+            raise ConfigError(
+                f"points of form {list(points.shape)} do not fit {self._shape[0]} animals with {self._shape[1]} "
+                "keypoints of x, y, likelihood"
+            )
+        return points if self._all else points[..., self._order, :]
