@@ -1,4 +1,4 @@
-"""The recorder's account of one camera: what came, what was declared, and what must still be declared. Pure.
+"""The account of one camera or pose source: what came, what was declared, and what must still be declared. Pure.
 
 Headers, gaps and statuses of one camera travel through one socket in order. When a status comes, every frame that it
 counts as captured has come, or never will: the difference was lost on the bus.
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..sync.clock import NS_PER_S
 from .header_filter import REORDER_WINDOW, HeaderFilter
-from .messages import CameraStatus, FrameHeader, Gap
+from .messages import CameraStatus, FrameHeader, Gap, Pose
 from .seq_set import SeqSet
 
 SETTLE_FRAMES = 2 * REORDER_WINDOW
@@ -49,7 +49,7 @@ class _LostRun:
 
 
 class FrameAccount:
-    """Account of one camera over all its epochs. One thread.
+    """Account of one camera, or pose source, over all its epochs. One thread.
 
     Args:
         camera: its name.
@@ -86,7 +86,7 @@ class FrameAccount:
         """Frames declared as not in the video, by whomever; frames that wait for `take_gaps` are not yet in it."""
         return sum(one.n_device + one.n_bus + one.n_lost for one in self.epochs.values())
 
-    def add_header(self, header: FrameHeader) -> bool:
+    def add_header(self, header: FrameHeader | Pose) -> bool:
         """Account a received header; False for a duplicate, which is not written."""
         epoch = self._epoch(header.epoch)
         if not self.headers.is_new(header.epoch, header.seq):

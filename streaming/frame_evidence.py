@@ -1,4 +1,4 @@
-"""What an event log says of one camera's frames: which came, which were declared, and which nothing accounts for. Pure.
+"""What an event log says of one source: which frames came, which were declared, which nothing accounts for. Pure.
 
 `verify` judges by it, and `repair` declares what is left.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from .frame_account import AWAY
 from .frame_index import CameraIndex
-from .messages import CameraStatus, FrameHeader, Gap
+from .messages import CameraStatus, FrameHeader, Gap, Pose
 from .recording_reader import LoggedMessage
 from .seq_set import SeqSet
 
@@ -21,7 +21,7 @@ TORN = "torn"
 
 
 class CameraEvidence:
-    """What the event log says of one camera. One thread.
+    """What the event log says of one camera, or pose source. One thread.
 
     Attributes:
         index: its headers.
@@ -39,9 +39,9 @@ class CameraEvidence:
         self.away: dict[int, int] = {}
 
     def add(self, logged: LoggedMessage) -> None:
-        """Take the next message of this camera."""
+        """Take its next message."""
         message = logged.message
-        if isinstance(message, FrameHeader):
+        if isinstance(message, FrameHeader | Pose):
             self.index.add_header(message, logged.place)
         elif isinstance(message, CameraStatus):
             self.status[message.epoch] = message

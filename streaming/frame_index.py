@@ -16,7 +16,7 @@ import av.error
 
 from ..sync.errors import VideoError
 from .header_filter import HeaderFilter
-from .messages import FrameHeader, Gap
+from .messages import FrameHeader, Gap, Pose
 from .seq_set import SeqSet
 from .video_writer import frame_pts_ms
 
@@ -28,7 +28,7 @@ Progress = Callable[[], None]
 
 
 class CameraIndex:
-    """All headers of one camera in logged order, compactly; duplicates are left out.
+    """All headers of one camera, or poses of one source, in logged order, compactly; duplicates are left out.
 
     Attributes:
         filter: which frames came, by epoch, and how often they came again.
@@ -45,7 +45,7 @@ class CameraIndex:
         self.times = array("q")
         self.places = array("q")
 
-    def add_header(self, header: FrameHeader, place: int = -1) -> bool:
+    def add_header(self, header: FrameHeader | Pose, place: int = -1) -> bool:
         """Account the next logged header; False for a duplicate."""
         if not self.filter.is_new(header.epoch, header.seq):
             return False

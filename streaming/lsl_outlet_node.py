@@ -9,7 +9,6 @@ decisions, mid-exposure for frames.
 from typing import Any
 
 import msgspec
-from pydantic import Field
 
 from ..sync.clock import NS_PER_MS, NS_PER_S
 from ..sync.strict import StrictModel, validate
@@ -33,7 +32,7 @@ class LslOutletNodeConfig(StrictModel):
     """
 
     rig: str
-    cameras: list[str] = Field(min_length=1)
+    cameras: list[str]
 
 
 def main(context: NodeContext) -> None:
@@ -95,13 +94,13 @@ class _Outlets:
     def _behavior(self, message: Behavior) -> None:
         if message.label != self._last_label.get(message.animal, ""):
             self._last_label[message.animal] = message.label
-            self._push(self._label, [message.label], message.t_exposure_ns)
+            self._push(self._label, [message.label], message.t_spoken_of_ns)
         if self._probabilities is None and message.p:
             # How many channels it has is known from the first answer of the model.
             classes = message.classes or tuple(f"p{place}" for place in range(len(message.p)))
             self._probabilities = self._open("probabilities", "Behavior", classes, self._lsl.cf_float32)
         if message.p and message.animal == 0:
-            self._push(self._probabilities, list(message.p), message.t_exposure_ns)
+            self._push(self._probabilities, list(message.p), message.t_spoken_of_ns)
 
     def _push(self, outlet: Any, row: list[Any], t_ns: int) -> None:
         now = self._context.clock.now_ns()

@@ -77,6 +77,7 @@ class Gap(Message, frozen=True):
     ``source`` device: the camera never delivered them (counted from its frame counter, or from the time between
     frames where it has none). bus: lost between processes. recorder: received but not written to video. sets: in no
     frame set, since they came too late or their time was not to be trusted (they are still recorded).
+    ``camera`` may also name a pose source; its frames are then `Pose` messages.
     """
 
     source: Literal["device", "bus", "recorder", "sets"]
@@ -93,6 +94,7 @@ class CameraStatus(Message, frozen=True):
 
     Device frames = ``last_seq - first_seq + 1`` = ``captured + dropped_device``. ``captured`` counts each frame once;
     ``duplicates`` are deliveries of a frame that was already there. ``n_behind`` counts frames whose grab was late.
+    ``counts`` says what the numbers are of: frames of a camera, or `Pose` messages of the pose source of this name.
     """
 
     camera: str
@@ -106,6 +108,26 @@ class CameraStatus(Message, frozen=True):
     rate_hz: float
     t_ns: int
     n_behind: int = 0
+    counts: Literal["frames", "poses"] = "frames"
+
+
+class Pose(Message, frozen=True):
+    """Keypoints of every animal in one frame, as a tracker gives them.
+
+    ``seq`` counts the frames of ``source``, so that a jump in it is a frame without a message; ``t_exposure_ns`` is the
+    start of exposure of that frame, ``t_received_ns`` when the points were here. ``points`` are little-endian float32
+    [animals, keypoints, 3], row by row: x px, y px, likelihood 0 to 1; x and y are NaN and the likelihood is 0 where a
+    point is missing (`pose_format.points_of`).
+    """
+
+    source: str
+    epoch: int
+    seq: int
+    t_exposure_ns: int
+    t_received_ns: int
+    animals: tuple[str, ...]
+    keypoints: tuple[str, ...]
+    points: bytes
 
 
 class SourceFrame(Message, frozen=True):
@@ -223,7 +245,9 @@ class Behavior(Message, frozen=True):
     anew just before this set: it is its first, a gap was too long, or pixels had changed while they were read.
     ``t_arrived_ns`` is when its crops had come from another host, 0 where they were made in the same process.
     ``previous_set_id`` is the set that the model stepped on before, -1 where there is none: a chain without holes
-    proves that no behaviour is missing.
+    proves that no behaviour is missing. A model that looks ahead speaks of the past: then ``p``, ``raw`` and ``label``
+    are of the frame that was exposed at ``t_label_ns``, else it is 0. ``label_since_ns`` is of the step that set the
+    label, whatever that spoke of.
     """
 
     set_id: int
@@ -251,6 +275,12 @@ class Behavior(Message, frozen=True):
     reset: bool = False
     t_arrived_ns: int = 0
     previous_set_id: int = -1
+    t_label_ns: int = 0
+
+    @property
+    def t_spoken_of_ns(self) -> int:
+        """Exposure time of the frame that ``p``, ``raw`` and ``label`` are of."""
+        return self.t_label_ns or self.t_exposure_ns
 
 
 class Decision(Message, frozen=True):

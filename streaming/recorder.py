@@ -10,7 +10,7 @@ from .camera_encoder import DISK_FULL, CameraEncoder, FrameJob
 from .disk_space import DiskSpace
 from .disk_watch import DiskWatch
 from .frame_account import FrameAccount
-from .messages import Alarm, Behavior, CameraStatus, Decision, FrameHeader, Gap, Message, RecordingStatus
+from .messages import Alarm, Behavior, CameraStatus, Decision, FrameHeader, Gap, Message, Pose, RecordingStatus
 from .recording_config import RecordingConfig
 from .recording_writer import RecordingWriter
 from .ring import RingReader
@@ -44,7 +44,8 @@ class Recorder:
         self._writer = writer
         self._clock = clock
         self._publish = publish
-        self._accounts = {name: FrameAccount(name, one.rate_hz) for name, one in writer.info.cameras.items()}
+        sources = {**writer.info.cameras, **writer.info.poses}
+        self._accounts = {name: FrameAccount(name, one.rate_hz) for name, one in sources.items()}
         self._encoders = {
             name: CameraEncoder(
                 name, lambda name=name: writer.open_video(name), config.queue_frames, writer.flusher.wait_written
@@ -68,17 +69,17 @@ class Recorder:
 
     @property
     def quiet(self) -> bool:
-        """Every camera that was heard has sent its last status."""
+        """Every camera and pose source that was heard has sent its last status."""
         return all(account.final for account in self._accounts.values())
 
     @property
     def unfinished(self) -> list[str]:
-        """Cameras that were heard and have not sent their last status."""
+        """Cameras and pose sources that were heard and have not sent their last status."""
         return [name for name, account in self._accounts.items() if not account.final]
 
     @property
     def written(self) -> dict[str, int]:
-        """Frames in each video; of an events-only recording, frames whose header is kept."""
+        """Frames in each video; of pose sources and in an events-only recording, those whose message is kept."""
         return {name: account.n_written for name, account in self._accounts.items()}
 
     @property
@@ -125,7 +126,7 @@ class Recorder:
                 f"{received.n_lost} message(s) of {topic.name} from {received.source} were lost on the way to the "
                 "recorder; the machine is too busy",
             )
-        if isinstance(message, FrameHeader):
+        if isinstance(message, FrameHeader | Pose):
             self._take_frame(message, received)
             return
         if isinstance(message, Behavior):
@@ -141,20 +142,22 @@ class Recorder:
             for gap in account.add_status(message, self._clock.now_ns()):
                 self._publish(GAP, gap, gap.camera)
 
-    def _take_frame(self, header: FrameHeader, received: Received) -> None:
-        account = self._accounts.get(header.camera)
-        if account is None or header.camera != received.camera:
+    def _take_frame(self, header: FrameHeader | Pose, received: Received) -> None:
+        info = self._writer.info
+        name, known = (header.source, info.poses) if isinstance(header, Pose) else (header.camera, info.cameras)
+        if name not in known or name != received.camera:
             self._alarm_once(
-                f"unknown {header.camera}/{received.camera}",
+                f"unknown {name}/{received.camera}",
                 "error",
-                f"frame of camera {header.camera}: published as {received.camera} by {received.source}, which is not "
-                "part of this recording; it is not written: add the camera to the rig file",
+                f"frame of {name}: published as {received.camera} by {received.source}, which is not part of this "
+                "recording; it is not written: add it to the rig file",
             )
             return
+        account = self._accounts[name]
         if not account.add_header(header):
             return
         self._first_frame_ns = self._first_frame_ns or self._clock.now_ns()
-        if not self._encoders:
+        if isinstance(header, Pose) or not self._encoders:  # in the event log it is written
             account.add_written(header.epoch, header.seq)
             return
         reason = self._hand_over(header, received)
@@ -330,8 +333,8 @@ class Recorder:
             self._accounts[camera].close_epochs()
             self._alarm(
                 "error",
-                f"camera {camera}: ended without a last status; frames it took after the last one here are not "
-                "accounted for",
+                f"{'pose source' if camera in self._writer.info.poses else 'camera'} {camera}: ended without a last "
+                "status; frames it took after the last one here are not accounted for",
             )
         t_end_ns = max((account.last_exposure_ns for account in self._accounts.values()), default=0)
         for camera, account in self._accounts.items():

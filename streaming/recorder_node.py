@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..sync.clock import NS_PER_MS, NS_PER_S
 from ..sync.strict import StrictModel, validate
 from .messages import Message
 from .node import NodeContext
+from .pose_format import PoseFormat
 from .recorder import Recorder
 from .recording_config import RecordingConfig
 from .recording_info import PartLink, RecordedFormat
@@ -26,6 +27,7 @@ class RecorderNodeConfig(StrictModel):
     Attributes:
         folder: of the new recording.
         cameras: what each delivers.
+        poses: what each pose source delivers.
         recording: codec, queue and reserve.
         run: the resolved configuration of the run, kept in ``recording.json``.
         continues: the part of the session before this one, where there is one.
@@ -33,15 +35,22 @@ class RecorderNodeConfig(StrictModel):
     """
 
     folder: str
-    cameras: dict[str, RecordedFormat] = Field(min_length=1)
+    cameras: dict[str, RecordedFormat] = Field(default_factory=dict)
+    poses: dict[str, PoseFormat] = Field(default_factory=dict)
     recording: RecordingConfig = RecordingConfig()
     run: dict[str, Any] = Field(default_factory=dict)
     continues: PartLink | None = None
     part: int = Field(default=1, ge=1)
 
+    @model_validator(mode="after")
+    def _has_sources(self) -> "RecorderNodeConfig":
+        if not self.cameras and not self.poses:
+            raise ValueError("cameras: there is none, and no pose source either; a recording needs one at least")
+        return self
+
 
 def main(context: NodeContext) -> None:
-    """Entry point: record until told to stop and every camera has said its last word."""
+    """Entry point: record until told to stop and every source has said its last word."""
     config = validate(RecorderNodeConfig, context.spec.config, context.spec.node)
     writer = RecordingWriter(
         Path(config.folder),
@@ -52,6 +61,7 @@ def main(context: NodeContext) -> None:
         config.run,
         context.anchor,
         None if config.continues is None else (config.continues, config.part),
+        config.poses,
     )
 
     def publish(topic: Topic, message: Message, camera: str) -> bytes:
@@ -75,7 +85,7 @@ def _record(context: NodeContext, recorder: Recorder, bus: EverySubscriber) -> N
 
 
 def _drain(context: NodeContext, recorder: Recorder, bus: EverySubscriber, drain_s: float) -> None:
-    """Take what is still on its way: until every camera has sent its last status, then until nothing comes."""
+    """Take what is still on its way: until every source has sent its last status, then until nothing comes."""
     context.set_state("stopping")
     now = heard_ns = context.clock.now_ns()
     deadline = now + round(drain_s * NS_PER_S)

@@ -14,6 +14,7 @@ from ..sync.latency import LatencyHistogram
 from ..sync.strict import StrictModel, validate
 from .durable import write_atomically
 from .pixel_format import PixelFormat, frame_shape
+from .pose_format import PoseFormat
 from .recording_config import CodecName
 
 RECORDING_SCHEMA = 1
@@ -137,11 +138,13 @@ class RecordingInfo(StrictModel):
         software: versions of what wrote it.
         config: the resolved configuration of the run.
         cameras: by name.
+        poses: pose sources by name; their points are in the event log.
         video: False: events only, there is no video of any camera.
         closed: it was closed in order; the fields below are then final.
         t_stop_ns: rig time at the close.
-        written: frames in each video; of an events-only recording, frames whose header is in the event log.
-        declared: frames of each camera that are declared as not in its video.
+        written: frames in each video; of pose sources and of an events-only recording, those whose message is in the
+            event log.
+        declared: frames of each camera and pose source that are declared as not there.
         n_messages: messages in the event log.
         n_refused: messages that are not in it, since the disk took nothing for too long.
         not_forced: file → why it could not be forced onto the disk; some of it may be lost, whatever it looks like now.
@@ -182,6 +185,7 @@ class RecordingInfo(StrictModel):
     continued_by: str = ""
     repaired: RepairNote | None = None
     latency: dict[str, LatencyCounts] = Field(default_factory=dict[str, LatencyCounts])
+    poses: dict[str, PoseFormat] = Field(default_factory=dict[str, PoseFormat])
 
 
 def software_versions() -> dict[str, str]:

@@ -78,12 +78,12 @@ class Recording:
         return one
 
     def need_video(self, what_not: str) -> None:
-        """Refuse an events-only recording; ``what_not`` says what cannot be done with it.
+        """Refuse an events-only recording of cameras; ``what_not`` says what cannot be done with it.
 
         Raises:
             RecordingError: it holds no video.
         """
-        if not self.info.video:
+        if self.info.cameras and not self.info.video:
             raise RecordingError(
                 f"{self.path}: events only, it was recorded without video (recording.video: false), so {what_not}; "
                 "record with recording.video: true for that"

@@ -11,6 +11,7 @@ from .durable import FileSync, sync_folder
 from .event_flusher import EventFlusher
 from .event_log import EventLogWriter
 from .folder_lock import FolderLock
+from .pose_format import PoseFormat
 from .recording_config import RecordingConfig
 from .recording_info import (
     EVENTS_FILE,
@@ -52,6 +53,7 @@ class RecordingWriter:
         run: the resolved configuration, kept as it is.
         anchor: of rig time, kept as it is.
         continues: the part of the session before this one, and the number of this part.
+        poses: what each pose source delivers.
 
     Raises:
         RecordingError: the folder holds a recording, or cannot be written.
@@ -67,6 +69,7 @@ class RecordingWriter:
         run: dict[str, Any] | None = None,
         anchor: ClockAnchor | None = None,
         continues: tuple[PartLink, int] | None = None,
+        poses: Mapping[str, PoseFormat] | None = None,
     ) -> None:
         self.folder = folder
         self._config = config
@@ -92,6 +95,7 @@ class RecordingWriter:
             anchor_monotonic_ns=anchor.monotonic_ns if anchor else 0,
             continues=continues[0].since(t_start_ns) if continues else None,
             part=continues[1] if continues else 1,
+            poses=dict(poses or {}),
             cameras={
                 name: RecordedCamera(**one.model_dump(include=set(RecordedFormat.model_fields)), file=f"{name}.mkv",
                                      codec=config.codec)

@@ -30,7 +30,7 @@ from .recording_info import (
     write_info,
 )
 from .recording_writer import RESERVE_FILE
-from .repair_files import OnProgress, mend_events, mend_video, read_torn
+from .repair_files import OnProgress, account_poses, mend_events, mend_video, read_torn
 from .topics import MIB
 
 WORK_FOLDER = ".repair"
@@ -125,6 +125,8 @@ def _prepare(folder: Path, info: RecordingInfo, keep_torn: bool, tell: OnProgres
         names: list[str] = []
         for camera in info.cameras:
             names += mend_video(torn, camera, work, tell)
+        for source in info.poses:
+            account_poses(torn, source)
         names.append(mend_events(torn, work, tell))
         note = RepairNote(
             utc=datetime.fromtimestamp(ClockAnchor.take().utc_ns // NS_PER_S, UTC).isoformat(),

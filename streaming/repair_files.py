@@ -45,7 +45,8 @@ class TornRecording:
 
 
 def read_torn(folder: Path, info: RecordingInfo, tell: OnProgress) -> TornRecording:
-    torn = TornRecording(folder, info, {name: CameraEvidence() for name in info.cameras}, info.t_start_ns)
+    evidence = {name: CameraEvidence() for name in (*info.cameras, *info.poses)}
+    torn = TornRecording(folder, info, evidence, info.t_start_ns)
     path = folder / EVENTS_FILE
     log, size = _log(path), path.stat().st_size if path.exists() else 0
     if log is None:
@@ -102,13 +103,26 @@ def mend_video(torn: TornRecording, camera: str, work: Path, tell: OnProgress) -
             torn.cut_frames[camera] = len(scanned.pts_ms) - n_keep
         torn.written[camera] = n_keep
         kept = evidence.named_by(pairing.header_of[:n_keep])
+    _declare(torn, camera, kept)
+    return names
+
+
+def account_poses(torn: TornRecording, source: str) -> None:
+    """Count the frames of one pose source that are in the event log, and declare those that are not."""
+    kept = torn.evidence[source].index.filter.received
+    torn.written[source] = sum(len(one) for one in kept.values())
+    _declare(torn, source, kept)
+
+
+def _declare(torn: TornRecording, camera: str, kept: dict[int, SeqSet]) -> None:
+    """Declare every frame that is neither kept nor declared."""
+    evidence = torn.evidence[camera]
     for epoch in evidence.epochs:
         left, declared = evidence.account(epoch, kept.get(epoch, SeqSet()))
         runs = [FrameRun(epoch=epoch, first_seq=start, n=stop - start) for start, stop in left.runs()]
         if runs:
             torn.missing.setdefault(camera, []).extend(runs)
         torn.declared[camera] = torn.declared.get(camera, 0) + sum(declared.values()) + len(left)
-    return names
 
 
 def mend_events(torn: TornRecording, work: Path, tell: OnProgress) -> str:

@@ -22,30 +22,29 @@ from ..sync.strict import StrictModel, validate
 from .frames import FrameSender
 from .messages import (
     Arming,
-    Behavior,
     CameraStatus,
-    Crops,
     FrameHeader,
     FrameSet,
     FrameTruth,
     Gap,
     PipelineState,
+    Pose,
     ReplaySet,
     SyncPulse,
 )
 from .node import NodeContext
 from .pixel_format import frame_shape
 from .recording_reader import Recording
+from .replay_plan import Plan, every_pose, every_set, exact_plan
 from .subscriber import EverySubscriber
 from .topics import (
     ARMING,
-    BEHAVIOR,
     CAMERA_STATUS,
-    CROPS,
     FRAME,
     FRAME_SET,
     GAP,
     PIPELINE_STATE,
+    POSE,
     REPLAY_SET,
     SYNC_PULSE,
     TRUTH,
@@ -56,14 +55,10 @@ _HANDED_KEPT = 4096
 _OUT_OF_ORDER = 16
 """A frame whose camera is so many frames further does not come any more."""
 _POLL_MS = 20
-_SETS_REMEMBERED = 4096
-"""Sets whose behaviour is looked for: it follows its set at once, but for what the model was late."""
 
 log = logging.getLogger(__name__)
 
 FrameKey = tuple[str, int, int]
-Plan = ReplaySet | PipelineState | Arming
-"""What is handed to the inference node, in this order."""
 
 
 class ReplayNodeConfig(StrictModel):
@@ -75,6 +70,7 @@ class ReplayNodeConfig(StrictModel):
         speed: 1 is real time; None as fast as the model can.
         ring_slots: frames per camera in shared memory.
         inference: node that answers.
+        pose: the source whose poses the model takes; None: it takes frame sets.
     """
 
     recording: Path
@@ -82,15 +78,17 @@ class ReplayNodeConfig(StrictModel):
     speed: float | None = Field(default=1.0, gt=0)
     ring_slots: int = Field(default=64, ge=32)
     inference: str = "inference"
+    pose: str | None = None
 
 
 def main(context: NodeContext) -> None:
     """Entry point."""
     config = validate(ReplayNodeConfig, context.spec.config, context.spec.node)
     recording = Recording.open(config.recording)
-    recording.need_video("it cannot be replayed")
+    if config.pose is None:
+        recording.need_video("it cannot be replayed")
     recording.load_indices(context.beat)
-    with context.subscribe([FRAME_SET], nodes=[config.inference]) as answers:
+    with context.subscribe([FRAME_SET, REPLAY_SET], nodes=[config.inference]) as answers:
         if context.wait_for_start() is None:
             return
         context.set_state("running")
@@ -118,7 +116,7 @@ class _Replay:
         self._n_frames: dict[str, int] = {}
         self._published: OrderedDict[FrameKey, bool] = OrderedDict()
         """Recent frames; False: the recording has no pixels for it."""
-        self._plan = self._exact_plan() if config.exact else self._every_set()
+        self._plan = self._read_plan()
         self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
         self._newest: dict[tuple[str, int], int] = {}
@@ -128,7 +126,7 @@ class _Replay:
         self._crops_missed = False
         self._first_exposure_ns: int | None = None
         self._begin_ns = 0
-        context.counters.update(frames=0, sets=0, unreplayable=0)
+        context.counters.update(frames=0, sets=0, poses=0, unreplayable=0)
 
     def run(self) -> None:
         while not self._context.should_stop and self._config.inference not in self._answers.heard:
@@ -142,72 +140,19 @@ class _Replay:
         while self._under_way and not self._context.should_stop:
             self._collect(_POLL_MS)
 
-    def _exact_plan(self) -> Iterator[Plan]:
-        """Saved states, what armed and disarmed, and the sets that the live node stepped on after the first state.
-
-        Where animals were tracked a set has all its views, also those that the model does not see: the tracker may.
-        Where the model ran on another host, the sets that were cropped and that it did not take come as well, since
-        its croppers remember them. After a behaviour that is missing, what the model remembered is not known: its
-        sets are left out until the next state.
-        """
-        state_seen = False
-        cropped: deque[FrameSet] = deque(maxlen=_SETS_REMEMBERED)
-        last_set_id: int | None = None
-        in_a_hole = False
-        tracked = self._recording.info.config.get("task", {}).get("tracking") is not None
-        sets: OrderedDict[int, FrameSet] = OrderedDict()
-        topics = [PIPELINE_STATE, BEHAVIOR, ARMING, CROPS, *([FRAME_SET] if tracked else [])]
-        for logged in self._recording.messages(topics):
-            message = logged.message
-            if isinstance(message, PipelineState):
-                state_seen, last_set_id, in_a_hole = True, None, False
-                cropped = deque((one for one in cropped if one.set_id >= message.set_id), _SETS_REMEMBERED)
-                yield message
-            elif isinstance(message, Crops):
-                cropped.append(message.frame_set)
-            elif isinstance(message, Arming):
-                yield message
-            elif isinstance(message, FrameSet):
-                sets[message.set_id] = message
-                if len(sets) > _SETS_REMEMBERED:
-                    sets.popitem(last=False)
-            elif state_seen and isinstance(message, Behavior):
-                if message.previous_set_id >= 0 and last_set_id not in (None, message.previous_set_id):
-                    in_a_hole = True
-                if in_a_hole:
-                    self._skip(message.set_id, "a behaviour before it is not in the recording")
-                    continue
-                last_set_id = message.set_id
-                while cropped and cropped[0].set_id <= message.set_id:
-                    one = cropped.popleft()
-                    if one.set_id < message.set_id:
-                        yield _crop_only(one)
-                whole = sets.get(message.set_id, message)
-                yield ReplaySet(
-                    message.set_id,
-                    whole.status,
-                    whole.sources,
-                    whole.missing,
-                    message.n_skipped,
-                    message.t_decided_ns,
-                )
-
-    def _every_set(self) -> Iterator[Plan]:
-        """The start, then every recorded set; a decision is judged as if it had been made when the set closed."""
-        started = False
-        for logged in self._recording.messages([FRAME_SET, ARMING]):
-            message = logged.message
-            if isinstance(message, Arming) and not started:
-                started = True
-                yield message
-            if isinstance(message, FrameSet):
-                yield ReplaySet(
-                    message.set_id, message.status, message.sources, message.missing, 0, message.t_closed_ns
-                )
+    def _read_plan(self) -> Iterator[Plan]:
+        if self._config.exact:
+            return exact_plan(self._recording, self._skip)
+        source = self._config.pose
+        return every_set(self._recording) if source is None else every_pose(self._recording, source)
 
     def _handle(self, message: msgspec.Struct) -> None:
         if isinstance(message, FrameHeader):
-            self._frame(message)
+            if self._recording.info.video:  # without, the model takes pose, and does not ask for frames
+                self._frame(message)
+                self._hand_over(end=False)
+        elif isinstance(message, Pose):
+            self._pose(message)
             self._hand_over(end=False)
         elif isinstance(message, FrameTruth):
             self._context.publish(TRUTH, message, message.camera)
@@ -222,33 +167,48 @@ class _Replay:
             self._announce_passed()
 
     def _announce_passed(self) -> None:
-        """Sets that the model takes are announced by the inference node's answer, the others by this node.
+        """Sets that the model takes are announced by the inference node's answer, the others by this node: all of them,
+        where the model takes pose.
 
         Which they are shows when the plan is past them: a set may be logged before the last of its frames.
         """
         while self._passed:
             set_id = self._passed[0].set_id
             beyond = self._head.set_id > set_id if isinstance(self._head, ReplaySet) else self._head is None
+            beyond = beyond or self._config.pose is not None
             if not beyond and len(self._passed) <= _HANDED_KEPT:
                 return
             passed = self._passed.popleft()
-            if set_id not in self._handed:
+            if set_id not in self._handed or self._config.pose is not None:
                 self._context.publish(FRAME_SET, passed)
+
+    def _pose(self, pose: Pose) -> None:
+        key = (pose.source, pose.epoch, pose.seq)
+        if key in self._published:
+            return
+        self._note(key, found=True)
+        self._pace(pose)
+        self._context.publish(POSE, pose, pose.source)
+        self._context.counters["poses"] += 1
+
+    def _note(self, key: FrameKey, *, found: bool) -> None:
+        """A frame is out, or has no pixels here."""
+        start = key[:2]
+        self._newest[start] = max(key[2], self._newest.get(start, -1))
+        self._published[key] = found
+        if len(self._published) > _PUBLISHED_KEPT:
+            self._published.popitem(last=False)
 
     def _frame(self, header: FrameHeader) -> None:
         camera = header.camera
         key = (camera, header.epoch, header.seq)
         if key in self._published:
             return
-        start = (camera, header.epoch)
-        self._newest[start] = max(header.seq, self._newest.get(start, -1))
         if camera not in self._videos:
             self._open(header)
         upcoming = self._next_frame[camera]
         found = upcoming is not None and (upcoming[0].epoch, upcoming[0].seq) == (header.epoch, header.seq)
-        self._published[key] = found
-        if len(self._published) > _PUBLISHED_KEPT:
-            self._published.popitem(last=False)
+        self._note(key, found=found)
         if not found or upcoming is None:
             return
         self._pace(header)
@@ -275,7 +235,7 @@ class _Replay:
         self._next_frame[camera] = next(self._videos[camera], None)
         self._n_frames[camera] = 0
 
-    def _pace(self, header: FrameHeader) -> None:
+    def _pace(self, header: FrameHeader | Pose) -> None:
         if self._first_exposure_ns is None:
             self._first_exposure_ns = header.t_exposure_ns
             self._begin_ns = self._context.clock.now_ns()
@@ -343,18 +303,12 @@ class _Replay:
     def _collect(self, timeout_ms: int) -> None:
         """Take the inference node's answers, and stay alive."""
         for received in self._answers.receive(timeout_ms):
-            if isinstance(received.message, FrameSet):
+            if isinstance(received.message, FrameSet | ReplaySet):
                 if not self._under_way or self._under_way[0][0] != received.message.set_id:
-                    raise RecordingError(
-                        f"replay: the inference node answered set {received.message.set_id} out of turn"
-                    )
+                    raise RecordingError(f"replay: the inference node answered {received.message.set_id} out of turn")
                 self._under_way.popleft()
         self._context.beat()
 
     def close(self) -> None:
         for sender in self._senders.values():
             sender.close()
-
-
-def _crop_only(one: FrameSet) -> ReplaySet:
-    return ReplaySet(one.set_id, one.status, one.sources, one.missing, 0, one.t_closed_ns, crop_only=True)

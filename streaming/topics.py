@@ -26,7 +26,7 @@ class Topic:
         delivery: ``every``: a reader gets all, and a loss is counted and declared. ``latest``: a reader may skip.
         logged: written into ``events.mcap``.
         max_bytes: bound on the body; larger is refused on both sides.
-        per_camera: published once per camera.
+        per_camera: published once per camera, or pose source.
         pixels: a message part with pixels may follow.
     """
 
@@ -50,6 +50,7 @@ class Topic:
 
 FRAME = Topic("frame", m.FrameHeader, 60.0, "every", True, 1 * KIB, per_camera=True, pixels=True)
 TRUTH = Topic("truth", m.FrameTruth, 60.0, "every", True, 4 * KIB, per_camera=True)
+POSE = Topic("pose", m.Pose, 60.0, "every", True, 64 * KIB, per_camera=True)
 CAMERA_STATUS = Topic("camera_status", m.CameraStatus, 2.0, "every", True, 1 * KIB, per_camera=True)
 GAP = Topic("gap", m.Gap, 0.0, "every", True, 1 * KIB, per_camera=True)
 FRAME_SET = Topic("frame_set", m.FrameSet, 60.0, "every", True, 16 * KIB)
@@ -73,7 +74,7 @@ CONTROL = Topic("control", m.Control, 0.0, "every", True, 1 * KIB)
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        FRAME, TRUTH, CAMERA_STATUS, GAP, FRAME_SET, CROPS, CROP_SESSION, BEHAVIOR, DECISION, ACTUATION, ARMING,
+        FRAME, TRUTH, POSE, CAMERA_STATUS, GAP, FRAME_SET, CROPS, CROP_SESSION, BEHAVIOR, DECISION, ACTUATION, ARMING,
         PIPELINE_STATE, REPLAY_SET, RECORDING, HEARTBEAT, ALARM, CLOCK, SYNC_PULSE, LSL, TRACKS, CONTROL,
     )
 }  # fmt: skip

@@ -9,12 +9,12 @@ from .clock_account import ClockAccounts
 from .folder_lock import living_holder
 from .frame_evidence import CameraEvidence
 from .frame_index import pair_frames, read_pts_ms
-from .messages import ClockStatus
+from .messages import ClockStatus, Pose
 from .pulse_account import account_pulses
 from .recording_reader import Recording
 from .seq_set import SeqSet
-from .topics import CAMERA_STATUS, CLOCK, FRAME, GAP
-from .verify_result import CameraResult, EpochResult, VerifyResult
+from .topics import CAMERA_STATUS, CLOCK, FRAME, GAP, POSE
+from .verify_result import CameraResult, EpochResult, PoseResult, VerifyResult
 from .video import VideoReader
 
 __all__ = ["VerifyResult", "verify"]
@@ -44,18 +44,26 @@ def verify(path: Path | str, *, decode: bool = False) -> VerifyResult:
             f"may be unaccounted for; {cure}"
         )
     evidence = {name: CameraEvidence() for name in recording.info.cameras}
+    poses = {name: CameraEvidence() for name in recording.info.poses}
+    n_odd = dict.fromkeys(poses, 0)
     clocks = ClockAccounts()
     try:
-        for logged in recording.messages([FRAME, GAP, CAMERA_STATUS, CLOCK]):
+        for logged in recording.messages([FRAME, GAP, CAMERA_STATUS, CLOCK, POSE]):
             if isinstance(logged.message, ClockStatus):
                 clocks.add(logged.message)
             elif logged.camera in evidence:
                 evidence[logged.camera].add(logged)
+            elif logged.camera in poses:
+                poses[logged.camera].add(logged)
+                if isinstance(logged.message, Pose):
+                    n_odd[logged.camera] += not recording.info.poses[logged.camera].suits(logged.message)
         _check_events(recording, result)
     except EthostreamError as error:
         result.errors.append(f"{path}/events.mcap: {error}; restore it from a copy")
     for name, one in evidence.items():
         result.cameras[name] = _check_camera(recording, name, one, result, decode)
+    for name, one in poses.items():
+        result.poses[name] = _check_poses(recording, name, one, n_odd[name], result)
     for name, clock in clocks:
         if clock.n_steps:
             result.warnings.append(
@@ -77,7 +85,7 @@ def _tell_history(recording: Recording, result: VerifyResult) -> None:
     info = recording.info
     result.video, result.repaired = info.video, info.repaired
     result.part, result.continues, result.continued_by = info.part, info.continues, info.continued_by
-    if not info.video:
+    if not info.video and info.cameras:
         result.warnings.append(
             "events only: recorded without video; a frame counts as written where its header is in the event log"
         )
@@ -104,15 +112,16 @@ def _tell_history(recording: Recording, result: VerifyResult) -> None:
             f"camera {camera}: {n} video frame(s) at the tear had no header or were damaged; left out"
         )
     for camera, runs in note.missing.items():
+        what, where = ("pose source", "event log") if camera in info.poses else ("camera", "video")
         for run in runs[:_MAX_NAMED]:
             result.warnings.append(
-                f"camera {camera}, epoch {run.epoch}: frames {run.first_seq} to {run.first_seq + run.n - 1} ({run.n}) "
-                "were taken and are not in the video: lost in the crash"
+                f"{what} {camera}, epoch {run.epoch}: frames {run.first_seq} to {run.first_seq + run.n - 1} ({run.n}) "
+                f"were taken and are not in the {where}: lost in the crash"
             )
         if len(runs) > _MAX_NAMED:
             rest = runs[_MAX_NAMED:]
             result.warnings.append(
-                f"camera {camera}: {sum(run.n for run in rest)} more frame(s) in {len(rest)} run(s) were lost in the "
+                f"{what} {camera}: {sum(run.n for run in rest)} more frame(s) in {len(rest)} run(s) were lost in the "
                 "crash; recording.json names them all (repaired.missing)"
             )
 
@@ -167,15 +176,40 @@ def _check_camera(
     return camera
 
 
+def _check_poses(
+    recording: Recording, name: str, evidence: CameraEvidence, n_odd: int, result: VerifyResult
+) -> PoseResult:
+    """Frames of a pose source: those whose message is there, and those that were declared."""
+    pose = PoseResult(duplicates=sum(evidence.index.filter.n_duplicates.values()))
+    kept = _check_headers(recording, name, evidence, result, "pose source")
+    for epoch in evidence.epochs:
+        one = _check_epoch(recording, name, epoch, evidence, kept.get(epoch, SeqSet()), result, "pose source")
+        pose.epochs[epoch] = one
+        pose.n_frames += one.n_device
+        pose.written += one.written
+        pose.undeclared += one.undeclared
+        pose.away += one.away
+        for source, n in one.declared.items():
+            pose.declared[source] = pose.declared.get(source, 0) + n
+    if not evidence.epochs:
+        result.warnings.append(f"pose source {name}: delivered no frame")
+    if n_odd:
+        result.errors.append(
+            f"pose source {name}: {n_odd} message(s) have other animals or keypoints than recording.json says, or "
+            "other points than they name; leave them out: the file was exchanged while it was played"
+        )
+    return pose
+
+
 def _check_headers(
-    recording: Recording, name: str, evidence: CameraEvidence, result: VerifyResult
+    recording: Recording, name: str, evidence: CameraEvidence, result: VerifyResult, what: str = "camera"
 ) -> dict[int, SeqSet]:
-    """Frames of an events-only recording, by epoch: those whose header is there."""
+    """Frames that are nothing but messages, by epoch: those whose message is there."""
     kept = evidence.index.filter.received
     n, written = sum(len(one) for one in kept.values()), recording.info.written.get(name, 0)
     if recording.closed and written != n:
         result.errors.append(
-            f"camera {name}: events.mcap holds the headers of {n} frames, {written} were written; it was changed after "
+            f"{what} {name}: events.mcap holds the headers of {n} frames, {written} were written; it was changed after "
             "the recording: restore it from a copy"
         )
     return kept
@@ -220,17 +254,23 @@ def _check_video(
 
 
 def _check_epoch(
-    recording: Recording, name: str, epoch: int, evidence: CameraEvidence, in_video: SeqSet, result: VerifyResult
+    recording: Recording,
+    name: str,
+    epoch: int,
+    evidence: CameraEvidence,
+    kept: SeqSet,
+    result: VerifyResult,
+    what: str = "camera",
 ) -> EpochResult:
     received = evidence.received(epoch)
     status = evidence.status.get(epoch)
-    one = EpochResult(received=len(received), written=len(in_video), away=evidence.away.get(epoch, 0))
+    one = EpochResult(received=len(received), written=len(kept), away=evidence.away.get(epoch, 0))
     if status is not None:
         one.captured = status.captured
         one.final = status.state != "running"
     if one.away:
         result.warnings.append(
-            f"camera {name}, epoch {epoch}: was away after its last frame and missed about {one.away} frame(s), "
+            f"{what} {name}, epoch {epoch}: was away after its last frame and missed about {one.away} frame(s), "
             "estimated from the time and its rate; they have no numbers and are not part of the sums"
         )
     span = evidence.span(epoch)
@@ -238,13 +278,13 @@ def _check_epoch(
         last = f"frames after number {received.last}" if len(received) else "frames that it took"
         if recording.info.repaired is not None and epoch == evidence.epochs[-1]:
             result.warnings.append(
-                f"camera {name}, epoch {epoch}: {last} are not in this recording, which a crash ended; how many the "
-                "camera took until then, nobody could say any more"
+                f"{what} {name}, epoch {epoch}: {last} are not in this recording, which a crash ended; how many it "
+                "took until then, nobody could say any more"
             )
         else:
             text = (
-                f"camera {name}, epoch {epoch}: ended without a last status, so {last} cannot be accounted for; did "
-                "the camera process crash?"
+                f"{what} {name}, epoch {epoch}: ended without a last status, so {last} cannot be accounted for; did "
+                f"the {what}'s process crash?"
             )
             # A crash that the supervisor has declared, or after which the camera came back, is known.
             restarted = epoch != evidence.epochs[-1] or epoch in evidence.crashed
@@ -253,7 +293,7 @@ def _check_epoch(
         return one
     one.first_seq, one.last_seq = span
     one.n_device = one.last_seq - one.first_seq + 1
-    left, one.declared = evidence.account(epoch, in_video)
+    left, one.declared = evidence.account(epoch, kept)
     one.undeclared = len(left)
     if left:
         not_in_video = left.minus(left.minus(received))
@@ -263,7 +303,7 @@ def _check_epoch(
             else "they never reached the recorder"
         )
         result.errors.append(
-            f"camera {name}, epoch {epoch}: {len(left)} frame(s) are missing and nothing says why ({where}): numbers "
+            f"{what} {name}, epoch {epoch}: {len(left)} frame(s) are missing and nothing says why ({where}): numbers "
             f"{left.named()}; leave them out of any analysis that counts frames, and look for a crash in the log"
         )
     return one

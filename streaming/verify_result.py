@@ -66,6 +66,27 @@ class CameraResult:
 
 
 @dataclass(slots=True)
+class PoseResult:
+    """One pose source over all its epochs. Its frames are messages: written are those in the event log.
+
+    Attributes:
+        epochs: by number.
+        n_frames, written, undeclared: sums over the epochs; ``n_frames`` is what the source counts.
+        declared: sums by source.
+        duplicates: messages of frames that were there already.
+        away: frames that it is estimated to have missed while its process was away.
+    """
+
+    epochs: dict[int, EpochResult] = field(default_factory=dict[int, EpochResult])
+    n_frames: int = 0
+    written: int = 0
+    declared: dict[str, int] = field(default_factory=dict[str, int])
+    undeclared: int = 0
+    duplicates: int = 0
+    away: int = 0
+
+
+@dataclass(slots=True)
 class VerifyResult:
     """What `verify` found.
 
@@ -79,6 +100,7 @@ class VerifyResult:
         errors: what is wrong, each with what to do about it.
         warnings: what a person should know and nothing is lost by.
         pulses: trigger pulses against frames, where there were any.
+        poses: pose sources, by name.
     """
 
     path: str
@@ -92,6 +114,7 @@ class VerifyResult:
     continues: PartLink | None = None
     continued_by: str = ""
     pulses: PulseAccount | None = None
+    poses: dict[str, PoseResult] = field(default_factory=dict[str, PoseResult])
 
     @property
     def ok(self) -> bool:

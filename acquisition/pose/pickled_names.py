@@ -35,14 +35,15 @@ def read_pickled_names(data: bytes, where: str) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(data):
             name = opcode.name
+            number = argument if isinstance(argument, int) else len(memo)  # of what is remembered, where that is meant
             if name == "STOP":
                 return stack.pop()
             if name in _VALUES:
                 stack.append(argument)
             elif name in _PUT:
-                memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
+                memo[number] = stack[-1]
             elif name in _GET:
-                stack.append(memo[argument])
+                stack.append(memo[number])
             elif not _build(name, stack):
                 raise DataError(
                     f"{where}: its column names are pickled with {name}, which could run code, and are not read; "

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +79,14 @@ def read_sleap_project(path: Path) -> PoseTable:
         DataError: sleap-io is not installed, several videos, or animals that are not tracked.
     """
     try:
-        from sleap_io import load_slp
+        import sleap_io
     except ImportError as error:
         raise DataError(
             f"{path}: a SLEAP project is read with sleap-io, which is not installed; pip install 'ethostream[sleap]', "
             "or export an analysis .h5 from SLEAP"
         ) from error
     try:
-        labels: Any = load_slp(str(path), open_videos=False)
+        labels: Any = cast("Any", sleap_io).load_slp(str(path), open_videos=False)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as a SLEAP project ({error}); {_CURE}") from error
     if len(labels.videos) != 1 or not labels.skeletons:

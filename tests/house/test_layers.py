@@ -39,6 +39,7 @@ ALLOWED = {
     "pythonosc": ("inference/actuators/datagram_actuators.py",),
     "neo": ("sync/pulse_files.py",),
     "nptdms": ("sync/pulse_files.py",),
+    "sleap_io": ("acquisition/pose/sleap_files.py",),
     "sonpy": ("sync/pulse_files.py",),
     "pickle": (),
     "cPickle": (),

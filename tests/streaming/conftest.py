@@ -15,6 +15,7 @@ import zmq
 from ethostream.acquisition.ledger import FrameLedger
 from ethostream.streaming.frames import FrameSender
 from ethostream.streaming.messages import CameraStatus, ClockStatus, FrameHeader, Gap, Message
+from ethostream.streaming.pose_format import PoseFormat
 from ethostream.streaming.recorder import Recorder
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
@@ -50,7 +51,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 class RecorderRig:
     """Cameras and a recorder in one thread: real rings, real encoded messages, a clock that moves when told."""
 
-    def __init__(self, folder: Path, cameras: tuple[str, ...], config: RecordingConfig, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cameras: tuple[str, ...],
+        config: RecordingConfig,
+        shape: tuple[int, ...],
+        poses: dict[str, PoseFormat],
+    ) -> None:
         self.folder = folder
         self.shape = shape
         self.clock = FakeClock(START_NS)
@@ -58,7 +66,8 @@ class RecorderRig:
         form = RecordedFormat(
             width=shape[1], height=shape[0], pixel_format="mono8" if len(shape) == 2 else "bgr8", rate_hz=60
         )
-        self.writer = RecordingWriter(folder, self.session, dict.fromkeys(cameras, form), config, START_NS)
+        formats = dict.fromkeys(cameras, form)
+        self.writer = RecordingWriter(folder, self.session, formats, config, START_NS, poses=poses)
         self.said: list[Message] = []
         self._seqs: dict[tuple[str, bytes], int] = {}
         self.recorder = Recorder("recorder", self.writer, config, self.clock, self._publish)
@@ -195,10 +204,11 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
             folder: Path | None = None,
             cameras: tuple[str, ...] = ("cam0",),
             shape: tuple[int, ...] = SHAPE,
+            poses: dict[str, PoseFormat] | None = None,
             **options: object,
         ) -> RecorderRig:
             config = RecordingConfig.model_validate({"codec": "raw", "reserve_mb": 1, "queue_frames": 512, **options})
-            rig = RecorderRig(folder or tmp_path / f"rec-{uuid.uuid4().hex[:8]}", cameras, config, shape)
+            rig = RecorderRig(folder or tmp_path / f"rec-{uuid.uuid4().hex[:8]}", cameras, config, shape, poses or {})
             stack.callback(rig.stack.close)
             stack.callback(rig.writer.end_threads)
             stack.callback(rig.end_encoders)

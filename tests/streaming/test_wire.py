@@ -16,8 +16,11 @@ EXAMPLES: dict[str, m.Message] = {
         "cam0", 0, 17, 10**18, 2000, 10**18 + 5, "device", 640, 480, "mono8", "ethostream-s-cam0-0", 3, 36
     ),
     "truth": m.FrameTruth("cam0", 0, 17, 17, 10**18, "rear", ((1.0, 2.0, 3.5),)),
+    "pose": m.Pose(
+        "tracker", 0, 17, 10**18, 10**18 + 5, ("a", "b"), ("nose", "tail"), bytes(range(48)),
+    ),
     "gap": m.Gap("device", "cam0", 0, 5, 2, "frame counter jumped", 10**18),
-    "camera_status": m.CameraStatus("cam0", 0, "running", 0, 17, 16, 2, 0, 59.9, 10**18),
+    "camera_status": m.CameraStatus("cam0", 0, "running", 0, 17, 16, 2, 0, 59.9, 10**18, 3, "poses"),
     "frame_set": m.FrameSet(4, "partial", (SOURCE,), ("cam1",), 10**18, 10**18 + 7),
     "crops": m.Crops(
         m.FrameSet(4, "complete", (SOURCE,), (), 10**18, 10**18 + 7), 1, 17, 2, 0,
