@@ -96,6 +96,7 @@ def crossval(
         config.classes,
         {**rule.model_dump(mode="json"), "n_folds": len(folds)},
         causal=causal,
+        look_ahead_frames=config.head.look_ahead_frames,
         label_source=config.labels.made_by or "unknown",
         notes=check.notes,
         compute={

@@ -1,6 +1,6 @@
 """Honest scores of a bundle: the whole pipeline, from raw frames, causally, on the part that it has not seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from ..inference.bundle import Bundle
 from ..inference.bundled import resolve_bundle
 from ..sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
 from ..sync.errors import ConfigError, DataError
-from .config import TrainConfig, load_config
-from .metrics import Scores, agreement, score
+from .answers_file import RecordingAnswers
+from .bundle_record import this_machine
+from .config import SimulatedData, TrainConfig, load_config
+from .evaluation_record import LabelSource, evaluation_record
+from .look_ahead import answer_lag, moved_back
 from .offline import run_offline
 from .sources import Source, open_sources
 from .splits import PARTS, Part, parts_of
@@ -23,25 +26,45 @@ STAGES = ("crop", "embed", "head")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the pipeline said of one recording, over the frames of one part that have a label.
+    """What the pipeline said of one recording; its arrays are over the frames of one part that have a label, [n].
 
     Attributes:
-        name: of the recording.
-        truth: class index [n].
-        compare: labels of other raters on the same frames, below 0 where they have none.
-        raw: arg max of p [n].
-        label: stabilised [n], -1 before the first one.
-        p: [n, c].
+        recording: all of it, from its first frame on.
         stage_ms: milliseconds per stage of every step of the recording.
     """
 
-    name: str
-    truth: NDArray[np.int16]
-    compare: dict[str, NDArray[np.int16]]
-    raw: NDArray[np.int16]
-    label: NDArray[np.int16]
-    p: NDArray[np.float64]
+    recording: RecordingAnswers
     stage_ms: dict[str, NDArray[np.float64]]
+
+    @property
+    def name(self) -> str:
+        """Of the recording."""
+        return self.recording.name
+
+    @property
+    def truth(self) -> NDArray[np.int16]:
+        """Class index [n]."""
+        return self.recording.truth[self.recording.known]
+
+    @property
+    def compare(self) -> dict[str, NDArray[np.int16]]:
+        """Labels of other raters on the same frames, below 0 where they have none."""
+        return {name: labels[self.recording.known] for name, labels in self.recording.raters.items()}
+
+    @property
+    def raw(self) -> NDArray[np.int16]:
+        """Arg max of p [n]."""
+        return self.recording.raw[self.recording.known]
+
+    @property
+    def label(self) -> NDArray[np.int16]:
+        """Stabilised [n], -1 before the first one."""
+        return self.recording.label[self.recording.known]
+
+    @property
+    def p(self) -> NDArray[np.float32]:
+        """Probabilities [n, c]."""
+        return self.recording.p[self.recording.known]
 
 
 def evaluate(bundle: Path, config_path: Path, data: Path | None = None) -> dict[str, Any]:
@@ -60,7 +83,8 @@ def evaluate(bundle: Path, config_path: Path, data: Path | None = None) -> dict[
         ConfigError, DataError, VideoError, BundleError: see `load_config`, `open_sources`, `Bundle.load`.
     """
     config, root = load_config(config_path, data)
-    return evaluate_bundle(Bundle.load(resolve_bundle(bundle)), config, open_sources(config, root))
+    loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
+    return evaluate_bundle(loaded, config, open_sources(config, root))
 
 
 def evaluate_bundle(
@@ -71,7 +95,8 @@ def evaluate_bundle(
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """As `evaluate`, for a bundle and recordings that are open already."""
-    return evaluation_of(bundle, config, answers_of_part(bundle, config, sources, part, progress), part)
+    answers = answers_of_part(bundle, config, sources, part, progress)
+    return evaluation_of(bundle, config, answers, part, learnt_counts_of(config, sources))
 
 
 def answers_of_part(
@@ -95,7 +120,7 @@ def answers_of_part(
         )
     answers: list[Answers] = []
     for source in sources:
-        if config.split.by == "recording" and source.part != part:
+        if source.part is not None and source.part != part:
             continue
         if progress is not None:
             progress(source.name)
@@ -107,32 +132,59 @@ def answers_of_part(
     return answers
 
 
-def evaluation_of(bundle: Bundle, config: TrainConfig, answers: list[Answers], part: Part = "test") -> dict[str, Any]:
-    """Scores of answers, as `evaluate` gives them."""
-    classes = bundle.manifest.classes
-    stabilised, raw = _pooled(answers, classes, stabilised=True), _pooled(answers, classes, stabilised=False)
-    result: dict[str, Any] = {
-        "schema": 1,
-        "bundle": bundle.identity,
-        "provider": bundle.provider,
-        "causal": bundle.manifest.look_ahead_frames == 0,
-        "part": part,
-        "split": config.split.model_dump(mode="json"),
-        "classes": list(classes),
-        **stabilised.to_dict(),
-        "stabilised": stabilised.to_dict(),
-        "raw": raw.to_dict(),
-        "recordings": {
-            one.name: {
-                "stabilised": score(one.truth, one.label, classes, one.p).to_dict(),
-                "raw": score(one.truth, one.raw, classes, one.p).to_dict(),
-            }
-            for one in answers
-        },
-        "compare": _compared(answers, classes),
-        "compute_ms": _compute(answers),
-    }
-    return result
+def evaluation_of(
+    bundle: Bundle,
+    config: TrainConfig,
+    answers: list[Answers],
+    part: Part = "test",
+    learnt_counts: Mapping[str, int] | None = None,
+    training_s: float | None = None,
+) -> dict[str, Any]:
+    """Scores of answers, as `evaluate` gives them.
+
+    Args:
+        bundle: that answered.
+        config: classes and split.
+        answers: of one part.
+        part: which.
+        learnt_counts: frames of each class that were learnt from; see `learnt_counts_of`.
+        training_s: how long the training took, where that is known.
+    """
+    record = evaluation_record(
+        [one.recording for one in answers],
+        bundle.manifest.classes,
+        config.split.model_dump(mode="json"),
+        causal=bundle.manifest.look_ahead_frames == 0,
+        look_ahead_frames=bundle.manifest.look_ahead_frames or 0,
+        part=part,
+        learnt_counts=learnt_counts,
+        label_source=_label_source(config),
+        compute={"training_s": training_s, "per_minute_s": _per_minute_s(answers), "machine": this_machine()},
+    )
+    return {"bundle": bundle.identity, "provider": bundle.provider, **record, "compute_ms": _compute(answers)}
+
+
+def learnt_counts_of(config: TrainConfig, sources: list[Source]) -> dict[str, int]:
+    """Labelled frames of each class in the training part."""
+    counts = np.zeros(len(config.classes), np.int64)
+    for source in sources:
+        parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
+        learnt = source.labels[(parts == PARTS.index("train")) & (source.labels >= 0)]
+        counts += np.bincount(learnt, minlength=len(counts))
+    return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
+
+
+def _label_source(config: TrainConfig) -> LabelSource:
+    if all(isinstance(one, SimulatedData) for one in config.data):
+        return "simulated"
+    return config.labels.made_by or "unknown"
+
+
+def _per_minute_s(answers: list[Answers]) -> float | None:
+    """Seconds of crop, embed and head for a minute of recording; reading the video is not in it."""
+    spent_ms = sum(float(values.sum()) for one in answers for values in one.stage_ms.values())
+    minutes = sum(len(one.recording.truth) / one.recording.rate_hz / 60.0 for one in answers)
+    return spent_ms / 1000.0 / minutes if minutes else None
 
 
 def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) -> Answers | None:
@@ -142,10 +194,12 @@ def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) 
     wanted = (parts == PARTS.index(part)) & (labels >= 0)
     if not wanted.any():
         return None
-    n_run = int(np.flatnonzero(wanted)[-1]) + 1
+    n_wanted = int(np.flatnonzero(wanted)[-1]) + 1
+    lag = answer_lag(bundle.manifest, source.rate_hz)
+    n_run = min(n_wanted + lag, len(labels))
     classes = bundle.manifest.classes
     raw, label = np.full(n_run, -1, np.int16), np.full(n_run, -1, np.int16)
-    p = np.zeros((n_run, len(classes)))
+    p = np.zeros((n_run, len(classes)), np.float32)
     stage_ns: list[tuple[int, int, int]] = []
 
     def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
@@ -177,39 +231,21 @@ def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) 
             f"{source.name}: labels go up to frame {n_run - 1}, but only {n_done} frames can be read; "
             "is the video whole?"
         )
-    chosen = wanted[:n_run]
+    raw, label, p = moved_back(raw, lag), moved_back(label, lag), moved_back(p, lag)
     durations = np.array(stage_ns, np.float64) / NS_PER_MS
     return Answers(
-        name=source.name,
-        truth=labels[:n_run][chosen],
-        compare={name: other[:n_run][chosen] for name, other in source.compare.items()},
-        raw=raw[chosen],
-        label=label[chosen],
-        p=p[chosen],
+        RecordingAnswers(
+            name=source.name,
+            rate_hz=source.rate_hz,
+            truth=labels[:n_wanted],
+            raw=raw[:n_wanted],
+            label=label[:n_wanted],
+            p=p[:n_wanted],
+            judged=wanted[:n_wanted],
+            raters={name: other[:n_wanted] for name, other in source.compare.items()},
+        ),
         stage_ms={stage: durations[:, place] for place, stage in enumerate(STAGES)},
     )
-
-
-def _pooled(answers: list[Answers], classes: list[str], stabilised: bool) -> Scores:
-    truth = np.concatenate([one.truth for one in answers])
-    predicted = np.concatenate([one.label if stabilised else one.raw for one in answers])
-    return score(truth, predicted, classes, np.concatenate([one.p for one in answers]))
-
-
-def _compared(answers: list[Answers], classes: list[str]) -> dict[str, Any]:
-    """Per other rater: the bundle against that rater, and that rater against the labels of the training."""
-    result: dict[str, Any] = {}
-    for name in dict.fromkeys(name for one in answers for name in one.compare):
-        having = [one for one in answers if name in one.compare]
-        other = np.concatenate([one.compare[name] for one in having])
-        truth = np.concatenate([one.truth for one in having])
-        p = np.concatenate([one.p for one in having])
-        result[name] = {
-            "stabilised": score(other, np.concatenate([one.label for one in having]), classes, p).to_dict(),
-            "raw": score(other, np.concatenate([one.raw for one in having]), classes, p).to_dict(),
-            "agreement_with_labels": agreement(truth, other),
-        }
-    return result
 
 
 def _compute(answers: list[Answers]) -> dict[str, dict[str, float]]:

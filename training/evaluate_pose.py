@@ -227,6 +227,7 @@ def _evaluated(
         manifest.classes,
         split,
         causal=manifest.look_ahead_frames == 0,
+        look_ahead_frames=manifest.look_ahead_frames or 0,
         label_source=options.made_by or "unknown",
         learnt_from=learnt_from,
         notes=check.notes,

@@ -277,6 +277,11 @@ def _about_the_data(
         found.append("The labels were made by a machine, not by people: scores say how well the model repeats it.")
     if label_source == "simulated":
         found.append("Simulated recordings: scores say nothing of real animals.")
+    if split.get("chosen"):
+        found.append(
+            f"Chosen on the very recordings that are scored: {split['chosen']}. The scores are a little too good; "
+            "`ethostream crossval` chooses anew inside every fold."
+        )
     if split.get("by") == "time_block":
         found.append(
             "Scored blocks lie in the same recordings as those that were learnt from: scores hold for more of the same "

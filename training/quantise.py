@@ -26,7 +26,7 @@ from .bundle_record import compute_of, library_versions, scores_of, this_machine
 from .calibration_crops import Calibration, plan_calibration, stream_crops
 from .config import TrainConfig, load_config
 from .dataset import check_split
-from .evaluate import Answers, answers_of_part, evaluation_of
+from .evaluate import Answers, answers_of_part, evaluation_of, learnt_counts_of
 from .export_config import ExportConfig
 from .learnt_frames import refuse_learnt
 from .onnxruntime_quantiser import quantise_graph
@@ -46,12 +46,14 @@ class Quantised:
         source: the float32 bundle.
         record: how it was made and what it cost.
         evaluation: as `evaluate` gives it, of int8 on the test part.
+        answers: of int8 on the test part, frame by frame.
         fields, files: for `write_bundle`.
     """
 
     source: Bundle
     record: Quantisation
     evaluation: dict[str, Any]
+    answers: list[Answers]
     fields: dict[str, Any]
     files: dict[str, bytes]
 
@@ -64,7 +66,7 @@ class Quantised:
         if out.resolve() == self.source.path.resolve():
             raise BundleError(f"{out}: is the float32 bundle; give the int8 one a folder of its own")
         write_bundle(out, self.fields, self.files)
-        return Bundle.load(out).identity
+        return Bundle.load(out, max_look_ahead_frames=None).identity
 
 
 def quantise(
@@ -90,7 +92,7 @@ def quantise(
         ScoreLossError: see `quantise_bundle`.
     """
     config, root = load_config(config_path, data)
-    loaded = Bundle.load(resolve_bundle(bundle))
+    loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
     sources = open_sources(config, root)
     check_split(sources, config)
     chosen = ExportConfig.model_validate(config.export.model_dump() | options | {"precision": "int8"})
@@ -141,7 +143,7 @@ def quantise_bundle(
     with Progress(console=console, disable=console.quiet) as progress:
         crops = _watched(bundle, calibration, sample, progress)
         files[EMBEDDER_FILE] = quantise_graph(stored[EMBEDDER_FILE], crops, options.weight_bits)
-    small = replace(bundle, embedder=open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1))
+    small = replace(bundle, embedder_graph=open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1))
     if calibration.n_frames < options.calibration_frames:
         console.print(f"the training part has given {calibration.n_frames:,} of {options.calibration_frames:,} frames")
 
@@ -165,7 +167,7 @@ def quantise_bundle(
     if decisive != "test":
         before, after, test = scored("test")
     p_change = np.concatenate([np.abs(a.p - b.p).max(axis=1) for a, b in zip(before, after, strict=True)])
-    evaluation = evaluation_of(small, config, after)
+    evaluation = evaluation_of(small, config, after, learnt_counts=learnt_counts_of(config, list(sources)))
     batch = np.resize(sample[0], (len(sources[0].views), *sample[0].shape[1:]))
     console.print("measuring the speed of both embedders")
     clock = RigClock(ClockAnchor.take())
@@ -203,7 +205,7 @@ def quantise_bundle(
         frames, times_ns = archive["frames"], archive["times_ns"]
     graphs = {name: files[name] for name in (EMBEDDER_FILE, HEAD_STEP_FILE, HEAD_SEQUENCE_FILE)}
     files = graphs | {PARITY_FILE: make_parity(fields, graphs, frames, times_ns)}
-    return Quantised(bundle, record, evaluation, fields, files)
+    return Quantised(bundle, record, evaluation, after, fields, files)
 
 
 def _watched(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from ..inference.manifest import (
     VideoInput,
 )
 from ..inference.manifest import Scores as ManifestScores
+from ..sync.clock import NS_PER_S, MonotonicClock
+from .answers_file import ANSWERS_FILE, write_answers
 from .bundle_record import compute_of, library_versions, scores_of
 from .config import TrainConfig, load_config
 from .dataset import Recording, check_split, members_of, parity_frames, read_recording
-from .evaluate import answers_of_part, evaluation_of
+from .evaluate import answers_of_part, evaluation_of, learnt_counts_of
 from .fit import build_networks, fit
 from .fit_loop import forget_checkpoints
 from .fit_stage import Networks
@@ -38,11 +40,11 @@ from .onnx_export import (
     head_spec,
 )
 from .quantise import quantise_bundle
-from .run_record import write_record
+from .run_record import EVALUATION_FILE, write_record
 from .sources import Source, open_sources
 
-EVALUATION_FILE = "evaluation.json"
 FLOAT32_FOLDER = "float32"
+_CLOCK: Final = MonotonicClock()
 
 
 def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = False) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
     """Train a model of video and write its bundle.
 
     Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``metrics.jsonl`` (a line per
-    epoch) and ``evaluation.json``; with ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
+    epoch), ``evaluation.json`` and ``answers.npz``; with ``export: {precision: int8}`` also the float32 bundle,
+    ``float32/``.
 
     Args:
         config: the training file.
@@ -82,6 +85,7 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
         ParityError: the exported graphs do not compute what was trained; no bundle is written.
         ScoreLossError: int8 loses more than ``export.max_score_loss``; only the float32 bundle is written.
     """
+    began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True)
     sources = open_sources(config, root)
     check_split(sources, config)
@@ -106,10 +110,13 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
     files["parity.npz"] = make_parity(fields, files, frames, times_ns)
     draft = run / "draft"
     write_bundle(draft, fields, files)
+    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
     console.print("scoring the test part through the whole pipeline")
     drafted = Bundle.load(draft, max_look_ahead_frames=None)
     answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
-    evaluation = evaluation_of(drafted, config, answers)
+    evaluation = evaluation_of(
+        drafted, config, answers, learnt_counts=learnt_counts_of(config, sources), training_s=training_s
+    )
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
     (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
     int8 = config.export.precision == "int8"
@@ -124,8 +131,11 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
         identity = quantised.write(out)
         evaluation = quantised.evaluation | {"bundle": identity}
+        evaluation["compute"] = {**evaluation["compute"], "training_s": training_s}
+        answers = quantised.answers
         more = {"quantisation": quantised.record.model_dump(mode="json")}
         (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    write_answers(run / ANSWERS_FILE, [one.recording for one in answers], config.classes)
     return {
         "bundle": identity,
         "out": str(out),

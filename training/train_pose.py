@@ -79,6 +79,7 @@ def train_pose(
         config.classes,
         split_of(config, fitted),
         causal=fitted.head.causal and not fitted.head.look_ahead_frames,
+        look_ahead_frames=fitted.head.look_ahead_frames,
         learnt_counts=_learnt_counts(config, recordings),
         label_source=config.labels.made_by or "unknown",
         notes=check.notes,

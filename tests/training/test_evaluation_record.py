@@ -156,12 +156,13 @@ def test_other_raters_stand_beside_the_model(six: list[RecordingAnswers]) -> Non
         ({"label_source": "simulated"}, "nothing of real animals"),
         ({"learnt_from": ["r1"]}, "has learnt from r1"),
         ({"part": "validation"}, "validation part"),
+        ({"split": {"by": "k_fold", "chosen": "epochs"}}, "recordings that are scored: epochs"),
     ],
 )
 def test_what_a_reader_must_know_is_said(six: list[RecordingAnswers], given: dict[str, Any], words: str) -> None:
     plain = evaluation_record(six, CLASSES, BY_RECORDING, causal=True)
     assert not any(words in one for one in plain["warnings"])
-    found = evaluation_record(six, CLASSES, BY_RECORDING, **({"causal": True} | given))
+    found = evaluation_record(six, CLASSES, **({"split": BY_RECORDING, "causal": True} | given))
     assert sum(words in one for one in found["warnings"]) == 1
     assert found["causal"] == given.get("causal", True)
 

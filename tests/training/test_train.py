@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 import yaml
 from ethostream.acquisition.simulated_camera import render_session
+from ethostream.deploy.training_digest import digest_training
+from ethostream.deploy.training_report import training_page
 from ethostream.inference.bundle import Bundle
 from ethostream.streaming.video import VideoReader
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
+from ethostream.training.answers_file import read_answers
 from ethostream.training.evaluate import evaluate
+from ethostream.training.metrics import score
 from ethostream.training.predict import predict, predict_video
 from ethostream.training.train import train
 
@@ -109,6 +113,23 @@ def test_the_run_is_logged_epoch_by_epoch(trained: tuple[Path, Path, dict[str, A
     assert [(line["stage"], line["epoch"]) for line in lines] == [("joint", 0), ("joint", 1), ("head", 0), ("head", 1)]
     assert all(0 <= line["validation"]["macro_f1"] <= 1 for line in lines)
     assert result["fit"]["joint"]["epochs"] == 2
+
+
+def test_the_run_keeps_its_answers_and_has_a_page(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, path, result = trained
+    run = path.parent / "bundle.run"
+    (one,), classes = read_answers(run / "answers.npz")
+    evaluation = result["evaluation"]
+    assert classes == CLASSES
+    assert score(one.truth[one.known], one.label[one.known], classes).macro_f1 == evaluation["macro_f1"]
+    assert score(one.truth[one.known], one.raw[one.known], classes).macro_f1 == evaluation["raw"]["macro_f1"]
+    assert evaluation["label_source"] == "simulated"
+    assert evaluation["baselines"]["majority"]["counted_in"] == "the training part"
+    assert evaluation["compute"]["training_s"] > 0.0 and evaluation["compute"]["per_minute_s"] > 0.0
+    page = training_page(digest_training(run))
+    assert f"{evaluation['balanced_accuracy']:.3f}" in page
+    assert "Simulated recordings" in page and "1 recording: too few" in page
+    assert "ethostream train" in page
 
 
 def test_evaluation_repeats_the_scores_of_the_manifest(trained: tuple[Path, Path, dict[str, Any]]) -> None:
@@ -217,7 +238,7 @@ def test_an_int8_export_is_scored_beside_the_float_bundle_that_stays(clip: Path,
         ({"classes": [*CLASSES, "sniff"]}, DataError, r"has no frame of sniff"),
         ({"classes": CLASSES[:3]}, DataError, r"'still' is not among the classes"),
         ({"stabiliser": {"per_class": {"jump": {}}}}, ConfigError, r"stabiliser: jump is not among"),
-        ({"head": {"kind": "transformer"}}, ConfigError, r"head.kind"),
+        ({"head": {"kind": "perceptron"}}, ConfigError, r"head.kind"),
     ],
 )
 def test_a_bad_configuration_is_refused_before_anything_is_read(
@@ -236,7 +257,7 @@ def test_a_bad_configuration_is_refused_before_anything_is_read(
         ("empty.mkv", "labels.csv", VideoError, r"empty.mkv: is empty \(0 bytes\)"),
         ("labels.csv", "labels.csv", VideoError, r"labels.csv: cannot be read as video"),
         ("clip.mkv", "absent.csv", DataError, r"absent.csv: labels cannot be read"),
-        ("clip.mkv", "beyond.csv", DataError, r"beyond.csv: line 2: column stop_frame: 361 is beyond the video"),
+        ("clip.mkv", "beyond.csv", DataError, r"beyond.csv: line 2: rear goes on to frame 360 .*off-by-one"),
     ],
 )
 def test_bad_recordings_are_refused(
