@@ -96,7 +96,7 @@ def stream_crops(
             for place, images in enumerate(islice(source.open_frames(), int(training[-1]) + 1))
         )
         clock = RigClock(ClockAnchor.take())
-        tapped = replace(bundle, embedder=tap)
+        tapped = replace(bundle, embedder_graph=tap)
         take, allowed, last = set(planned.tolist()), set(training.tolist()), int(planned[-1])
         tap.keep = 0 in take or (owed > 0 and 0 in allowed)
         for place, answer in enumerate(run_offline(tapped, source.views, source.rate_hz, frames, clock)):
