@@ -88,6 +88,7 @@ def attach_monitor(session: str | None, port: int) -> None:
             "monitor": {"port": port},
             "rig": card["rig"],
             "cameras": card["cameras"],
+            "poses": card.get("poses", []),
             "rate_hz": card["rate_hz"],
         },
     )

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from ..acquisition.kinds import CameraConfig, follows_pulses
+from ..acquisition.pose.config import PoseSourceConfig
 from ..acquisition.trigger_config import TriggerConfig
 from ..inference.config import TaskConfig
 from ..inference.remote_config import RemoteModelConfig
@@ -76,10 +77,11 @@ class SetsConfig(StrictModel):
 
 
 class RigConfig(StrictModel):
-    """The hardware: cameras, bus, recording and monitor."""
+    """The hardware: cameras and other sources, bus, recording and monitor."""
 
     name: str = Field(min_length=1, max_length=64)
-    cameras: dict[str, CameraConfig] = Field(min_length=1)
+    cameras: dict[str, CameraConfig] = Field(default_factory=dict[str, CameraConfig])
+    pose: dict[str, PoseSourceConfig] = Field(default_factory=dict[str, PoseSourceConfig])
     bus: BusConfig = BusConfig()
     sets: SetsConfig = SetsConfig()
     recording: RecordingConfig = RecordingConfig()
@@ -138,15 +140,23 @@ class RigConfig(StrictModel):
             raise ValueError("remote_model: a model on another host needs this rig's time: set time.serve")
         return self
 
-    @field_validator("cameras")
+    @model_validator(mode="after")
+    def _has_sources(self) -> "RigConfig":
+        if not self.cameras and not self.pose:
+            raise ValueError("cameras: there is none, and no pose source either; name one at least")
+        if twice := sorted(set(self.cameras) & set(self.pose)):
+            raise ValueError(f"pose.{twice[0]}: a camera is called so as well; frames are counted by these names")
+        return self
+
+    @field_validator("cameras", "pose")
     @classmethod
-    def _plain_names(cls, cameras: dict[str, CameraConfig]) -> dict[str, CameraConfig]:
+    def _plain_names(cls, sources: dict[str, Any]) -> dict[str, Any]:
         import re
 
-        for name in cameras:
+        for name in sources:
             if not re.match(_CAMERA_NAME, name):
-                raise ValueError(f"camera name {name!r}: use letters, digits, '-' and '_' (it names files and topics)")
-        return cameras
+                raise ValueError(f"name {name!r}: use letters, digits, '-' and '_' (it names files and topics)")
+        return sources
 
 
 class SessionConfig(StrictModel):

@@ -9,9 +9,12 @@ from typing import Any
 
 from ..acquisition.camera import CameraFormat
 from ..acquisition.file_camera import FileCameraConfig
+from ..acquisition.pose.config import PoseSourceConfig
+from ..acquisition.pose.pose_files import read_pose
+from ..acquisition.pose.pose_source import format_of
 from ..streaming.ring import SHM
 from ..sync.clock import Clock, FakeClock
-from ..sync.errors import CameraError, ConfigError
+from ..sync.errors import CameraError, ConfigError, DataError
 from . import doctor_disk, doctor_host, doctor_links, doctor_software
 from .camera_list import ask_format
 from .config import RigConfig
@@ -89,6 +92,7 @@ def diagnose(
     formats, camera_findings = ask_cameras(configs)
     findings += camera_findings
     if rig is not None:
+        findings += ask_poses(rig.pose)
         speeds = {link: read_number(machine.root / "sys/class/net" / link / "speed") or 0 for link in links}
         sums = doctor_links.link_sums(configs, formats, rig.links, speeds)
         findings += [*doctor_links.judge(sums), *doctor_links.without_link(configs)]
@@ -118,6 +122,21 @@ def ask_cameras(configs: Mapping[str, Any]) -> tuple[dict[str, CameraFormat], li
         rates = ", ".join(sorted({f"{one.width}x{one.height} at {one.rate_hz:g} Hz" for one in formats.values()}))
         findings.append(Finding("cameras", "ok", f"{len(formats)} of {len(configs)} open: {rates}"))
     return formats, findings
+
+
+def ask_poses(configs: Mapping[str, PoseSourceConfig]) -> list[Finding]:
+    """Read the file of each pose source as the rig would."""
+    findings: list[Finding] = []
+    for name, config in configs.items():
+        try:
+            table = read_pose(config.path)
+            form = format_of(name, config, table)
+        except (DataError, ConfigError) as error:
+            findings.append(Finding(f"pose source {name}", "error", str(error), "give a file that a tracker wrote"))
+            continue
+        said = f"{len(form.animals)} animal(s), {len(form.keypoints)} keypoints, {table.n_frames} frames"
+        findings.append(Finding(f"pose source {name}", "ok", f"{said} at {form.rate_hz:g} Hz"))
+    return findings
 
 
 def _needed(rig: RigConfig | None, kinds: set[str]) -> set[str]:

@@ -1,9 +1,9 @@
-"""One camera as a person sees it now."""
+"""One camera, or pose source, as a person sees it now."""
 
 from collections import Counter, deque
 from typing import Literal
 
-from ..streaming.messages import CameraStatus, FrameHeader, Gap
+from ..streaming.messages import CameraStatus, FrameHeader, Gap, Pose
 from ..sync.clock import NS_PER_MS, NS_PER_S
 from .snapshot import CameraNow, Problem
 
@@ -12,13 +12,23 @@ MAX_RATE_FRAMES = 2_048
 SILENT_NS = NS_PER_S
 RESTART_NS = 5 * NS_PER_S
 """Frames this much older than the last: a replay that has begun again."""
+_CURES = {
+    "camera": {"silent": "check its cable, power and trigger", "lost": "check its cable and power"},
+    "pose source": {"silent": "look at its log", "lost": "look at its log"},
+}
 
 
 class LiveCamera:
-    """Rate and age from its frames, counts from its own account. One thread."""
+    """Rate and age from its frames, counts from its own account. One thread.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: its name.
+        kind: what it is, in words.
+    """
+
+    def __init__(self, name: str, kind: Literal["camera", "pose source"] = "camera") -> None:
         self._name = name
+        self._kind = kind
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=MAX_RATE_FRAMES)
         self._epoch = -1
         self._heard_ns: int | None = None
@@ -28,7 +38,7 @@ class LiveCamera:
         """What the epochs before this one counted."""
         self._declared = Counter[str]()
 
-    def add_header(self, header: FrameHeader, now_ns: int) -> None:
+    def add_header(self, header: FrameHeader | Pose, now_ns: int) -> None:
         self._heard_ns = now_ns
         self._n_headers += 1
         last_ns, last_seq = self._recent[-1][:2] if self._recent else (0, -1)
@@ -84,9 +94,10 @@ class LiveCamera:
         """What is wrong with it now."""
         state = self.state(now_ns)
         if state == "silent" and self._heard_ns is not None:
-            text = f"no frame for {(now_ns - self._heard_ns) / NS_PER_S:.0f} s; check its cable, power and trigger"
+            text = f"no frame for {(now_ns - self._heard_ns) / NS_PER_S:.0f} s"
         elif state == "lost":
-            text = "lost; check its cable and power"
+            text = "lost"
         else:
             return None
-        return Problem("error", f"camera {self._name}", text, now_ns / NS_PER_MS)
+        words = f"{text}; {_CURES[self._kind][state]}"
+        return Problem("error", f"{self._kind} {self._name}", words, now_ns / NS_PER_MS)

@@ -17,6 +17,7 @@ from ..streaming.messages import (
     Gap,
     Heartbeat,
     Message,
+    Pose,
     RecordingStatus,
 )
 from ..sync.clock import NS_PER_MS, NS_PER_S
@@ -42,6 +43,7 @@ class LiveState:
         rig: its name.
         cameras: in the order of display.
         mode: live or replay.
+        poses: pose sources, in the order of display.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class LiveState:
         rig: str,
         cameras: tuple[str, ...] = (),
         mode: Literal["live", "replay"] = "live",
+        poses: tuple[str, ...] = (),
     ) -> None:
         self._rig = rig
         self._mode: Literal["live", "replay"] = mode
         self._cameras = {name: LiveCamera(name) for name in cameras}
+        self._poses = {name: LiveCamera(name, "pose source") for name in poses}
         self._clocks = ClockAccounts()
         self._sets = Counter[str]()
         self._first_ns: int | None = None
@@ -84,6 +88,8 @@ class LiveState:
             case FrameHeader():
                 self._camera(message.camera).add_header(message, now_ns)
                 self._first_ns = self._first_ns or now_ns
+            case Pose():
+                self._add_pose(message, now_ns)
             case FrameTruth():
                 if self._truth_camera in (None, message.camera):
                     self._truth_camera = message.camera
@@ -98,11 +104,13 @@ class LiveState:
             case Arming():
                 self._armed = message
             case CameraStatus():
-                self._camera(message.camera).add_status(message)
+                source = self._pose if message.counts == "poses" else self._camera
+                source(message.camera).add_status(message)
             case ClockStatus():
                 self._clocks.add(message)
             case Gap():
-                self._camera(message.camera).add_gap(message)
+                source = self._pose if message.camera in self._poses else self._camera
+                source(message.camera).add_gap(message)
                 self._sets["late"] += message.n if message.source == "sets" else 0
             case RecordingStatus():
                 self._recording.add(message)
@@ -142,6 +150,7 @@ class LiveState:
             ),
             armed=None if self._armed is None else self._armed.armed,
             armed_by="" if self._armed is None else self._armed.by,
+            poses=tuple(source.now(now_ns) for source in self._poses.values()),
         )
 
     def _camera(self, name: str) -> LiveCamera:
@@ -149,11 +158,22 @@ class LiveState:
             self._cameras[name] = LiveCamera(name)
         return self._cameras[name]
 
+    def _pose(self, name: str) -> LiveCamera:
+        if name not in self._poses:
+            self._poses[name] = LiveCamera(name, "pose source")
+        return self._poses[name]
+
+    def _add_pose(self, pose: Pose, now_ns: int) -> None:
+        self._pose(pose.source).add_header(pose, now_ns)
+        self._first_ns = self._first_ns or now_ns
+        if not self._cameras:
+            self._t_set_ns = pose.t_exposure_ns
+
     def _add_behavior(self, one: Behavior, now_ns: int) -> None:
         self._behavior, self._behavior_ns = one, now_ns
         self._n_steps += 1
         self._n_skipped += one.n_skipped
-        self._strip.add(one.label, one.t_exposure_ns)
+        self._strip.add(one.label, one.t_spoken_of_ns)
         total_ns = one.t_decided_ns - one.t_exposure_ns
         if self._mode == "live":
             # In a replay these times are those of the live run: to show them as today's would be untrue.
@@ -174,7 +194,8 @@ class LiveState:
             del self._problems[next(iter(self._problems))]
 
     def _problems_now(self, now_ns: int) -> tuple[Problem, ...]:
-        found = [problem for camera in self._cameras.values() if (problem := camera.problem(now_ns)) is not None]
+        sources = (*self._cameras.values(), *self._poses.values())
+        found = [problem for one in sources if (problem := one.problem(now_ns)) is not None]
         if len(found) > MANY_CAMERAS:
             names = ", ".join(problem.who.removeprefix("camera ") for problem in found)
             found = [Problem("error", f"{len(found)} cameras", f"{found[0].text} ({names})", now_ns / NS_PER_MS)]

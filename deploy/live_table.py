@@ -96,13 +96,16 @@ def plain_line(now: Snapshot, phase: str) -> str:
     """One line for logs: the same figures, without colour."""
     rates = [camera.rate_hz for camera in now.cameras]
     parts = [f"[{duration(now.run_s)}] {phase}"]
+    if now.poses:
+        parts.append("; ".join(f"pose {one.name} {one.rate_hz:.1f} Hz, {one.captured} frames" for one in now.poses))
     if rates:
         dropped, declared = sum(c.dropped for c in now.cameras), sum(c.declared for c in now.cameras)
         low, high = f"{min(rates):.1f}", f"{max(rates):.1f}"
         # Before the first frames, and after the last, no rate is known.
         rate = "" if not max(rates) else f" {low} Hz" if low == high else f" {low} to {high} Hz"
         parts.append(f"{len(rates)} cameras{rate}, {dropped} dropped by them, {declared} on the way")
-    parts.append(f"sets {now.sets.complete} complete, {now.sets.partial} partial")
+    if now.cameras or not now.poses:
+        parts.append(f"sets {now.sets.complete} complete, {now.sets.partial} partial")
     if now.behavior is not None:
         one = now.behavior
         best = max((entry.p for entry in one.classes), default=0.0)
@@ -122,7 +125,11 @@ def plain_line(now: Snapshot, phase: str) -> str:
 
 def table(now: Snapshot, phase: str, width: int = SIDE_BY_SIDE) -> RenderableType:
     """The whole picture, for a terminal of ``width`` columns."""
-    parts: list[RenderableType] = [_head(now, phase), _cameras(now.cameras)]
+    parts: list[RenderableType] = [_head(now, phase)]
+    if now.cameras or not now.poses:
+        parts.append(_sources("camera", now.cameras))
+    if now.poses:
+        parts.append(_sources("pose source", now.poses))
     blocks: list[RenderableType] = []
     if now.behavior is not None:
         blocks.append(_boxed(_behavior(now.behavior), "behaviour"))
@@ -151,22 +158,22 @@ def _head(now: Snapshot, phase: str) -> Text:
     return line
 
 
-def _cameras(cameras: tuple[CameraNow, ...]) -> Table:
+def _sources(kind: str, sources: tuple[CameraNow, ...]) -> Table:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=_DIM)
-    grid.add_column("camera", no_wrap=True)
+    grid.add_column(kind, no_wrap=True)
     grid.add_column("state", min_width=8)
     for name in ("Hz", "frames", "dropped", "declared", "repeats", "age ms"):
         grid.add_column(name, justify="right")
-    for camera in cameras:
+    for one in sources:
         grid.add_row(
-            camera.name,
-            Text(camera.state, style=_STATE_STYLE[camera.state]),
-            f"{camera.rate_hz:.2f}",
-            f"{camera.captured:,}",
-            _count(camera.dropped),
-            _count(camera.declared),
-            _count(camera.duplicates, "default"),
-            "-" if camera.age_ms is None else f"{camera.age_ms:.0f}",
+            one.name,
+            Text(one.state, style=_STATE_STYLE[one.state]),
+            f"{one.rate_hz:.2f}",
+            f"{one.captured:,}",
+            _count(one.dropped),
+            _count(one.declared),
+            _count(one.duplicates, "default"),
+            "-" if one.age_ms is None else f"{one.age_ms:.0f}",
         )
     return grid
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..acquisition.camera import CameraFormat
+from ..inference.config import TaskConfig
+from ..streaming.pose_format import PoseFormat
 from ..streaming.process_config import NodeProcess
 from .config import RunConfig
 
@@ -38,6 +40,7 @@ class ProcessRow:
 
 
 INFERENCE = "inference"
+SETS = "sets"
 CROPPER = "cropper"
 TRIGGER = "trigger"
 RECORDER = "recorder"
@@ -55,18 +58,43 @@ def camera_node(camera: str) -> str:
     return f"camera.{camera}"
 
 
+def pose_node(source: str) -> str:
+    """Node name of a pose source."""
+    return f"pose.{source}"
+
+
+@dataclass(frozen=True, slots=True)
+class PosesOfRun:
+    """Pose sources of a run.
+
+    Attributes:
+        formats: what each delivers.
+        model: the one that the model takes; None: it takes frames, or there is no model.
+    """
+
+    formats: Mapping[str, PoseFormat] = field(default_factory=dict[str, PoseFormat])
+    model: str | None = None
+
+
+NO_POSES = PosesOfRun()
+
+
 def live_table(
-    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, recording_folder: str | None
+    run: RunConfig,
+    formats: Mapping[str, CameraFormat],
+    rate_hz: float,
+    recording_folder: str | None,
+    poses: PosesOfRun = NO_POSES,
 ) -> list[ProcessRow]:
     """The processes of a live run.
 
     Args:
         run: the resolved configuration.
         formats: what each camera delivers.
-        rate_hz: common rate of the cameras.
+        rate_hz: common rate of the cameras; without any, of a pose source.
         recording_folder: where to record; None: no recorder.
+        poses: the pose sources.
     """
-    cameras = tuple(camera_node(name) for name in formats)
     rows = [
         ProcessRow(
             camera_node(name),
@@ -84,8 +112,26 @@ def live_table(
         )
         for name in formats
     ]
-    rows.append(model_row(run, formats, rate_hz, upstream=cameras))
-    outside = [*trigger_rows(run, formats, rate_hz), *time_rows(run), *lsl_rows(run, tuple(formats))]
+    rows += [
+        ProcessRow(
+            pose_node(name),
+            "ethostream.acquisition.pose.pose_node:main",
+            0,
+            "backoff",
+            source=True,
+            config={"name": name, "pose": run.rig.pose[name].model_dump(mode="json")},
+        )
+        for name in poses.formats
+    ]
+    sources = tuple(row.node for row in rows)
+    models = model_rows(run, formats, rate_hz, poses)
+    rows += models
+    deciding = tuple(row.node for row in models)
+    outside = [
+        *trigger_rows(run, formats, rate_hz),
+        *time_rows(run),
+        *lsl_rows(run, tuple(formats), upstream=deciding[-1:]),
+    ]
     rows += outside
     if recording_folder is not None:
         rows.append(
@@ -94,17 +140,18 @@ def live_table(
                 "ethostream.streaming.recorder_node:main",
                 2,
                 "never",
-                upstream=(*cameras, model_node(run), *(row.node for row in outside)),
+                upstream=(*sources, *deciding, *(row.node for row in outside)),
                 config={
                     "folder": recording_folder,
                     "cameras": {name: camera_format_config(one) for name, one in formats.items()},
+                    "poses": {name: one.model_dump(mode="json") for name, one in poses.formats.items()},
                     "recording": run.rig.recording.model_dump(mode="json"),
                     "run": run.model_dump(mode="json"),
                 },
             )
         )
     if run.rig.monitor.enabled:
-        rows.append(monitor_row(run, formats, rate_hz))
+        rows.append(monitor_row(run, formats, rate_hz, poses))
     return with_processes(run, rows)
 
 
@@ -131,7 +178,7 @@ def time_rows(run: RunConfig) -> list[ProcessRow]:
     return rows
 
 
-def lsl_rows(run: RunConfig, cameras: tuple[str, ...]) -> list[ProcessRow]:
+def lsl_rows(run: RunConfig, cameras: tuple[str, ...], upstream: tuple[str, ...]) -> list[ProcessRow]:
     """Lab Streaming Layer, as far as the rig file asks for it."""
     lsl = run.rig.lsl
     rows: list[ProcessRow] = []
@@ -145,7 +192,7 @@ def lsl_rows(run: RunConfig, cameras: tuple[str, ...]) -> list[ProcessRow]:
                 "ethostream.streaming.lsl_outlet_node:main",
                 2,
                 "backoff",
-                upstream=(model_node(run),),
+                upstream=upstream,
                 config={"rig": run.rig.name, "cameras": list(cameras)},
             )
         )
@@ -175,7 +222,11 @@ def trigger_rows(run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: f
 
 
 def replay_table(
-    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, replay_config: dict[str, Any]
+    run: RunConfig,
+    formats: Mapping[str, CameraFormat],
+    rate_hz: float,
+    replay_config: dict[str, Any],
+    poses: PosesOfRun = NO_POSES,
 ) -> list[ProcessRow]:
     """The processes of a replay: one source in place of the cameras, the same inference node."""
     rows = [
@@ -187,10 +238,10 @@ def replay_table(
             source=True,
             config=replay_config,
         ),
-        inference_row(run, formats, rate_hz, upstream=(REPLAY,), replay=True),
+        inference_row(run, formats, rate_hz, (REPLAY,), replay=True, poses=poses),
     ]
     if run.rig.monitor.enabled:
-        rows.append(monitor_row(run, formats, rate_hz))
+        rows.append(monitor_row(run, formats, rate_hz, poses))
     return with_processes(run, rows)
 
 
@@ -199,22 +250,50 @@ def model_node(run: RunConfig) -> str:
     return INFERENCE if run.rig.remote_model is None or run.task.bundle is None else CROPPER
 
 
-def model_row(
-    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, upstream: tuple[str, ...]
-) -> ProcessRow:
-    """The process of the model in a live run; where that is on another host, the one that crops for it."""
-    row = inference_row(run, formats, rate_hz, upstream, replay=False)
+def model_rows(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, poses: PosesOfRun
+) -> list[ProcessRow]:
+    """The processes that assemble frame sets and run the model, the model's last.
+
+    A model that takes frames does both; where it is on another host, there is one here that crops for it. Beside a
+    model that takes pose another process assembles the sets, where there are cameras.
+    """
+    cameras = tuple(camera_node(name) for name in formats)
+    if poses.model is not None:
+        row = inference_row(run, formats, rate_hz, (pose_node(poses.model),), replay=False, poses=poses)
+        return [*([sets_row(run, formats, rate_hz, cameras)] if formats else []), row]
+    if poses.formats and not formats:
+        return []  # nothing to assemble, and nothing that looks on
+    row = inference_row(run, formats, rate_hz, cameras, replay=False)
     if model_node(run) == INFERENCE:
-        return row
+        return [row]
     assert run.rig.remote_model is not None
     config = {**row.config, "remote": run.rig.remote_model.model_dump(mode="json")}
-    return replace(row, node=CROPPER, entry="ethostream.inference.cropper_node:main", config=config)
+    return [replace(row, node=CROPPER, entry="ethostream.inference.cropper_node:main", config=config)]
+
+
+def sets_row(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, upstream: tuple[str, ...]
+) -> ProcessRow:
+    """The process that assembles frame sets beside a model that takes none."""
+    plain = run.model_copy(update={"task": TaskConfig()})
+    return replace(inference_row(plain, formats, rate_hz, upstream, replay=False), node=SETS)
 
 
 def inference_row(
-    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, upstream: tuple[str, ...], replay: bool
+    run: RunConfig,
+    formats: Mapping[str, CameraFormat],
+    rate_hz: float,
+    upstream: tuple[str, ...],
+    replay: bool,
+    poses: PosesOfRun = NO_POSES,
 ) -> ProcessRow:
     """The inference process, live or replayed."""
+    pose = None
+    if poses.model is not None:
+        one = poses.formats[poses.model]
+        formats, rate_hz = {}, one.rate_hz
+        pose = {"source": poses.model, "format": one.model_dump(mode="json")}
     return ProcessRow(
         INFERENCE,
         "ethostream.inference.inference_node:main",
@@ -228,11 +307,14 @@ def inference_row(
             "tolerance_ms": run.rig.sets.tolerance_ms,
             "deadline_ms": run.rig.sets.deadline_ms,
             "replay": replay,
+            "pose": pose,
         },
     )
 
 
-def monitor_row(run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float) -> ProcessRow:
+def monitor_row(
+    run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: float, poses: PosesOfRun = NO_POSES
+) -> ProcessRow:
     """The monitor process."""
     return ProcessRow(
         MONITOR,
@@ -243,6 +325,7 @@ def monitor_row(run: RunConfig, formats: Mapping[str, CameraFormat], rate_hz: fl
             "monitor": run.rig.monitor.model_dump(mode="json"),
             "rig": run.rig.name,
             "cameras": list(formats),
+            "poses": list(poses.formats),
             "rate_hz": rate_hz,
         },
     )

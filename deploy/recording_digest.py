@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..streaming.messages import Behavior, Decision, FrameSet
+from ..streaming.messages import Behavior, Decision, FrameSet, Pose
 from ..streaming.recording_reader import Recording
 from ..streaming.topics import PIPELINE_STATE, TOPICS
 from ..streaming.verify import verify
@@ -34,7 +34,8 @@ class Digest:
         latency_stored: they are the recorder's own; else counted from the messages.
         written: frames in each video.
         classes: of the model.
-        t_first_ns, span_ns: rig time of the first frame set, and from there to the last.
+        t_first_ns, span_ns: rig time of the first frame set (without cameras, of the first pose), and from there
+            to the last.
         bouts: behaviour → (begin, end) in exposure time, ns.
         rules: rule → ``fired``, ``sham``, ``withheld`` and ``withheld_by_reason``.
         marks: rule → (exposure time in ns, action) of its last decisions.
@@ -68,9 +69,9 @@ class _Bouts:
     def add(self, one: Behavior) -> None:
         label, begin, last = self._open.get(one.animal, ("", 0, 0))
         if one.label != label or one.reset:
-            self._end(label, begin, last if one.reset else one.t_exposure_ns)
-            begin = one.t_exposure_ns
-        self._open[one.animal] = one.label, begin, one.t_exposure_ns
+            self._end(label, begin, last if one.reset else one.t_spoken_of_ns)
+            begin = one.t_spoken_of_ns
+        self._open[one.animal] = one.label, begin, one.t_spoken_of_ns
 
     def _end(self, label: str, begin: int, end: int) -> None:
         if label and end > begin:
@@ -94,7 +95,7 @@ def digest_recording(recording: Recording, on_progress: Callable[[float], None] 
         WireError: a message does not validate.
     """
     info = recording.info
-    report = RunReport("live", tuple(info.cameras))
+    report = RunReport("live", tuple(info.cameras), tuple(info.poses))
     bouts = _Bouts()
     counts: dict[str, tuple[Counter[str], Counter[str]]] = {}
     marks: dict[str, deque[tuple[int, str]]] = {}
@@ -109,6 +110,8 @@ def digest_recording(recording: Recording, on_progress: Callable[[float], None] 
             on_progress(min(1.0, n / max(1, info.n_messages)))
         if isinstance(message, FrameSet):
             first_ns, last_ns = first_ns or message.t_mid_ns, max(last_ns, message.t_mid_ns)
+        elif isinstance(message, Pose) and not info.cameras:
+            first_ns, last_ns = first_ns or message.t_exposure_ns, max(last_ns, message.t_exposure_ns)
         elif isinstance(message, Behavior):
             classes = message.classes or classes
             bouts.add(message)
@@ -130,7 +133,9 @@ def digest_recording(recording: Recording, on_progress: Callable[[float], None] 
         began_utc=utc_text(info.t_start_ns),
         session=dict(info.config.get("session") or {}),
         closed=recording.closed,
-        undeclared=None if verified is None else sum(one.undeclared for one in verified.cameras.values()),
+        undeclared=None
+        if verified is None
+        else sum(one.undeclared for one in (*verified.cameras.values(), *verified.poses.values())),
         report=report.to_dict(),
         latency=stored or {"exposure_to_behavior": behavior, "exposure_to_trigger": trigger},
         latency_stored=bool(stored),

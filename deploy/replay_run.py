@@ -16,7 +16,8 @@ from ..sync.clock import ClockAnchor, RigClock
 from ..sync.strict import validate
 from .config import BusConfig, RigConfig, RunConfig
 from .kept_calibration import with_kept_calibrations
-from .process_table import REPLAY, replay_table
+from .pose_checks import check_inputs, pose_source_of
+from .process_table import REPLAY, PosesOfRun, replay_table
 from .replay_comparison import LiveModel, ReplayComparison
 from .report import RunReport, write_json
 from .run_checks import check_geometry, check_rules, fixed_task
@@ -24,6 +25,7 @@ from .supervised_run import Display, RunResult, supervise
 from .supervisor import new_session_id
 
 _REPLAY_SLOTS = 32
+_CANNOT = "it cannot be replayed"
 
 
 class _Compared(AbstractContextManager[Display]):
@@ -84,10 +86,11 @@ def run_replay(
         report_path: where the report goes.
 
     Raises:
-        RecordingError: it is not a recording of this version, or was recorded without video.
+        RecordingError: it is not a recording of this version, or was recorded without video, which the model looks at.
     """
     recording = Recording.open(recording_path)
-    recording.need_video("it cannot be replayed")
+    if not recording.info.poses:
+        recording.need_video(_CANNOT)
     run = validate(RunConfig, recording.info.config, f"{recording_path}/recording.json")
     live_task = with_kept_calibrations(run.task, recording_path.resolve())
     chosen = task or live_task
@@ -96,6 +99,10 @@ def run_replay(
     chosen = fixed_task(chosen)
     check_rules(chosen, None, None)
     rig = replay_rig(run.rig, monitor)
+    check_inputs(chosen, rig)
+    poses = PosesOfRun(recording.info.poses, pose_source_of(chosen, recording.info.poses))
+    if poses.model is None:
+        recording.need_video(_CANNOT)
     run = RunConfig(rig=rig, task=chosen, session=run.session)
     formats = {
         name: CameraFormat(one.width, one.height, one.pixel_format, one.rate_hz, "file")
@@ -107,7 +114,7 @@ def run_replay(
         same_task=chosen.model_dump(exclude={"bundle"}) == live_task.model_dump(exclude={"bundle"}),
     )
     exact = why_not is None
-    rate_hz = next(iter(formats.values())).rate_hz
+    rate_hz = next(one.rate_hz for one in (*formats.values(), *poses.formats.values()))
     check_geometry(chosen, formats, rate_hz)
     rows = replay_table(
         run,
@@ -118,14 +125,16 @@ def run_replay(
             "exact": exact,
             "speed": speed,
             "ring_slots": max(_REPLAY_SLOTS, run.rig.bus.ring_slots),
+            "pose": poses.model,
         },
+        poses,
     )
     session = new_session_id()
     clock = RigClock(ClockAnchor.take())
-    report = RunReport("replay", tuple(formats))
+    report = RunReport("replay", tuple(formats), tuple(poses.formats))
     comparison = ReplayComparison(recording)
     compared = display if why_not is not None else _Compared(display, comparison)
-    outcome = supervise(run, formats, rows, clock, session, report, compared, None, None)
+    outcome = supervise(run, formats, poses, rows, clock, session, report, compared, None, None)
     result = report.to_dict()
     if why_not is not None:
         result["replay"] = {"exact": None, "why": why_not}
@@ -136,7 +145,8 @@ def run_replay(
     else:
         comparison.finish()
         counters = result["nodes"].get(REPLAY, {}).get("counters", {})
-        result["replay"] = comparison.to_dict(counters.get("unreplayable", 0), live.lossy)
+        lossy = live.lossy if poses.model is None else ()
+        result["replay"] = comparison.to_dict(counters.get("unreplayable", 0), lossy)
     result["recording"]["path"] = str(recording_path)
     if report_path is not None:
         write_json(report_path, result)

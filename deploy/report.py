@@ -26,6 +26,7 @@ from ..streaming.messages import (
     Gap,
     Heartbeat,
     Message,
+    Pose,
     RecordingStatus,
 )
 from ..streaming.topics import Topic
@@ -47,11 +48,15 @@ class RunReport:
     Args:
         mode: what kind of run it is.
         cameras: listed in the report even when nothing was heard of them.
+        poses: pose sources, likewise.
     """
 
-    def __init__(self, mode: Literal["live", "replay"] = "live", cameras: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, mode: Literal["live", "replay"] = "live", cameras: tuple[str, ...] = (), poses: tuple[str, ...] = ()
+    ) -> None:
         self._mode: Literal["live", "replay"] = mode
         self._cameras: dict[str, CameraPart] = {name: CameraPart() for name in cameras}
+        self._poses: dict[str, CameraPart] = {name: CameraPart() for name in poses}
         self._clocks = ClockAccounts()
         self._sets = SetsPart()
         self._latency = LatencyPart(mode == "live")
@@ -77,6 +82,8 @@ class RunReport:
                 self._behavior_join.advance()
             case FrameHeader():
                 self._camera(message.camera).add_header(message)
+            case Pose():
+                self._pose(message.source).add_header(message)
             case FrameSet():
                 self._sets.add(message)
                 self._latency.add_set(message)
@@ -96,11 +103,13 @@ class RunReport:
             case Arming():
                 self._triggers.add_arming(message)
             case CameraStatus():
-                self._camera(message.camera).add_status(message)
+                part = self._pose if message.counts == "poses" else self._camera
+                part(message.camera).add_status(message)
             case ClockStatus():
                 self._clocks.add(message)
             case Gap():
-                self._camera(message.camera).add_gap(message)
+                part = self._pose if message.camera in self._poses else self._camera
+                part(message.camera).add_gap(message)
             case RecordingStatus():
                 self._recording.status = message
             case Heartbeat():
@@ -131,8 +140,9 @@ class RunReport:
         return {
             "schema": REPORT_SCHEMA,
             "mode": self._mode,
-            "seconds": self._sets.seconds,
+            "seconds": self._sets.seconds or max((part.seconds for part in self._poses.values()), default=0.0),
             "cameras": {name: part.to_dict() for name, part in sorted(self._cameras.items())},
+            "poses": {name: part.to_dict() for name, part in sorted(self._poses.items())},
             "clocks": {name: one.to_dict() for name, one in self._clocks},
             "sets": {
                 **self._sets.to_dict(self._truth.n_seen),
@@ -181,6 +191,11 @@ class RunReport:
         if name not in self._cameras:
             self._cameras[name] = CameraPart()
         return self._cameras[name]
+
+    def _pose(self, name: str) -> CameraPart:
+        if name not in self._poses:
+            self._poses[name] = CameraPart()
+        return self._poses[name]
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

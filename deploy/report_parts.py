@@ -13,6 +13,7 @@ from ..streaming.messages import (
     FrameHeader,
     FrameSet,
     Gap,
+    Pose,
     RecordingStatus,
 )
 from ..sync.clock import NS_PER_S
@@ -31,7 +32,7 @@ MAX_UNANSWERED = 256
 
 
 class CameraPart:
-    """One camera over all its epochs."""
+    """One camera, or pose source, over all its epochs."""
 
     def __init__(self) -> None:
         self._closed = Counter[str]()
@@ -53,7 +54,7 @@ class CameraPart:
             self._closed.update(self._counts(last))
         self._status = status
 
-    def add_header(self, header: FrameHeader) -> None:
+    def add_header(self, header: FrameHeader | Pose) -> None:
         """Measure the rate from exposure times."""
         if header.epoch != self._epoch:
             self._ns_before, self._frames_before = self._span()
@@ -69,6 +70,11 @@ class CameraPart:
             self._ns_before + self._last_ns - self._first_ns,
             self._frames_before + max(0, self._n_headers - 1),
         )
+
+    @property
+    def seconds(self) -> float:
+        """From its first to its last frame, without what lies between two epochs."""
+        return round(self._span()[0] / NS_PER_S, 3)
 
     @staticmethod
     def _counts(status: CameraStatus) -> dict[str, int]:

@@ -13,7 +13,8 @@ from ..sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ..sync.errors import RecordingError, ReportError
 from .config import RunConfig
 from .kept_calibration import keep_calibrations
-from .process_table import RECORDER, live_table
+from .pose_checks import check_inputs, pose_source_of, probe_poses, views_of_pose
+from .process_table import RECORDER, PosesOfRun, live_table
 from .report import RunReport
 from .run_checks import check_geometry, check_rules, fixed_task, probe_formats
 from .supervised_run import Display, RunResult, supervise
@@ -59,7 +60,11 @@ def run_rig(
     """
     run = run.model_copy(update={"task": fixed_task(run.task, again=part is not None)})
     formats, rate_hz = probe_formats(run)
-    check_rules(run.task, run.rig, list(formats))
+    check_inputs(run.task, run.rig)
+    found = probe_poses(run)
+    poses = PosesOfRun(found, pose_source_of(run.task, found))
+    rate_hz = rate_hz or next(iter(found.values())).rate_hz
+    check_rules(run.task, run.rig, list(formats) if poses.model is None else views_of_pose(poses))
     check_geometry(run.task, formats, rate_hz)
     session = new_session_id() if part is None else part.session
     clock = RigClock(ClockAnchor.take())
@@ -71,11 +76,11 @@ def run_rig(
         on_begin()
     if folder is not None:
         keep_calibrations(run.task, folder)
-    rows = live_table(run, formats, rate_hz, None if folder is None else str(folder))
+    rows = live_table(run, formats, rate_hz, None if folder is None else str(folder), poses)
     if part is not None:
         rows = [replace(row, config={**row.config, **part.recorder}) if row.node == RECORDER else row for row in rows]
-    report = RunReport("live", tuple(formats))
-    outcome = supervise(run, formats, rows, clock, session, report, display, seconds, folder)
+    report = RunReport("live", tuple(formats), tuple(found))
+    outcome = supervise(run, formats, poses, rows, clock, session, report, display, seconds, folder)
     verified = None
     if folder is not None and (folder / "recording.json").exists():
         verified = verify(folder)

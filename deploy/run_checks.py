@@ -19,7 +19,7 @@ _RATE_TOLERANCE = 0.01
 
 
 def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
-    """Open every camera once and ask what it delivers; returns the formats and their common rate in Hz.
+    """Open every camera once and ask what it delivers; returns the formats and their common rate in Hz, 0 without any.
 
     Raises:
         CameraOpenError: a camera is not there.
@@ -33,7 +33,7 @@ def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
             formats[name] = camera.open()
         finally:
             camera.close()
-    rates = [one.rate_hz for one in formats.values()]
+    rates = [one.rate_hz for one in formats.values()] or [0.0]
     if max(rates) - min(rates) > _RATE_TOLERANCE * max(rates):
         listed = ", ".join(f"{name} {one.rate_hz:g} Hz" for name, one in formats.items())
         raise ConfigError(f"cameras of one rig need one frame rate: {listed}; set rate_hz so that they agree")

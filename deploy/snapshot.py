@@ -6,7 +6,7 @@ import msgspec
 
 
 class CameraNow(msgspec.Struct, frozen=True):
-    """One view. ``rate_hz`` is over its last frames; ``age_ms`` since its last frame came, None before the first."""
+    """One view, or pose source. ``rate_hz`` is over its last frames; ``age_ms`` since the last came, None before it."""
 
     name: str
     state: Literal["waiting", "running", "silent", "stopped", "lost"]
@@ -142,3 +142,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     clocks: tuple[ClockNow, ...] = ()
     armed: bool | None = None
     armed_by: str = ""
+    poses: tuple[CameraNow, ...] = ()

@@ -34,10 +34,14 @@ class Finding(NamedTuple):
 def findings(report: dict[str, Any], failures: Sequence[str] = (), verify_errors: Sequence[str] = ()) -> list[Finding]:
     """Judge a report of `RunReport.to_dict`; ``failures`` are the supervisor's words, ``verify_errors`` verify's."""
     rows = [Finding("process", "wrong", text, "mend this first, then run again") for text in failures]
-    if rows and not any(one["captured"] for one in report["cameras"].values()):
+    sources = (*report["cameras"].values(), *report["poses"].values())
+    if rows and not any(one["captured"] for one in sources):
         # Nothing ran: that no frame came says nothing about cables.
         return rows
-    rows += [_cameras(report), *_clocks(report), *_sets(report)]
+    by_frames = bool(report["cameras"]) or not report["poses"]
+    rows += [_cameras(report)] if by_frames else []
+    rows += [_poses(report)] if report["poses"] else []
+    rows += [*_clocks(report), *(_sets(report) if by_frames else [])]
     rows += [row for row in (_model(report), _latency(report), _behavior(report), _rules(report)) if row is not None]
     rows.append(_replay(report) if report["mode"] == "replay" else _recording(report, verify_errors))
     rows += _alarms(report)
@@ -114,6 +118,24 @@ def _cameras(report: dict[str, Any]) -> Finding:
             "every one is declared; many of them point to bandwidth, cable or trigger",
         )
     return Finding("cameras", "ok", said)
+
+
+def _poses(report: dict[str, Any]) -> Finding:
+    poses: dict[str, dict[str, Any]] = report["poses"]
+    dead = [name for name, one in poses.items() if not one["captured"]]
+    lost = [name for name, one in poses.items() if one["state"] == "lost" or one["restarts"]]
+    declared = sum(one["dropped_declared"] for one in poses.values())
+    n = sum(one["captured"] for one in poses.values())
+    said = f"{_n(n, 'frame')} of {_n(len(poses), 'pose source')}; lost on the way {declared:,}"
+    if dead:
+        words = f"{said}; nothing from {', '.join(dead)}"
+        return Finding("pose", "wrong", words, "look at its log, and at its entry in the rig file")
+    if lost:
+        words = f"{said}; failed and came back, or not: {', '.join(lost)}"
+        return Finding("pose", "wrong", words, "look at its log; the missing time is declared in the recording")
+    if declared:
+        return Finding("pose", "look", said, "the machine fell behind: close other programs")
+    return Finding("pose", "ok", said)
 
 
 def _clocks(report: dict[str, Any]) -> list[Finding]:

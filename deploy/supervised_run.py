@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..acquisition.camera import CameraFormat
-from ..streaming.messages import FrameSet
+from ..streaming.messages import FrameSet, Pose
 from ..streaming.verify import VerifyResult
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, RigClock
 from .config import RunConfig
-from .process_table import ProcessRow
+from .process_table import PosesOfRun, ProcessRow
 from .report import RunReport
 from .supervisor import Outcome, Supervisor
 
@@ -42,8 +42,11 @@ class RunResult:
 class _Follower:
     """Feeds the report and the display, and ends the run in time."""
 
-    def __init__(self, report: RunReport, display: Display, clock: RigClock, seconds: float | None) -> None:
+    def __init__(
+        self, report: RunReport, display: Display, clock: RigClock, seconds: float | None, *, cameras: bool
+    ) -> None:
         self._report = report
+        self._cameras = cameras
         self._display = display
         self._clock = clock
         self._seconds = seconds
@@ -54,7 +57,11 @@ class _Follower:
         message = received.message
         self._report.add(received.topic, message)
         self._display.on_message(received)
-        if self._first_set_ns is None and isinstance(message, FrameSet):
+        if self._first_set_ns is not None:
+            return
+        if isinstance(message, Pose) and not self._cameras:
+            self._first_set_ns = self._clock.now_ns()
+        elif isinstance(message, FrameSet):
             now = self._clock.now_ns()
             self._first_partial_ns = self._first_partial_ns or now
             if message.status == "complete" or now - self._first_partial_ns > _PATIENCE_S * NS_PER_S:
@@ -70,6 +77,7 @@ class _Follower:
 def supervise(
     run: RunConfig,
     formats: Mapping[str, CameraFormat],
+    poses: PosesOfRun,
     rows: Sequence[ProcessRow],
     clock: RigClock,
     session: str,
@@ -83,21 +91,24 @@ def supervise(
     Args:
         run: resolved configuration.
         formats: of every camera.
+        poses: the pose sources.
         rows: of the process table.
         clock: rig time of this session.
         session: its id.
         report: filled here.
         display: shows the run.
-        seconds: after the first complete set; None: until the sources end or somebody stops it.
+        seconds: after the first complete set, without cameras after the first pose; None: until the sources end or
+            somebody stops it.
         folder: of the recording, for the logs of the processes.
     """
     if run.task.bundle is not None:
         # The node refuses to run anywhere but on the provider that was asked for.
         report.set_inference(run.task.provider, str(run.task.bundle))
-    about = {"rig": run.rig.name, "cameras": list(formats), "rate_hz": next(iter(formats.values())).rate_hz}
-    frame_bytes = max(math.prod(one.shape) for one in formats.values())
+    rates = [one.rate_hz for one in (*formats.values(), *poses.formats.values())]
+    about = {"rig": run.rig.name, "cameras": list(formats), "poses": list(poses.formats), "rate_hz": rates[0]}
+    frame_bytes = max((math.prod(one.shape) for one in formats.values()), default=0)
     with display as shown:
-        follower = _Follower(report, shown, clock, seconds)
+        follower = _Follower(report, shown, clock, seconds, cameras=bool(formats))
         supervisor = Supervisor(
             rows,
             clock,

@@ -46,7 +46,7 @@ def make_display(config: "RunConfig | None", *, headless: bool) -> "AbstractCont
     if config is None:
         state = LiveState("replay", mode="replay")
     else:
-        state = LiveState(config.rig.name, tuple(config.rig.cameras))
+        state = LiveState(config.rig.name, tuple(config.rig.cameras), poses=tuple(config.rig.pose))
     return LiveTable(state, clock, headless=headless)
 
 
@@ -77,6 +77,18 @@ def print_verified(result: Verified, console: Console | None = None) -> None:
     }
     if rows:
         out.print(_rows(rows))
+    poses = {
+        name: {
+            "frames": one["n_frames"],
+            "written": one["written"],
+            "declared": sum(one["declared"].values()),
+            "undeclared": one["undeclared"],
+            "starts": len(one["epochs"]),
+        }
+        for name, one in found["poses"].items()
+    }
+    if poses:
+        out.print(_rows(poses))
     for line in found["warnings"][:SHOWN_ERRORS]:
         out.print(Text("LOOK   ", style="bold yellow").append(line, style="default"))
     for line in result.errors[:SHOWN_ERRORS]:
@@ -90,9 +102,14 @@ def print_bundle(bundle: "Bundle", console: Console | None = None) -> None:
     """A bundle's manifest."""
     out = console or _console()
     out.print(Text(bundle.identity, style="bold cyan"))
-    out.print(Stabiliser(bundle.manifest.classes, bundle.manifest.stabiliser).delays_in_words())
-    values = bundle.manifest.model_dump(mode="json", by_alias=True)
-    record = bundle.manifest.quantisation
+    manifest = bundle.manifest
+    if manifest.look_ahead_frames is None:
+        out.print("not causal: it sees whole recordings, for comparison; no rig runs it")
+    else:
+        stabiliser = Stabiliser(manifest.classes, manifest.stabiliser, look_ahead_ms=manifest.look_ahead_ms)
+        out.print(stabiliser.delays_in_words())
+    values = manifest.model_dump(mode="json", by_alias=True)
+    record = manifest.quantisation
     print_result(values if record is None else {**values, "quantisation": "below"}, out)
     if record is not None:
         print_precision(record, out)

@@ -37,6 +37,7 @@ class TaskConfig(StrictModel):
         actuators: what a decision drives, by the name that rules use.
         disparity: further views, computed from stereo pairs; with ``views: null`` they come after the cameras.
         tracking: where the animals are in millimetres; needs calibrated views. null: not asked.
+        pose_source: pose source of the rig that a model on pose takes; null: the only one.
     """
 
     bundle: Path | None = None
@@ -52,6 +53,7 @@ class TaskConfig(StrictModel):
     actuators: dict[str, ActuatorConfig] = Field(default_factory=dict)
     disparity: DisparityConfig | None = None
     tracking: TrackingConfig | None = None
+    pose_source: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,7 +4,6 @@ This is the one authority on sets in the rig. A set that is passed over because 
 to the model; frames that end in no set are declared.
 """
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -37,6 +36,7 @@ from ..streaming.wire import Received
 from ..sync.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from ..sync.errors import BusError
 from ..sync.frameset import ClosedSet, FrameSetAssembler
+from .arm_command import may_obey
 from .lost_edges import with_losses
 from .node_config import InferenceNodeConfig
 from .set_taker import STATE_PERIOD_NS, SetTaker
@@ -50,9 +50,6 @@ _START_DEADLINES = 2
 """So long after the first complete set, as deadlines of a set, every one before it has closed."""
 _UNSETTLED_RUN = 256
 """Frames without a settled clock are declared in runs of at most this many."""
-
-
-log = logging.getLogger(__name__)
 
 
 class LiveSets:
@@ -179,7 +176,7 @@ class LiveSets:
             self._state_due = self._state_due or bool(self._recording)
         if isinstance(message, SyncPulse) and self._model is not None:
             self._model.pulse(with_losses(message, received, self._alarm_once))
-        if isinstance(message, CameraStatus):
+        if isinstance(message, CameraStatus) and message.counts == "frames":
             lost = message.state != "running"
             (self._speaking.discard if lost else self._speaking.add)(message.camera)
             return self._assembler.set_lost(message.camera, lost)
@@ -190,21 +187,8 @@ class LiveSets:
         return []
 
     def _obey(self, message: Control) -> None:
-        if self._model is None:
-            return
-        if message.command == "arm" and not self._may_arm(message):
-            log.warning("an arm that came too late, or before this process was ready, is left out")
-            return
-        self._model.control(message)
-
-    def _may_arm(self, message: Control) -> bool:
-        """Who asked is told after a while that nobody answered: what was given up so must not take effect later.
-
-        A process that is still starting answers nobody, and could be ready only when its answer is not awaited any
-        more.
-        """
-        expired = 0 < message.until_ns < self._context.clock.now_ns()
-        return not expired and self._context.state != "starting"
+        if self._model is not None and may_obey(message, self._context):
+            self._model.control(message)
 
     def _add(self, received: Received, header: FrameHeader) -> list[ClosedSet[Received]]:
         if received.n_lost:

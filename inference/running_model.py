@@ -5,34 +5,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..streaming.frames import FrameReceiver
-from ..streaming.messages import (
-    Arming,
-    Behavior,
-    Control,
-    Crops,
-    Decision,
-    FrameHeader,
-    FrameSet,
-    PipelineState,
-    SyncPulse,
-    Tracks,
-)
-from ..streaming.topics import (
-    ACTUATION,
-    ARMING,
-    BEHAVIOR,
-    DECISION,
-    PIPELINE_STATE,
-    TRACKS,
-)
+from ..streaming.messages import Crops, FrameHeader, FrameSet, PipelineState, Tracks
+from ..streaming.topics import PIPELINE_STATE, TRACKS
 from ..sync.errors import BundleError, FrameOverwrittenError
-from .actuation import ActuationSchedule
-from .actuators.kinds import make_actuators
+from .acting_model import ActingModel
 from .bundle import Bundle
 from .bundled import resolve_bundle
 from .geometry import model_views, open_tracker
@@ -40,7 +20,6 @@ from .model_host import ModelHost
 from .node_config import InferenceNodeConfig
 from .onnxruntime_backend import open_graph
 from .pipeline import BehaviorPipeline, middle_ns
-from .rules.arming import LINK, PERSON, START, STOP
 from .set_cropper import CroppedSet
 from .set_taker import STATE_PERIOD_NS
 
@@ -55,7 +34,7 @@ def _log_build(what: str, done: int, of: int) -> None:
         log.info("engine not in the cache, building it: %s (ethostream engines does that ahead of a run)", what)
 
 
-class RunningModel:
+class RunningModel(ActingModel):
     """What steps on frame sets: the behaviour pipeline with its actuators, the tracker, or both.
 
     Args:
@@ -76,13 +55,10 @@ class RunningModel:
     ready = True
 
     def __init__(self, context: ModelHost, config: InferenceNodeConfig) -> None:
+        super().__init__(context, replay=config.replay)
         task = config.task
-        self._context = context
-        self._replay = config.replay
         self.pipeline: BehaviorPipeline | None = None
         self.identity = ""
-        self.schedule: ActuationSchedule | None = None
-        self._actuators_set = False
         self._lost_tracks = False
         self._saved_ns = -STATE_PERIOD_NS
         self._model_views: dict[str, tuple[int, ...]] = {}
@@ -129,15 +105,7 @@ class RunningModel:
             cameras=config.cameras,
         )
         self._pair_cameras = set() if disparity is None else disparity.cameras
-        if not config.replay:
-            self.schedule = ActuationSchedule(
-                make_actuators(task.actuators, context.clock),
-                context.clock,
-                lambda message: context.publish(ACTUATION, message),
-                lambda text: context.alarm("error", text),
-            )
-        if context.spec.t_start_ns:
-            self.pipeline.rules.begin(context.spec.t_start_ns, context.clock.now_ns())
+        self._begin_acting(self.pipeline.rules, task)
         log.info("bundle %s on %s, %d views", self.identity, bundle.provider, len(self._model_views))
         log.info(self.pipeline.model.stabiliser.delays_in_words())
 
@@ -225,19 +193,6 @@ class RunningModel:
         if self.pipeline is not None:
             self.pipeline.crop_only(frame_set, images, partial(receiver.check_all, headers))
 
-    def _act_on(
-        self, behavior: Behavior, decisions: list[Decision], announce: Callable[[], None] | None = None
-    ) -> None:
-        self._say_arming()
-        # Act first: what is published may take its time.
-        decided = [self._act(decision) for decision in decisions]
-        if announce is not None:
-            announce()
-        self._context.publish(BEHAVIOR, behavior)
-        for decision in decided:
-            self._context.publish(DECISION, decision)
-        self._say_actuations()
-
     def _track(
         self,
         tracker: "AnimalTracker",
@@ -255,100 +210,6 @@ class RunningModel:
         self._context.publish(TRACKS, tracks)
         if self.pipeline is not None:
             self.pipeline.rules.tracked(tracks)
-
-    def control(self, message: Control) -> None:
-        """The rig's common start, a person who arms or disarms, or the end of the run."""
-        if self.pipeline is None:
-            return
-        if message.command == "start":
-            self.pipeline.rules.begin(message.t_start_ns)
-        else:
-            if message.command == "arm" and self.schedule is not None:
-                # Also where a window or line has the last word, and arms later.
-                self.schedule.pardon()
-            by = STOP if message.command == "stop" else PERSON
-            self.pipeline.rules.set_armed(message.command == "arm", by, self._context.clock.now_ns())
-        self._say_arming()
-
-    def pulse(self, pulse: SyncPulse) -> None:
-        """An edge of the trigger board, which may arm or disarm."""
-        if self.pipeline is not None:
-            self.pipeline.rules.pulse(pulse, None if self._replay else self._context.clock.now_ns())
-            self._say_arming()
-
-    def tick(self) -> None:
-        """Keep the schedule also where no set comes, fire what is due, and hear and keep alive the actuators."""
-        if self.pipeline is not None:
-            self.pipeline.rules.tick(self._context.clock.now_ns())
-            self._say_arming()
-            self._turn_actuators(self.pipeline.rules.armed)
-
-    def next_due_ns(self) -> int | None:
-        """When `tick` has something to fire; None: nothing waits."""
-        return None if self.schedule is None else self.schedule.next_due_ns()
-
-    def rest(self, reason: str) -> None:
-        """Drop and disarm every actuator for good, while there is still somebody to tell."""
-        if self.schedule is not None:
-            self.schedule.close(reason)
-            self._count_actuations(self.schedule)
-
-    def disarm_by_link(self) -> None:
-        """The rig is out of reach, and nobody there can disarm, or the model leaves it: a person has to arm again."""
-        if self.pipeline is not None:
-            self.pipeline.rules.set_armed(armed=False, by=LINK, t_ns=self._context.clock.now_ns())
-            self._say_arming()
-
-    def _turn_actuators(self, armed: bool) -> None:
-        schedule = self.schedule
-        if schedule is None or self._context.state == "starting":
-            return
-        if not self._actuators_set:
-            # Not before the node's loop turns: the devices' watchdogs listen from here on.
-            self._set_actuators(armed, "")
-        schedule.run_due()
-        schedule.poll()
-        self._say_actuations()
-
-    def _say_actuations(self) -> None:
-        if self.schedule is not None and self.schedule.flush():
-            self._count_actuations(self.schedule)
-
-    def _count_actuations(self, schedule: ActuationSchedule) -> None:
-        self._context.counters.update({f"act_{state}": n for state, n in schedule.counts.items()})
-
-    def recorded_arming(self, message: Arming) -> None:
-        """In replay: what the live run said of its arming."""
-        if self.pipeline is not None:
-            if message.by == START:
-                self.pipeline.rules.begin(message.t_ns)
-            self.pipeline.rules.arming.recorded(message)
-
-    def _say_arming(self) -> None:
-        assert self.pipeline is not None
-        if self._context.state == "starting":
-            return  # nobody would hear it yet
-        for change in self.pipeline.rules.take_changes():
-            self._set_actuators(change.armed, change.by)
-            if not self._replay:
-                self._context.publish(ARMING, change)
-                log.info("rules %s by %s", "armed" if change.armed else "disarmed", change.by)
-
-    def _set_actuators(self, armed: bool, by: str) -> None:
-        if self.schedule is None:
-            return
-        self._actuators_set = True
-        if armed:
-            self.schedule.arm()
-        else:
-            self.schedule.disarm(f"disarmed by {by}" if by else "disarmed")
-
-    def _act(self, decision: Decision) -> Decision:
-        """What a rule decided stays what it is, whatever its actuator can do: the actuator says so itself."""
-        if decision.action != "fired" or self.schedule is None:
-            return decision
-        t_fired_ns = self.schedule.add(decision)
-        return msgspec.structs.replace(decision, t_fired_ns=t_fired_ns) if t_fired_ns else decision
 
     def reset(self) -> None:
         """Forget everything but which animal is which; also after `step` raised, since it may have been half done."""
@@ -385,7 +246,3 @@ class RunningModel:
             if not beside:
                 raise BundleError("the saved state holds no tracks: replay with the recorded task, without tracking")
             self._tracker.restore(beside)
-
-    def close(self) -> None:
-        """Release every actuator, whatever happened."""
-        self.rest("the inference process ends")

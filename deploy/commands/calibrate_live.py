@@ -11,6 +11,7 @@ from ...acquisition.calibration.coverage import TARGET_CELL, TARGET_IMAGES, Came
 from ...acquisition.calibration.live_capture import BoardWatcher, LiveCapture, Look
 from ...acquisition.kinds import make_camera
 from ...sync.clock import ClockAnchor, RigClock
+from ...sync.errors import ConfigError
 from ..config import load_run
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ def take_pictures(
 
     Raises:
         CalibrationError: no camera ever saw the board, or the folder holds pictures already.
+        ConfigError: the rig has no camera.
         CameraError: a camera cannot be opened or was lost.
     """
     clock = RigClock(ClockAnchor.take())
     cameras = {name: make_camera(name, config, clock) for name, config in load_run(rig).rig.cameras.items()}
+    if not cameras:
+        raise ConfigError(f"{rig}: has no camera to take pictures with; name one under cameras")
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
 

@@ -14,7 +14,7 @@ import msgspec
 from pydantic import Field
 
 from ...streaming.frames import FrameReceiver
-from ...streaming.messages import Box, FrameHeader
+from ...streaming.messages import Box, FrameHeader, Pose
 from ...streaming.node import NodeContext
 from ...streaming.topics import (
     ALARM,
@@ -25,6 +25,7 @@ from ...streaming.topics import (
     FRAME,
     FRAME_SET,
     GAP,
+    POSE,
     RECORDING,
     TRUTH,
 )
@@ -56,12 +57,14 @@ class MonitorNodeConfig(StrictModel):
         monitor: of the rig file.
         rig: its name.
         cameras: in the order of display.
+        poses: pose sources, likewise.
         rate_hz: of the rig; tiles come no faster.
     """
 
     monitor: MonitorConfig = MonitorConfig()
     rig: str
     cameras: list[str]
+    poses: list[str] = Field(default_factory=list)
     rate_hz: float = Field(default=60.0, gt=0)
 
 
@@ -94,7 +97,7 @@ class _MonitorLoop:
         self._context = context
         self._hub = hub
         self._server = server
-        self._state = LiveState(config.rig, tuple(config.cameras), mode)
+        self._state = LiveState(config.rig, tuple(config.cameras), mode, tuple(config.poses))
         self._cameras = list(config.cameras)
         self._receiver = FrameReceiver()
         self._encoder = TileEncoder(config.monitor.tile_width, config.monitor.jpeg_quality)
@@ -110,7 +113,7 @@ class _MonitorLoop:
         with (
             context.subscribe(few) as events,
             context.subscribe([TRUTH], cameras=self._cameras[:1]) as truth,
-            context.subscribe_latest([FRAME]) as frames,
+            context.subscribe_latest([FRAME, POSE]) as frames,
         ):
             context.set_state("ready")
             while not context.should_stop:
@@ -143,6 +146,8 @@ class _MonitorLoop:
                 self._state.add(header, now)
                 if watched:
                     self._tile(header, received.pixels)
+            elif isinstance(header, Pose):
+                self._state.add(header, now)
         if watched:
             self._hub.publish()
         self._context.counters.update(

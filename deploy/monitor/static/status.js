@@ -138,6 +138,12 @@ export class StatusPanel {
     count("dropped", sum("dropped"));
     count("declared", sum("declared"));
     count("skipped", now.behavior ? now.behavior.skipped : 0);
+    id("poses").hidden = !now.poses.length;
+    id("poses").replaceChildren(...now.poses.map((one) => {
+      const lost = one.dropped + one.declared;
+      const said = `${one.state}, ${one.rate_hz.toFixed(1)} Hz, ${one.captured.toLocaleString("en")} frames`;
+      return make("li", lost ? "warn" : "", `pose ${one.name}: ${said}${lost ? `, ${lost.toLocaleString("en")} lost` : ""}`);
+    }));
   }
 
   arming(now) {

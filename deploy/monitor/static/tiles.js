@@ -97,6 +97,7 @@ export class Tiles {
   onStatus(now, color) {
     this.root.style.setProperty("--class", color);
     this.empty.hidden = now.cameras.length > 0;
+    if (now.poses.length) this.empty.textContent = "No camera: this rig takes keypoints from files.";
     now.cameras.forEach((camera, i) => {
       if (!this.tiles[i] || this.tiles[i].root.dataset.camera !== camera.name) this.put(i, camera.name);
       this.tiles[i].status(camera);
