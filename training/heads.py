@@ -1,185 +1,217 @@
-"""Causal heads: features in, class probabilities out, all memory in explicit state tensors.
+"""Heads: features in, class probabilities out, all memory in explicit state tensors.
 
-Each head has one code path for a whole sequence and for one step (a step is a sequence of length 1), so that training,
-offline use and the live rig cannot disagree. Nothing is padded: a TCN starts from a state of zeros on its left.
+Each causal head has one code path for a whole sequence and for one step (a step is a sequence of length 1), so that
+training, offline use and the live rig cannot disagree. What lies before the first step is zeros, never other data.
+Beside each stands a twin that is not causal, for comparison: it takes whole sequences only. What there is, and what it
+costs, stands in ``docs/heads.md``.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-HeadKind = Literal["lstm", "gru", "tcn"]
-State = tuple[Tensor, ...]
+from ..inference.manifest import HeadOutput
+from ..sync.errors import LookAheadError
+from .attention_cores import TransformerCore, TwoSidedTransformerCore
+from .convolution_cores import CentredTcnCore, TcnCore
+from .head_config import HeadConfig, HeadKind, NormKind
+from .head_core import Core, FramewiseCore, State, make_norm
+from .recurrent_cores import BidirectionalCore, GruCore, LstmCore
+
+ANY_MEMORY_S: Final = 1.0
+"""A head that forgets nothing by itself is trusted after this long."""
 
 
-class CausalHead(nn.Module):
-    """Base: normalises the features, runs ``core`` over time and classifies each step.
+class HeadModule(nn.Module):
+    """What one head and an ensemble have in common.
 
-    Args:
+    Attributes:
+        kind: of the head, for the manifest.
         n_features: length f of ``x``.
         n_classes: length c of ``p``.
-        n_hidden: width of ``core``.
-        core: the recurrent part, (x [b, t, n_hidden], state) → (y [b, t, n_hidden], state).
-        dropout: of the features that enter and leave ``core``, in training only.
+        output: the classes exclude each other and p sums to one (``softmax``), or each has a probability of its own
+            (``independent``).
+        look_ahead_frames: what comes out at a step speaks of the step so many before it.
+        causal: it may run step by step.
+    """
+
+    kind: HeadKind | Literal["ensemble"]
+    n_features: int
+    n_classes: int
+    output: HeadOutput
+    look_ahead_frames: int
+    causal: bool
+
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each state tensor without the batch axis; all float32, and zero at first."""
+        raise NotImplementedError
+
+    def state_taps(self) -> list[list[int]] | None:
+        """Rows of each state tensor that one step needs; None: all of everything."""
+        raise NotImplementedError
+
+    def receptive_field(self) -> int | None:
+        """Steps that one output depends on; None: all there were."""
+        raise NotImplementedError
+
+    def forward_sequence(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Probabilities [b, t, c] of x [b, t, f]; where it is causal, step i has seen steps 0..i and the state only."""
+        raise NotImplementedError
+
+    def logits(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """What p is made of, [b, t, c], of x [b, t, f], and the state after the last step.
+
+        With ``softmax`` these are log probabilities but for a constant, with ``independent`` log odds of each class.
+        """
+        raise NotImplementedError
+
+    def scale_logits(self, factor: float) -> Self:
+        """Multiply all logits from now on: calibration by a temperature T (Guo et al. 2017) is a factor of 1 / T."""
+        raise NotImplementedError
+
+    def initial_state(self, n_batch: int) -> State:
+        """Zeros, [b, ...] each."""
+        like = next(self.parameters())
+        return tuple(like.new_zeros((n_batch, *shape)) for shape in self.state_shapes())
+
+    def forward_step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Probabilities [b, c] of one step x [b, f].
+
+        Raises:
+            LookAheadError: it is not causal.
+        """
+        if not self.causal:
+            raise LookAheadError(f"head {self.kind!r} is not causal: it takes whole sequences, and has no single step")
+        p, after = self.forward_sequence(x[:, None], state)
+        return p[:, 0], after
+
+
+class SequenceHead(HeadModule):
+    """One head: normalises the features, runs ``core`` over time and classifies each step.
+
+    Args:
+        kind: its name.
+        n_features: length f of ``x``.
+        n_classes: length c of ``p``.
+        core: the part that runs over time; its input is as wide as x where ``enters`` is False.
+        enters: a layer of its own, with ReLU, stands before the core.
+        dropout: of the features, and of what leaves ``core``, in training only.
+        norm: of the layer before the core.
+        output, look_ahead_frames: as of `HeadModule`.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_features: int, n_classes: int, n_hidden: int, core: "Core", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        kind: HeadKind,
+        n_features: int,
+        n_classes: int,
+        core: Core,
+        *,
+        enters: bool = True,
+        dropout: float = 0.0,
+        norm: NormKind = "none",
+        output: HeadOutput = "softmax",
+        look_ahead_frames: int = 0,
+    ) -> None:
         super().__init__()
+        self.kind = kind
         self.n_features = n_features
         self.n_classes = n_classes
+        self.output = output
+        self.look_ahead_frames = look_ahead_frames
+        self.causal = core.causal
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("std", torch.ones(n_features))
-        self.entry = nn.Linear(n_features, n_hidden)
+        self.entry = nn.Linear(n_features, core.n_in) if enters else None
+        self.entry_norm = make_norm(norm, core.n_in)
         self.core = core
         self.dropout = nn.Dropout(dropout)
-        self.exit = nn.Linear(n_hidden, n_classes)
+        self.exit = nn.Linear(core.n_out, n_classes)
+
+    @property
+    def first_layer(self) -> nn.Linear:
+        """The layer that takes the normalised features."""
+        return self.exit if self.entry is None else self.entry
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
         """Set what is subtracted from and divides each feature, float32 [f]."""
         self.mean.copy_(mean)
         self.std.copy_(std.clamp_min(1e-3))
 
+    def scale_logits(self, factor: float) -> Self:
+        with torch.no_grad():
+            self.exit.weight.mul_(factor)
+            self.exit.bias.mul_(factor)
+        return self
+
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Shape of each state tensor without the batch axis."""
         return self.core.state_shapes()
 
     def state_taps(self) -> list[list[int]] | None:
-        """Rows of each state tensor that one step needs; None: all of everything."""
         return self.core.state_taps()
 
-    def initial_state(self, n_batch: int) -> State:
-        """Zeros, [b, ...] each."""
-        return tuple(self.mean.new_zeros((n_batch, *shape)) for shape in self.state_shapes())
+    def receptive_field(self) -> int | None:
+        return self.core.receptive_field
 
     def logits(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Unnormalised log probabilities [b, t, c] of x [b, t, f], and the state after the last step."""
-        entered = torch.relu(self.entry(self.dropout((x - self.mean) / self.std)))
+        entered = self.dropout((x - self.mean) / self.std)
+        if self.entry is not None:
+            entered = self.entry_norm(self.entry(entered)).relu()
         y, after = self.core(entered, state)
         return self.exit(self.dropout(y)), after
 
     def forward_sequence(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Probabilities [b, t, c] of x [b, t, f]; step i has seen steps 0..i and the state only."""
         logits, after = self.logits(x, state)
-        return torch.softmax(logits, dim=-1), after
-
-    def forward_step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Probabilities [b, c] of one step x [b, f]."""
-        p, after = self.forward_sequence(x[:, None], state)
-        return p[:, 0], after
+        return probabilities(logits, self.output), after
 
 
-class Core(nn.Module):
-    """A causal map over time with explicit state."""
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        """Shape of each state tensor without the batch axis."""
-        raise NotImplementedError
-
-    def state_taps(self) -> list[list[int]] | None:
-        """Rows of each state tensor that one step needs; None: all of everything."""
-        return None
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """X [b, t, n] and state → y [b, t, n] and the state after the last step."""
-        raise NotImplementedError
+def probabilities(logits: Tensor, output: HeadOutput) -> Tensor:
+    """P [..., c] of the logits of a head with that output."""
+    return torch.sigmoid(logits) if output == "independent" else torch.softmax(logits, dim=-1)
 
 
-class LstmCore(Core):
-    """A stack of LSTM layers; state is (h, c), each [b, layers, n] (Hochreiter & Schmidhuber 1997)."""
+def build_head(rule: HeadConfig, n_features: int, n_classes: int, output: HeadOutput = "softmax") -> SequenceHead:
+    """The head that a training file asks for, with fresh weights; the caller seeds torch.
 
-    def __init__(self, n_hidden: int, n_layers: int) -> None:
-        super().__init__()
-        self.shape = (n_layers, n_hidden)
-        self.rnn = nn.LSTM(n_hidden, n_hidden, n_layers, batch_first=True)
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        return [self.shape, self.shape]
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = (part.transpose(0, 1).contiguous() for part in state)
-        y, (h, c) = self.rnn(x, (h, c))
-        return y, (h.transpose(0, 1), c.transpose(0, 1))
-
-
-class GruCore(Core):
-    """A stack of GRU layers; state is h [b, layers, n] (Cho et al. 2014)."""
-
-    def __init__(self, n_hidden: int, n_layers: int) -> None:
-        super().__init__()
-        self.shape = (n_layers, n_hidden)
-        self.rnn = nn.GRU(n_hidden, n_hidden, n_layers, batch_first=True)
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        return [self.shape]
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, h = self.rnn(x, state[0].transpose(0, 1).contiguous())
-        return y, (h.transpose(0, 1),)
-
-
-class TcnCore(Core):
-    """Residual blocks of dilated causal convolutions (Bai, Kolter & Koltun 2018), without normalisation over time.
-
-    The state of a block is its last (kernel - 1) x dilation inputs, [b, (kernel - 1) * dilation, n], oldest first: a
-    ring, of which one step needs kernel - 1 rows.
+    Args:
+        rule: its kind and sizes.
+        n_features: length of its input.
+        n_classes: length of its output.
+        output: ``independent`` for a head that is fitted with a binary loss per behaviour.
     """
-
-    def __init__(self, n_hidden: int, kernel: int, dilations: list[int]) -> None:
-        super().__init__()
-        self.n_hidden = n_hidden
-        self.kernel = kernel
-        self.dilations = list(dilations)
-        self.reach = [(kernel - 1) * dilation for dilation in dilations]
-        self.dilated = nn.ModuleList(nn.Conv1d(n_hidden, n_hidden, kernel, dilation=d) for d in dilations)
-        self.mixing = nn.ModuleList(nn.Conv1d(n_hidden, n_hidden, 1) for _ in dilations)
-
-    @property
-    def receptive_field(self) -> int:
-        """Steps, this one included, that one output depends on."""
-        return 1 + sum(self.reach)
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        return [(reach, self.n_hidden) for reach in self.reach]
-
-    def state_taps(self) -> list[list[int]]:
-        return [[row * dilation for row in range(self.kernel - 1)] for dilation in self.dilations]
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = x
-        after: list[Tensor] = []
-        for dilated, mixing, reach, past in zip(self.dilated, self.mixing, self.reach, state, strict=True):
-            seen = torch.cat([past, y], dim=1)
-            after.append(seen[:, -reach:])
-            y = y + mixing(torch.relu(dilated(seen.transpose(1, 2)))).transpose(1, 2)
-        return y, tuple(after)
-
-
-def build_head(
-    kind: HeadKind,
-    n_features: int,
-    n_classes: int,
-    n_hidden: int = 32,
-    n_layers: int = 1,
-    kernel: int = 3,
-    dilations: list[int] | None = None,
-    dropout: float = 0.0,
-) -> CausalHead:
-    """A head by name; ``n_layers`` is for lstm and gru, ``kernel`` and ``dilations`` for tcn."""
+    n, layers, norm, dropout = rule.hidden, rule.layers, rule.norm, rule.dropout
+    tcn = TcnCore if rule.causal else CentredTcnCore
+    transformer = TransformerCore if rule.causal else TwoSidedTransformerCore
     cores: dict[HeadKind, Callable[[], Core]] = {
-        "lstm": lambda: LstmCore(n_hidden, n_layers),
-        "gru": lambda: GruCore(n_hidden, n_layers),
-        "tcn": lambda: TcnCore(n_hidden, kernel, dilations or [1, 2, 4, 8]),
+        "linear": lambda: FramewiseCore(n_features, 0),
+        "mlp": lambda: FramewiseCore(n, layers - 1, norm, dropout),
+        "lstm": lambda: LstmCore(n, layers, dropout) if rule.causal else BidirectionalCore("lstm", n, layers, dropout),
+        "gru": lambda: GruCore(n, layers, dropout) if rule.causal else BidirectionalCore("gru", n, layers, dropout),
+        "tcn": lambda: tcn(n, rule.kernel, rule.dilations, norm, dropout),
+        "transformer": lambda: transformer(n, layers, rule.attention_heads, rule.attention_frames, dropout),
     }
-    return CausalHead(n_features, n_classes, n_hidden, cores[kind](), dropout)
+    return SequenceHead(
+        rule.kind,
+        n_features,
+        n_classes,
+        cores[rule.kind](),
+        enters=rule.kind != "linear",
+        dropout=dropout,
+        norm=norm,
+        output=output,
+        look_ahead_frames=rule.look_ahead_frames,
+    )
 
 
-def warm_up_frames(head: CausalHead, rate_hz: float) -> int:
-    """Steps after a reset until the output is to be trusted: the receptive field of a TCN, one second of an RNN."""
-    if isinstance(head.core, TcnCore):
-        return head.core.receptive_field - 1
-    return round(rate_hz)
+def warm_up_frames(head: HeadModule, rate_hz: float) -> int:
+    """Steps after a reset until the output is to be trusted: what it depends on, and what it looks ahead.
+
+    A head that forgets nothing by itself counts as warm after `ANY_MEMORY_S`.
+    """
+    reach = head.receptive_field()
+    return (round(rate_hz * ANY_MEMORY_S) if reach is None else reach - 1) + head.look_ahead_frames

@@ -17,13 +17,22 @@ from torch import Tensor, nn
 
 from ..inference.backend import Graph
 from ..inference.head import Head
-from ..inference.manifest import COLUMN, TAPS, HeadSpec, StateTensor
+from ..inference.manifest import (
+    COLUMN,
+    HEAD_SEQUENCE_FILE,
+    HEAD_STEP_FILE,
+    TAPS,
+    HeadName,
+    HeadSpec,
+    StateTensor,
+)
 from ..inference.onnxruntime_backend import open_graph
 from ..sync.errors import ParityError
-from .heads import CausalHead, GruCore, LstmCore
+from .ensemble_head import EnsembleHead
+from .heads import HeadModule
 from .networks import Embedder
 from .onnx_cores import exportable
-from .onnx_step import StepGraph
+from .onnx_step import step_graph
 
 OPSET: Final = 20
 MAX_RELATIVE_ERROR: Final = 1e-5
@@ -32,7 +41,7 @@ MIN_PARITY_STEPS: Final = 300
 
 
 class _SequenceGraph(nn.Module):
-    def __init__(self, head: CausalHead) -> None:
+    def __init__(self, head: HeadModule) -> None:
         super().__init__()
         self.head = exportable(head)
 
@@ -47,31 +56,52 @@ def export_embedder(embedder: Embedder) -> bytes:
     return _export(embedder, (example,), ({0: "n", 1: "h", 2: "w"},), ["crops"], {"embedding": ["n", embedder.dims]})
 
 
-def head_spec(head: CausalHead) -> HeadSpec:
-    """The part of the manifest that says what the two head graphs take and give."""
+def head_spec(head: HeadModule) -> HeadSpec:
+    """The part of the manifest that says what the head's graphs take and give."""
     state = [
         StateTensor(name=f"state_{place}", shape=list(shape), dtype="float32", initial=0.0)
         for place, shape in enumerate(head.state_shapes())
     ]
-    kind = "lstm" if isinstance(head.core, LstmCore) else "gru" if isinstance(head.core, GruCore) else "tcn"
-    return HeadSpec.build(kind, head.n_features, head.n_classes, state, head.state_taps())
+    members: list[HeadName] = [one.kind for one in head.heads] if isinstance(head, EnsembleHead) else []
+    return HeadSpec.build(
+        head.kind,
+        head.n_features,
+        head.n_classes,
+        state,
+        head.state_taps(),
+        members=members,
+        output=head.output,
+        causal=head.causal,
+    )
 
 
-def export_head_step(head: CausalHead) -> bytes:
-    """``head_step.onnx``: one step with explicit state."""
+def export_head(head: HeadModule) -> dict[str, bytes]:
+    """The graphs of a head by the name of their file in a bundle; one that is not causal has no step."""
+    files = {HEAD_SEQUENCE_FILE: export_head_sequence(head)}
+    return {HEAD_STEP_FILE: export_head_step(head), **files} if head.causal else files
+
+
+def export_head_step(head: HeadModule) -> bytes:
+    """``head_step.onnx``: one step with explicit state.
+
+    Raises:
+        LookAheadError: the head is not causal.
+    """
     x = torch.zeros((3, head.n_features))
     taps = head.state_taps()
     if taps is None:
-        return _export_head(StepGraph(head), head, x, {0: "b"}, ["b", head.n_classes])
+        return _export_head(step_graph(head), head, x, {0: "b"}, ["b", head.n_classes])
     n = head.state_shapes()[0][1]
     outputs: dict[str, list[int | str]] = {"p": ["b", head.n_classes], COLUMN: ["b", len(taps), n]}
     held = torch.zeros((3, sum(map(len, taps)), n))
-    return _export(StepGraph(head), (x, held), ({0: "b"}, ({0: "b"},)), ["x", TAPS], outputs)
+    return _export(step_graph(head), (x, held), ({0: "b"}, ({0: "b"},)), ["x", TAPS], outputs)
 
 
-def export_head_sequence(head: CausalHead) -> bytes:
+def export_head_sequence(head: HeadModule) -> bytes:
     """``head_sequence.onnx``: the same weights over any number of steps."""
-    x = torch.zeros((3, 7, head.n_features))
+    # Longer than any window in it: where the example has one span of something, the exporter takes it for one for ever.
+    heads: list[HeadModule] = [*head.heads] if isinstance(head, EnsembleHead) else [head]
+    x = torch.zeros((3, 7 + max(one.receptive_field() or 0 for one in heads), head.n_features))
     return _export_head(_SequenceGraph(head), head, x, {0: "b", 1: "t"}, ["b", "t", head.n_classes])
 
 
@@ -87,12 +117,14 @@ def check_embedder_parity(embedder: Embedder, model: bytes, crops: NDArray[np.ui
     return _gate("embedder.onnx against torch", found, expected)
 
 
-def check_head_parity(head: CausalHead, step: bytes, sequence: bytes, x: NDArray[np.float32]) -> float:
+def check_head_parity(head: HeadModule, step: bytes | None, sequence: bytes, x: NDArray[np.float32]) -> float:
     """Largest relative error among: step by step, whole sequence, whole sequence in two pieces, torch.
+
+    A head that is not causal is compared with torch alone.
 
     Args:
         head: the network.
-        step: ``head_step.onnx``.
+        step: ``head_step.onnx``; None: the head is not causal.
         sequence: ``head_sequence.onnx``.
         x: features [b, t, f], t at least `MIN_PARITY_STEPS`.
 
@@ -107,10 +139,13 @@ def check_head_parity(head: CausalHead, step: bytes, sequence: bytes, x: NDArray
         expected = head.eval().forward_sequence(torch.from_numpy(x), head.initial_state(x.shape[0]))[0].numpy()
     sequence_graph = open_graph(sequence, "head_sequence.onnx", "cpu", 1)
     whole, _ = run_head(sequence_graph, x, initial)
+    against_torch = _gate("head_sequence.onnx against torch", whole, expected)
+    if step is None:
+        return against_torch
     first, state = run_head(sequence_graph, x[:, : n_steps // 3], initial)
     second, _ = run_head(sequence_graph, x[:, n_steps // 3 :], state)
     return max(
-        _gate("head_sequence.onnx against torch", whole, expected),
+        against_torch,
         _gate("head_sequence.onnx in two pieces", np.concatenate([first, second], axis=1), whole),
         _gate("head_step.onnx step by step against head_sequence.onnx", run_steps(head, step, x), whole),
     )
@@ -124,7 +159,7 @@ def run_head(
     return out["p"], [out[f"state_{place}_out"] for place in range(len(state))]
 
 
-def run_steps(head: CausalHead, step: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_steps(head: HeadModule, step: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run ``head_step.onnx`` over x [b, t, f] one step at a time, as the rig does; returns p [b, t, c]."""
     slots = np.arange(len(x))
     stepped = Head(open_graph(step, "head_step.onnx", "cpu", 1), head_spec(head), len(x))
@@ -148,13 +183,15 @@ def _gate(what: str, found: NDArray[np.floating], expected: NDArray[np.floating]
 
 
 def _export_head(
-    graph: nn.Module, head: CausalHead, x: Tensor, axes: dict[int, str], p_shape: list[int | str]
+    graph: nn.Module, head: HeadModule, x: Tensor, axes: dict[int, str], p_shape: list[int | str]
 ) -> bytes:
     state = head.initial_state(x.shape[0])
     names = [f"state_{place}" for place in range(len(state))]
     outputs: dict[str, list[int | str]] = {"p": p_shape}
     outputs |= {f"{name}_out": ["b", *part.shape[1:]] for name, part in zip(names, state, strict=True)}
-    return _export(graph, (x, *state), (axes, tuple({0: "b"} for _ in state)), ["x", *names], outputs)
+    # A graph without state takes x alone, and the exporter wants to hear of nothing else then.
+    shapes = (axes, tuple({0: "b"} for _ in state)) if state else (axes,)
+    return _export(graph, (x, *state), shapes, ["x", *names], outputs)
 
 
 def _export(
