@@ -2,12 +2,13 @@
 
     python benchmarks/head_step.py [--steps 20000] [--json head_step.json]
 
-LSTM and GRU of three layers and a TCN, 64 wide, from 2048 features (a large embedder), and the bundled size. Beside the
-step of one animal stand that of eight in one batch, and for the TCN what recomputing its window at each frame would
-take. Targets: LSTM and GRU <= 60 us, TCN <= 80 us and at least 10 times cheaper than its window, eight animals < 2
-times one. Runs of every kind take turns, and the median of a run's steps counts. The fastest run is the figure, since
-what other programs take from a core is not the head's; how many times one costs the other is the median over the turns,
-in each of which the two stand next to each other.
+Every kind with three layers (a TCN of seven blocks), 64 wide, from 2048 features (a large embedder), and in the bundled
+size. Beside the step of one animal stand that of eight in one batch, and, where the memory of a head is bounded, what
+recomputing all of it at each frame would take. Targets: LSTM and GRU <= 60 us, TCN <= 80 us and at least 10 times
+cheaper than its window, eight animals < 2 times one; the other kinds have none. Runs of every kind take turns, and the
+median of a run's steps counts. The fastest run is the figure, since what other programs take from a core is not the
+head's; how many times one costs the other is the median over the turns, in each of which the two stand next to each
+other.
 """
 
 import argparse
@@ -24,15 +25,18 @@ import torch
 from ethostream.inference.head import Head
 from ethostream.inference.head_memory import initial_state
 from ethostream.inference.onnxruntime_backend import open_graph
-from ethostream.training.heads import TcnCore, build_head
+from ethostream.training.head_config import HeadConfig
+from ethostream.training.heads import build_head
 from ethostream.training.onnx_export import export_head_sequence, export_head_step, head_spec
 from rich.console import Console
 from rich.table import Table
 
 N_CLASSES = 6
 ROUNDS = 10
-WIDE: dict[str, Any] = {"n_features": 2048, "n_hidden": 64, "n_layers": 3, "dilations": [1, 2, 4, 8, 16, 32, 64]}
-SMALL: dict[str, Any] = {"n_features": 40, "n_hidden": 48, "n_layers": 1, "dilations": [1, 2, 4, 8]}
+KINDS = ("linear", "mlp", "lstm", "gru", "tcn", "transformer")
+Size = tuple[int, dict[str, Any]]
+WIDE: Size = 2048, {"hidden": 64, "layers": 3, "dilations": [1, 2, 4, 8, 16, 32, 64], "attention_frames": 64}
+SMALL: Size = 40, {"hidden": 48, "layers": 1, "dilations": [1, 2, 4, 8], "attention_frames": 32}
 LIMIT_US = {"lstm": 60.0, "gru": 60.0, "tcn": 80.0}
 WINDOW_RATIO, ANIMALS, ANIMALS_RATIO = 10.0, 8, 2.0
 
@@ -40,14 +44,17 @@ WINDOW_RATIO, ANIMALS, ANIMALS_RATIO = 10.0, 8, 2.0
 class Case:
     """One head, opened."""
 
-    def __init__(self, kind: Any, size: dict[str, Any]) -> None:
+    def __init__(self, kind: Any, size: Size) -> None:
         torch.manual_seed(0)
-        model = build_head(kind, n_classes=N_CLASSES, **size).eval()
+        model = build_head(HeadConfig(kind=kind, **size[1]), size[0], N_CLASSES).eval()
+        self.n_parameters = sum(one.numel() for one in model.parameters())
+        self.state_bytes = 4 * sum(int(np.prod(shape)) for shape in model.state_shapes())
         self._spec = head_spec(model)
         graph = open_graph(export_head_step(model), "head_step.onnx", "cpu", 1)
         self._heads = {n: Head(graph, self._spec, n) for n in (1, ANIMALS)}
         self._sequence = open_graph(export_head_sequence(model), "head_sequence.onnx", "cpu", 1)
-        self.window = model.core.receptive_field if isinstance(model.core, TcnCore) else 0
+        reach = model.receptive_field() or 0
+        self.window = reach if reach > 1 else 0
         random = np.random.default_rng(0)
         self._x = {n: random.normal(size=(n, model.n_features)).astype(np.float32) for n in self._heads}
         self._seen = random.normal(size=(1, max(1, self.window), model.n_features)).astype(np.float32)
@@ -82,7 +89,7 @@ def times(these: list[float], those: list[float]) -> float:
 
 def measure(steps: int) -> dict[str, dict[str, Any]]:
     sizes = {"2048 -> 64 x 3": WIDE, "40 -> 48 x 1 (bundled)": SMALL}
-    cases = {(name, kind): Case(kind, size) for name, size in sizes.items() for kind in LIMIT_US}
+    cases = {(name, kind): Case(kind, size) for name, size in sizes.items() for kind in KINDS}
     found: dict[tuple[str, str], dict[str, list[float]]] = {
         key: {"step_us": [], "p99_us": [], "animals_us": [], "window_us": []} for key in cases
     }
@@ -99,11 +106,19 @@ def measure(steps: int) -> dict[str, dict[str, Any]]:
     for (name, kind), one in found.items():
         best = {figure: round(min(values), 2) for figure, values in one.items() if values}
         best["animals_ratio"] = times(one["animals_us"], one["step_us"])
-        ok = best["step_us"] <= LIMIT_US[kind] and best["animals_ratio"] < ANIMALS_RATIO
         if "window_us" in best:
             best["window_ratio"] = times(one["window_us"], one["step_us"])
-            ok = ok and best["window_ratio"] >= WINDOW_RATIO
-        result[f"{kind} {name}"] = {**best, "window_frames": cases[name, kind].window, "target_met": ok}
+        case, ok = cases[name, kind], None
+        if kind in LIMIT_US:
+            ok = best["step_us"] <= LIMIT_US[kind] and best["animals_ratio"] < ANIMALS_RATIO
+            ok = ok and best.get("window_ratio", WINDOW_RATIO) >= WINDOW_RATIO
+        result[f"{kind} {name}"] = {
+            **best,
+            "window_frames": case.window,
+            "n_parameters": case.n_parameters,
+            "state_bytes": case.state_bytes,
+            "target_met": ok,
+        }
     return result
 
 
@@ -116,12 +131,25 @@ def main() -> int:
     torch.set_num_threads(1)
     result = measure(options.steps)
     table = Table(title="One step of a head on one core, us")
-    for name in ("head", "step", "p99", f"{ANIMALS} animals", "times", "window", "times", "target"):
+    for name in (
+        "head",
+        "weights",
+        "state, B",
+        "step",
+        "p99",
+        f"{ANIMALS} animals",
+        "times",
+        "window",
+        "times",
+        "target",
+    ):
         table.add_column(name, justify="left" if name == "head" else "right")
     for name, one in result.items():
         window = [f"{one['window_us']:.0f}", f"{one['window_ratio']:.1f}"] if "window_us" in one else ["", ""]
         values = [f"{one[key]:.1f}" for key in ("step_us", "p99_us", "animals_us")]
-        table.add_row(name, *values, f"{one['animals_ratio']:.2f}", *window, "met" if one["target_met"] else "missed")
+        sizes = [f"{one['n_parameters']:,}", f"{one['state_bytes']:,}"]
+        target = {True: "met", False: "missed", None: ""}[one["target_met"]]
+        table.add_row(name, *sizes, *values, f"{one['animals_ratio']:.2f}", *window, target)
     Console().print(table)
     if options.json:
         about = {"processor": platform.machine(), "python": platform.python_version()}
@@ -129,7 +157,7 @@ def main() -> int:
         text = json.dumps({"machine": about, "command": command, "heads": result}, indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
     wide = [one for name, one in result.items() if "2048" in name]
-    return int(not all(one["target_met"] for one in wide))
+    return int(any(one["target_met"] is False for one in wide))
 
 
 if __name__ == "__main__":

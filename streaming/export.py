@@ -105,14 +105,14 @@ def _behavior(recording: Recording, behaviors: list[Behavior]) -> Iterable[Seque
     classes = list(dict.fromkeys(name for one in behaviors for name in one.classes))
     yield (
         "set_id", "t_exposure_ns", "time_s", "animal", "label", "raw", *(f"p_{name}" for name in classes), "status",
-        "n_skipped", "gap_frames", "warm",
+        "n_skipped", "gap_frames", "warm", "t_label_ns",
     )  # fmt: skip
     for one in behaviors:
         of_class = dict(zip(one.classes, one.p, strict=True))
         p = [of_class.get(name, "") for name in classes]
         yield (
             one.set_id, one.t_exposure_ns, _seconds(recording, one.t_exposure_ns), one.animal, one.label, one.raw, *p,
-            one.status, one.n_skipped, one.gap_frames, int(one.warm),
+            one.status, one.n_skipped, one.gap_frames, int(one.warm), one.t_spoken_of_ns,
         )  # fmt: skip
 
 
@@ -125,10 +125,10 @@ def _bouts(recording: Recording, behaviors: list[Behavior]) -> Iterable[Sequence
             if at < len(own) and own[at].label == own[begin].label:
                 continue
             first = own[begin]
-            # A bout ends where the next begins; the last one where its last set was exposed.
-            stop_ns = own[min(at, len(own) - 1)].t_exposure_ns
+            # A bout ends where the next begins; the last one at the last frame that it is said of.
+            stop_ns = own[min(at, len(own) - 1)].t_spoken_of_ns
             if first.label:
-                start_ns = first.t_exposure_ns
+                start_ns = first.t_spoken_of_ns
                 yield (
                     animal,
                     first.label,

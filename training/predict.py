@@ -1,6 +1,7 @@
 """A bundle over a video: one row per frame, computed by the very step that runs live."""
 
 import csv
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..streaming.messages import Behavior
 from ..streaming.video import VideoReader
 from ..sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ..sync.errors import ConfigError
+from .look_ahead import answer_lag
 from .offline import run_offline
 
 VIEW = "video"
@@ -38,7 +40,7 @@ class PredictedFrame:
 def predict_video(
     bundle_path: Path, video_path: Path, pixel_format: Literal["mono8", "bgr8"] = "mono8"
 ) -> Iterator[PredictedFrame]:
-    """Classify every frame of a video, in order, causally.
+    """Classify every frame of a video, in order, causally; a model that looks ahead sees as far as it says.
 
     A frame that the model's rate leaves out repeats the answer before it.
 
@@ -101,7 +103,7 @@ def _n_frames(video: Path) -> int | None:
 
 
 def _open_bundle(path: Path) -> Bundle:
-    loaded = Bundle.load(resolve_bundle(path))
+    loaded = Bundle.load(resolve_bundle(path), max_look_ahead_frames=None)
     n_views = loaded.manifest.video.n_views
     if n_views not in (None, 1):
         raise ConfigError(
@@ -115,7 +117,7 @@ def _open_bundle(path: Path) -> Bundle:
 def _predict(bundle: Bundle, path: Path, pixel_format: Literal["mono8", "bgr8"]) -> Iterator[PredictedFrame]:
     clock = RigClock(ClockAnchor.take())
     with VideoReader(path, pixel_format) as reader:
-        times_ns: list[int] = []
+        times_ns: deque[int] = deque()
 
         def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
             image = np.empty(reader.shape, np.uint8)
@@ -124,8 +126,13 @@ def _predict(bundle: Bundle, path: Path, pixel_format: Literal["mono8", "bgr8"])
                 yield t_ns, [image]
 
         last: Behavior | None = None
-        for place, answer in enumerate(run_offline(bundle, {VIEW: reader.shape}, reader.rate_hz, frames(), clock)):
+        place, lag = 0, answer_lag(bundle.manifest, reader.rate_hz)
+        for answer in run_offline(bundle, {VIEW: reader.shape}, reader.rate_hz, frames(), clock):
             last = answer or last
             assert last is not None, "the first frame is always a step"
-            yield PredictedFrame(place, times_ns[-1] / NS_PER_S, last.label, last.p)
-            times_ns.clear()
+            if len(times_ns) > lag:
+                yield PredictedFrame(place, times_ns.popleft() / NS_PER_S, last.label, last.p)
+                place += 1
+        for rest, t_ns in enumerate(times_ns):  # of these nothing came any more
+            assert last is not None
+            yield PredictedFrame(place + rest, t_ns / NS_PER_S, last.label, last.p)

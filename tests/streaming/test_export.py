@@ -131,3 +131,24 @@ def test_folder_that_cannot_be_written(recorded: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordingError, match="give another folder"):
         export_csv(recorded.folder, tmp_path / "file")
+
+
+def test_bouts_of_a_model_that_looks_ahead_lie_where_they_were(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    for set_id, label in enumerate(["", "", "", "groom", "groom", "groom", "still"]):
+        camera.frame(set_id)
+        said = behavior(set_id, (0.25, 0.5, 0.25), label)
+        rig.deliver(
+            BEHAVIOR, msgspec.structs.replace(said, t_label_ns=said.t_exposure_ns - 2 * PERIOD_NS), source="inference"
+        )
+    camera.status(stopped=True)
+    rig.close()
+    export_csv(rig.folder, tmp_path)
+    bouts = rows(tmp_path / "bouts.csv")
+    assert [(one["behavior"], one["start_ns"], one["stop_ns"]) for one in bouts] == [
+        ("groom", str(START_NS + PERIOD_NS), str(START_NS + 4 * PERIOD_NS)),
+        ("still", str(START_NS + 4 * PERIOD_NS), str(START_NS + 4 * PERIOD_NS)),
+    ]
+    said_of = [(one["t_exposure_ns"], one["t_label_ns"]) for one in rows(tmp_path / "behavior.csv")]
+    assert said_of[3] == (str(START_NS + 3 * PERIOD_NS), str(START_NS + PERIOD_NS))
