@@ -31,7 +31,7 @@ _FORMATS: dict[LabelKind, _Format] = {
     "deepethogram": _Format(deepethogram.matches, deepethogram.read),
     "simba": _Format(simba.matches, simba.read),
     "matlab": _Format(matlab.matches, matlab.read),
-    "events": _Format(event_csv.matches, event_csv.read),
+    "events": _Format(event_csv.matches, event_csv.read, has_frame_numbers=True),
 }
 
 

@@ -26,6 +26,22 @@ def test_times_become_the_nearest_frames_at_the_rate_that_is_given(tmp_path: Pat
         read_labels(path)
 
 
+def test_whole_numbers_may_be_frames_and_are_not_taken_for_seconds(tmp_path: Path) -> None:
+    path = _write(tmp_path, "Start,Stop,Length,Type\n9909,9994,85,freeze\n10001,10002,1,freeze\n")
+    with pytest.raises(DataError, match=r"line 1: columns Start, Stop: hold whole numbers alone.*seconds or frames"):
+        read_labels(path, rate_hz=30.0)
+    found = read_labels(path, rate_hz=30.0, frames="one_based_inclusive")
+    assert found.streams == {"": [Bout(9908, 9994, "freeze", None, 2), Bout(10000, 10002, "freeze", None, 3)]}
+    unfinished = _write(tmp_path, "Start,Stop,Type\n9909,9994,freeze\n10001,NA,freeze\n")
+    with pytest.raises(DataError, match="seconds or frames"):
+        read_labels(unfinished, rate_hz=30.0)
+    in_seconds = _write(tmp_path, "start_s,stop_s,type\n1,2.0,freeze\n")
+    assert read_labels(in_seconds, rate_hz=30.0).streams == {"": [Bout(30, 60, "freeze", None, 2)]}
+    half = _write(tmp_path, "Start,Stop,Type\n1.5,2,freeze\n")
+    with pytest.raises(DataError, match=r"line 2: column Start: '1\.5' is not a frame number"):
+        read_labels(half, frames="zero_based_exclusive")
+
+
 def test_bouts_that_touch_in_time_touch_in_frames(tmp_path: Path) -> None:
     edges = [k * 0.137 for k in range(40)]
     rows = "".join(f"{a!r},{b!r},b{k}\n" for k, (a, b) in enumerate(pairwise(edges)))
@@ -34,7 +50,7 @@ def test_bouts_that_touch_in_time_touch_in_frames(tmp_path: Path) -> None:
 
 
 def test_streams_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
-    text = "ID;Experimenter;from;to;type\nday 1;Ada;0;1;rear\nday 1;Bo;0;2;rear\nday 2;Ada;1;2;rear\n"
+    text = "ID;Experimenter;from;to;type\nday 1;Ada;0.5;1;rear\nday 1;Bo;0;2;rear\nday 2;Ada;1;2;rear\n"
     found = read_labels(_write(tmp_path, text), rate_hz=10.0)
     assert list(found.streams) == ["day 1/Ada", "day 1/Bo", "day 2/Ada"]
     assert found.raters == ["Ada", "Bo"]
@@ -49,12 +65,12 @@ def test_streams_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
 
 
 def test_names_that_would_be_the_same_say_where_they_are_from(tmp_path: Path) -> None:
-    found = read_labels(_write(tmp_path, "ID,subject,from,to,type\nx,,0,1,rear\n,x,1,2,rear\n"), rate_hz=10.0)
+    found = read_labels(_write(tmp_path, "ID,subject,start_s,stop_s,type\nx,,0,1,rear\n,x,1,2,rear\n"), rate_hz=10.0)
     assert {key: bouts[0].start_frame for key, bouts in found.streams.items()} == {"x/": 0, "/x": 10}
 
 
 def test_lines_are_those_that_a_row_begins_on(tmp_path: Path) -> None:
-    text = 'rater,from,to,type,comment\nAda,0,1,rear,"of\ntwo lines"\nBo,NA,1,rear,\n'
+    text = 'rater,from,to,type,comment\nAda,0,1.5,rear,"of\ntwo lines"\nBo,NA,1,rear,\n'
     found = read_labels(_write(tmp_path, text), rate_hz=10.0)
     assert found.streams["Ada"][0].line == 2
     with pytest.raises(DataError, match="line 4: column from"):
@@ -62,7 +78,7 @@ def test_lines_are_those_that_a_row_begins_on(tmp_path: Path) -> None:
 
 
 def test_a_faulty_row_breaks_its_stream_and_no_other(tmp_path: Path) -> None:
-    text = "rater,from,to,type\nAda,0,1,rear\nBo,1,NA,rear\nBo,2,3,rear\n"
+    text = "rater,from,to,type\nAda,0,1.5,rear\nBo,1,NA,rear\nBo,2,3,rear\n"
     found = read_labels(_write(tmp_path, text), rate_hz=10.0)
     assert list(found.streams) == ["Ada"]
     assert found.find_stream("Ada") == "Ada"
@@ -78,14 +94,14 @@ def test_a_faulty_row_breaks_its_stream_and_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("from,to,type\n2,1,rear\n", r"line 2: column to: 1 s is before from 2 s"),
-        ("from,to,type\n-1,1,rear\n", r"line 2: column from: -1 s lies before the recording begins"),
-        ("from,to,type\n1,inf,rear\n", r"line 2: column to: 'inf' is not a time"),
+        ("from,to,type\n2.5,1,rear\n", r"line 2: column to: 1 s is before from 2.5 s"),
+        ("from,to,type\n-1.5,1,rear\n", r"line 2: column from: -1.5 s lies before the recording begins"),
+        ("from,to,type\n1.5,inf,rear\n", r"line 2: column to: 'inf' is not a time"),
         (
-            'from;to;type\n"1,5";2;rear\n',
-            r"line 2: column from: '1,5' is not a time in seconds \(with a decimal point\)",
+            'start_s;stop_s;type\n"1,5";2;rear\n',
+            r"line 2: column start_s: '1,5' is not a time in seconds \(with a decimal point\)",
         ),
-        ("from,to,type\n1,2,\n", r"line 2: column type: is empty"),
+        ("from,to,type\n1,2.5,\n", r"line 2: column type: is empty"),
         ("from,start,to,type\n1,1,2,rear\n", r"line 1: columns from and start mean the same"),
         ("from,type\n1,rear\n", r"line 1: column to is missing"),
     ],
@@ -98,7 +114,7 @@ def test_faults_name_file_line_and_column(tmp_path: Path, text: str, expected: s
 
 
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    path = _write(tmp_path, "from,to,type\n0,1,rear\n")
+    path = _write(tmp_path, "from,to,type\n0,1.5,rear\n")
     with pytest.raises(DataError, match=r"-5\.0 is no frame rate"):
         read_labels(path, rate_hz=-5.0)
 

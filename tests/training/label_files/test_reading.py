@@ -16,7 +16,7 @@ TEXTS: dict[LabelKind, str] = {
     '"events": [], "file": {"1": ["v"]}, "media_info": {"fps": {"v": 25.0}}}}}',
     "deepethogram": ",background,rear\n0,1,0\n",
     "simba": "Nose_x,Nose_y,Nose_p,Attack\n1.0,2.0,0.9,1\n",
-    "events": "from,to,type\n0.0,1.0,rear\n",
+    "events": "from,to,type\n0.5,1.0,rear\n",
 }
 
 
