@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel
-from .layout import PoseLayout
+from .layout import Place, PoseLayout
 from .measures import Values, length, total
-from .pose_block import PoseBlock
+from .pose_block import LeadKey, PoseBlock
 
 Animals = Literal["each", "sorted", "sum", "led"]
 """How measures of several animals come out: one after the other; each measure from the lowest animal to the highest;
@@ -21,13 +21,14 @@ AnimalsList = Annotated[list[Animals], Field(min_length=1)]
 
 
 class Lead(StrictModel):
-    """Which of two animals comes first: the one that has one of its ``points`` nearer to the ``near`` of the other.
+    """Which of two animals comes first: the one that has one of its ``points`` nearer to a place ``near`` of the other.
 
-    On a tie the one with the shorter sum of all these distances; then the one further to the left, then further up.
+    On a tie the one with the shorter sum of all these distances; then the one whose points were seen later; then the
+    one further to the left, and further up.
     """
 
-    points: list[str] = Field(min_length=1)
-    near: list[str] = Field(min_length=1)
+    points: list[Place] = Field(min_length=1)
+    near: list[Place] = Field(min_length=1)
 
 
 class AnimalOptions(StrictModel):
@@ -58,12 +59,17 @@ class Arrangement:
     def __init__(self, options: AnimalOptions, layout: PoseLayout, own: Sequence[str], joint: Sequence[str]) -> None:
         alone: list[Animals] = ["each"]  # of which all orders are the same
         self._modes: list[Animals] = alone if layout.n_animals == 1 else list(dict.fromkeys(options.animals))
-        self._lead: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._lead: LeadKey | None = None
         if "led" in self._modes:
             layout.need_two("animals: led")
             if options.lead is None:
                 raise ConfigError("animals: led needs lead: {points: [...], near: [...]}, which says who comes first")
-            self._lead = layout.numbers(options.lead.points), layout.numbers(options.lead.near)
+            points, near = ([layout.place(one) for one in some] for some in (options.lead.points, options.lead.near))
+            if any(place.is_social for place in (*points, *near)):
+                raise ConfigError(
+                    "lead: points are the animal's own and near its partner's; name both without partner."
+                )
+            self._lead = tuple(points), tuple(near)
         n = layout.n_animals
         prefixes: list[str] = []
         for mode in self._modes:
@@ -111,15 +117,16 @@ class Arrangement:
         """(t,) whether the second of two animals comes first."""
         assert self._lead is not None
         if self._lead not in pose.leads:
-            points, near = (list(numbers) for numbers in self._lead)
-            ways = length(pose.xy[:, :, points, None] - pose.xy[:, ::-1, None, near])
+            points, near = (pose.places(places) for places in self._lead)
+            ways = length(points[:, :, :, None] - near[:, ::-1, None])
             shortest = np.minimum.reduce(ways, axis=(2, 3))
-            together = total([ways[:, :, i, j] for i in range(len(points)) for j in range(len(near))])
+            together = total([ways[:, :, i, j] for i in range(ways.shape[2]) for j in range(ways.shape[3])])
             # Where it matters no more who leads, it still has to be the same one when the two change places.
             at = total([pose.xy[:, :, number] for number in range(pose.xy.shape[2])])
             second = np.zeros(len(pose), np.bool_)
             undecided = np.ones(len(pose), np.bool_)
-            for measure in (shortest, together, at[..., 0], at[..., 1]):
+            since = total([pose.since_s[:, :, number] for number in range(pose.xy.shape[2])])
+            for measure in (shortest, together, since, at[..., 0], at[..., 1]):
                 second |= undecided & (measure[:, 1] < measure[:, 0])
                 undecided &= measure[:, 1] == measure[:, 0]
             pose.leads[self._lead] = second

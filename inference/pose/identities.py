@@ -32,9 +32,13 @@ class Identified:
 
 
 def nearest_order(found: list[_Point | None], last: list[_Point | None], order: int) -> int:
-    """0: as found, 1: exchanged, whichever is the shorter way; ``order`` on a tie, and while too little is known."""
+    """0: as found, 1: exchanged, whichever is the shorter way; ``order`` on a tie, and while nothing is known.
+
+    A single animal, while only one was ever seen, is that one.
+    """
     if None in last and None in found:
-        return order
+        unknown = last == [None, None] or found == [None, None]
+        return order if unknown else int((found[0] is None) != (last[0] is None))
     as_found = way_between(found[0], last[0]) + way_between(found[1], last[1])
     exchanged = way_between(found[1], last[0]) + way_between(found[0], last[1])
     if as_found == exchanged:
@@ -65,9 +69,9 @@ class Identities:
     """Puts two animals in order, frame after frame.
 
     With ``nearest`` the order is the one in which both together moved the shortest way since each was last seen, and a
-    single animal is the one that was nearer; on a tie the order stays. Where the two are twins (see `PoseFill`), the
-    one that was nearer is there, with the points of both, and the other is missing. An animal is where the mean of its
-    seen points is.
+    single animal is the one that was nearer, or the only one that was ever seen; on a tie the order stays. Where the
+    two are twins (see `PoseFill`), the one that was nearer is there, with the points of both, and the other is missing.
+    An animal is where the mean of its seen points is.
     """
 
     def __init__(self, identity: Identity, twin_px: float | None) -> None:

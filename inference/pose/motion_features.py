@@ -34,6 +34,7 @@ class PoseMotionParameters(AnimalOptions, SquashOptions):
         lags_s: over how long, one set of measures for each; whole frames, one at least.
         speed: the speed itself.
         along: directions, along which the speed is given as well: forward, or towards the partner.
+        change: by how much the velocity changed since one lag before.
         together: of two animals the speed against each other, and from -1 to 1 how parallel they move.
         max_speed: body lengths per second above which a speed is a mistake of the tracker; it is cut there.
         matched: a place of two animals; over each lag the animals are taken for each other where both places together
@@ -44,6 +45,7 @@ class PoseMotionParameters(AnimalOptions, SquashOptions):
     lags_s: list[Seconds] = LAGS
     speed: bool = True
     along: list[Segment] = Field(default_factory=list)
+    change: bool = False
     together: bool = False
     max_speed: float = Field(default=8.0, gt=0.0)
     matched: Place | None = None
@@ -66,7 +68,7 @@ class PoseMotion:
         self._along = [(layout.place(a), layout.place(b)) for a, b in parameters.along]
         self._match = None if parameters.matched is None else layout.place(parameters.matched)
         self._lags = [layout.frames(lag_s) for lag_s in parameters.lags_s]
-        self._n_past, self._dt_s = max(self._lags), layout.dt_s
+        self._n_past, self._dt_s = max(self._lags) * (2 if parameters.change else 1), layout.dt_s
         if self._match is not None:
             layout.need_two("matched")
         if parameters.together:
@@ -78,6 +80,7 @@ class PoseMotion:
                 of = f"{place.name},{lag_s:g}s"
                 own += [f"speed({of})"] if parameters.speed else []
                 own += [f"speed({of},{a.name}>{b.name})" for a, b in self._along]
+                own += [f"speed_change({of})"] if parameters.change else []
                 joint += [f"relative_speed({of})", f"parallel({of})"] if parameters.together else []
         self._arrangement = Arrangement(parameters, layout, own, joint)
         self._shape = (self._n_past, layout.n_animals, len(self._places) + (self._match is not None))
@@ -99,16 +102,13 @@ class PoseMotion:
         along = [unit(pose.at(b) - pose.at(a))[:, :, None] for a, b in self._along]
         own, joint = [np.zeros((len(pose), now.shape[1], 0))], [np.zeros((len(pose), 0))]
         for lag in self._lags:
-            then, then_age = delayed(joined, self._n_past, lag), delayed(ages, self._n_past, lag)
-            if self._match is not None:
-                swapped = exchanged(now[:, :, -1], then[:, :, -1])[:, None, None]
-                then = np.where(swapped[..., None], then[:, ::-1], then)
-                then_age = np.where(swapped, then_age[:, ::-1], then_age)
-            took_s = np.maximum(lag * self._dt_s + then_age - age, self._dt_s)
-            velocity = limited(pose.in_lengths(now - then) / took_s[..., None], parameters.max_speed)
-            velocity = velocity[:, :, : len(self._places)]
+            then, then_age = self._aligned(now, joined, ages, lag)
+            velocity = self._velocity(pose, now, age, then, then_age, lag)
             measured = [length(velocity)] if parameters.speed else []
             measured += [dot(velocity, direction) for direction in along]
+            if parameters.change:
+                earlier = self._velocity(pose, then, then_age, *self._aligned(then, joined, ages, 2 * lag), lag)
+                measured.append(length(velocity - earlier))
             if measured:
                 own.append(self._squashed(np.stack(measured, axis=3).reshape(*now.shape[:2], -1)))
             if parameters.together:
@@ -119,6 +119,20 @@ class PoseMotion:
             "started": np.ones(1, np.int64),
         }
         return after, self._arrangement.join(pose, np.concatenate(own, axis=2), np.concatenate(joint, axis=1))
+
+    def _aligned(self, now: Values, joined: Values, ages: Values, n_frames: int) -> tuple[Values, Values]:
+        """Places and ages of so many frames ago, with the animals in the order of ``now``."""
+        then, then_age = delayed(joined, self._n_past, n_frames), delayed(ages, self._n_past, n_frames)
+        if self._match is None:
+            return then, then_age
+        swapped = exchanged(now[:, :, -1], then[:, :, -1])[:, None, None]
+        return np.where(swapped[..., None], then[:, ::-1], then), np.where(swapped, then_age[:, ::-1], then_age)
+
+    def _velocity(self, pose: PoseBlock, now: Values, age: Values, then: Values, then_age: Values, lag: int) -> Values:
+        """(t, a, places, 2) body lengths per second."""
+        took_s = np.maximum(lag * self._dt_s + then_age - age, self._dt_s)
+        velocity = limited(pose.in_lengths(now - then) / took_s[..., None], self._parameters.max_speed)
+        return velocity[:, :, : len(self._places)]
 
     def _together(self, velocity: Values) -> Values:
         first, second = velocity[:, 0], velocity[:, 1]

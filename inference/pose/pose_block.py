@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from .layout import PoseLayout, ResolvedPlace
 from .measures import Values, total
 
-LeadKey = tuple[tuple[int, ...], tuple[int, ...]]
+LeadKey = tuple[tuple[ResolvedPlace, ...], tuple[ResolvedPlace, ...]]
+"""Places of an animal, and of its partner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class PoseBlock:
         likelihood: (t, a, k), 0 where it is not seen.
         twin: (t,) both animals of the tracker were one.
         scale_px: (t,) body length.
-        leads: which of two animals comes first, by the points that decide it; measured once.
+        leads: which of two animals comes first, by the places that decide it; measured once.
     """
 
     layout: PoseLayout

@@ -28,7 +28,7 @@ RATE_HZ = 30.0
 HIDDEN = 4
 Steps = list[tuple[str, int, dict[str, Any]]]
 
-LEAD = {"points": ["nose"], "near": ["nose", "neck", "hip"]}
+LEAD = {"points": ["nose"], "near": ["nose", ["neck", "hip"]]}
 CENTRE = ["neck", "hip"]
 AXIS = ["hip", "neck"]
 ALIKE: Steps = [
@@ -79,6 +79,7 @@ ALIKE: Steps = [
             "lags_s": [0.034, 0.1, 0.3],
             "along": [AXIS, [CENTRE, [f"partner.{name}" for name in CENTRE]]],
             "together": True,
+            "change": True,
             "animals": ["sorted"],
             "matched": CENTRE,
             "squash": "log",
@@ -169,15 +170,19 @@ def animals_at(n_frames: int, n_animals: int = 2, seed: int = 0, missing: float 
 
 
 @st.composite
-def any_points(draw: st.DrawFn, n_animals: int = 2, max_frames: int = 40) -> NDArray[np.float32]:
-    """What no tracker should give, and some do: points anywhere, missing, twice, and numbers that are none."""
+def any_points(draw: st.DrawFn, n_animals: int = 2, max_frames: int = 40, apart: bool = False) -> NDArray[np.float32]:
+    """What no tracker should give, and some do: points anywhere, missing, twice, and numbers that are none.
+
+    ``apart``: no two points are at the very same place, but where one animal is given twice.
+    """
     n = draw(st.integers(1, max_frames))
     points = animals_at(n, n_animals, seed=draw(st.integers(0, 1000)), missing=draw(st.sampled_from([0.0, 0.3, 0.9])))
     odd = draw(arrays(np.int8, (n, n_animals, len(KEYPOINTS)), elements=st.integers(0, 40)))
     for number, value in enumerate(
         [(np.nan, np.nan, 0.0), (np.inf, 3.0, 1.0), (5.0, np.nan, 0.9), (7.0, 8.0, 0.1), (7.0, 8.0, np.nan), (0, 0, 1)]
     ):
-        points[odd == number] = value
+        if not (apart and value == (0, 0, 1)):
+            points[odd == number] = value
     if n_animals == 2:
         change = draw(arrays(np.int8, n, elements=st.integers(0, 9)))
         points[change == 0] = points[change == 0][:, ::-1]

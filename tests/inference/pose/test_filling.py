@@ -67,6 +67,11 @@ def test_animals_go_on_where_they_were() -> None:
     assert places(found) == [[0, 100], [0, 100], [None, 100], [None, 90], [2, None], [None, None], [0, 100]]
 
 
+def test_a_single_animal_is_the_only_one_that_was_ever_seen() -> None:
+    found = identified([[None, None], [None, (50.0, 0.0)], [(55.0, 0.0), None], [(3.0, 0.0), (54.0, 0.0)]])
+    assert places(found) == [[None, None], [None, 50], [None, 55], [3, 54]]
+
+
 def test_the_tracker_is_believed_where_it_is_asked_for() -> None:
     a, b = (0.0, 0.0), (100.0, 0.0)
     assert places(identified([[a, b], [b, a]], identity="tracker")) == [[0, 100], [100, 0]]

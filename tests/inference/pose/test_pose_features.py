@@ -230,6 +230,18 @@ def test_motion() -> None:
     assert together["parallel(neck,0.1s)"] == pytest.approx(1.0, rel=1e-3)
 
 
+def test_a_change_of_speed_is_one_of_direction_as_well() -> None:
+    """It walks along x, then down the image as fast; over three frames on either side of the corner."""
+    corner = [shifted(FIRST, 2.0 * t) for t in range(8)] + [
+        shifted(shifted(FIRST, 14.0), 2.0 * t, along=1) for t in range(1, 9)
+    ]
+    options = {"places": ["neck"], "lags_s": [0.1], "speed": False, "change": True}
+    changes = front([("pose_motion", 1, options)], n_animals=1).block(frames(corner))[:, 0]
+    assert changes[6:8] == pytest.approx([0.0, 0.0], abs=1e-5)
+    assert changes[10] == pytest.approx(sqrt(72.0), rel=1e-5)
+    assert changes[13:] == pytest.approx([0.0] * 3, abs=1e-5)
+
+
 def test_a_speed_that_cannot_be_is_cut() -> None:
     steps: Steps = [("pose_motion", 1, {"places": ["neck"], "lags_s": [0.034], "max_speed": 5.0})]
     found = values(front(steps), frames(WALK, [SECOND] * 12))
@@ -337,6 +349,18 @@ def test_context_against_its_definition() -> None:
     limited = front([distance, ("pose_context", 1, {"of": ["*"], "change_s": [0.1], "change_limit": 3.0})], n_animals=1)
     points = frames([[(r, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0)] for r in reach.tolist()])
     assert limited.block(points)[:, 1] == pytest.approx(np.clip(x[:, 3], -3.0, 3.0), rel=1e-6)
+
+
+def test_who_leads_is_told_by_places() -> None:
+    near_the_middle = {"points": ["nose"], "near": [["neck", "hip"]]}
+    options = {"pairs": [["neck", "partner.nose"]], "animals": ["led"]}
+    first, second = (
+        values(front([("pose_distances", 1, options | {"lead": lead})]), frames(FIRST, SECOND))
+        for lead in (near_the_middle, {"points": ["tail"], "near": [["neck", "hip"]]})
+    )
+    assert list(first.values()) == list(reversed(second.values()))
+    with pytest.raises(ConfigError, match="without partner"):
+        front([("pose_distances", 1, options | {"lead": {"points": ["nose"], "near": ["partner.nose"]}})])
 
 
 def test_every_feature_is_in_the_recipes_of_the_tests() -> None:

@@ -86,7 +86,7 @@ def test_every_value_is_finite_and_a_snapshot_goes_on_bit_for_bit(
     assert same_bits(np.concatenate([first, front.block(points[at:])]), expected)
 
 
-@given(points=any_points())
+@given(points=any_points(apart=True))
 @settings(max_examples=40, deadline=None)
 def test_animals_that_change_places_for_good_change_nothing(points: NDArray[np.float32]) -> None:
     front = FRONTS["alike"]
