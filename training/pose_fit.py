@@ -26,6 +26,7 @@ from .head_data import HeadData
 from .head_fit import fit_head
 from .head_scores import head_logits
 from .heads import HeadModule, SequenceHead, build_head, probabilities
+from .look_ahead import moved_back
 from .pose_answers import answers_from, with_stabiliser
 from .pose_dataset import PoseRecording
 from .splits import PARTS, UNUSED, KFoldSplit, LeaveOneOutSplit, Part, folds_of, parts_of
@@ -203,15 +204,9 @@ def frame_logits(head: HeadModule, inputs: Sequence[NDArray[np.float32]]) -> lis
         head: on the CPU.
         inputs: features [t, f] of each recording.
     """
-    return [_moved_back(one, head.look_ahead_frames) for one in head_logits(head, inputs)]
+    return [moved_back(one, head.look_ahead_frames) for one in head_logits(head, inputs)]
 
 
 def frame_answers(head: HeadModule, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Probabilities [t, c] of every frame; see `frame_logits`."""
     return [probabilities(torch.from_numpy(one), head.output).numpy() for one in frame_logits(head, inputs)]
-
-
-def _moved_back(logits: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
-    """The last frames, which nothing was said of, get the last answer that there is."""
-    at = np.minimum(np.arange(len(logits)) + n_frames, len(logits) - 1)
-    return logits[at] if n_frames else logits
