@@ -4,7 +4,6 @@ Everything is done anew for every fold, on the other recordings alone: unit of l
 temperature and stabiliser. What is scored has taken part in none of it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +14,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ..sync.clock import NS_PER_S, MonotonicClock
-from ..sync.errors import ConfigError
 from .answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from .bundle_record import this_machine
 from .config import TrainConfig
+from .crossval_video import crossval_video
 from .evaluation_record import evaluation_record
 from .fit_loop import forget_checkpoints
 from .pose_answers import answers_from
 from .pose_dataset import PoseRecording, features_of, with_scale
 from .pose_fit import fit_pose, frame_answers
-from .run_record import DATA_FILE, EVALUATION_FILE, write_record
+from .run_record import DATA_FILE, EVALUATION_FILE, words_of, write_json, write_record
 from .splits import FoldSplit, KFoldSplit, LeaveOneOutSplit, RecordingSplit, folds_of
 from .train_pose import read_poses
 
@@ -39,11 +38,11 @@ def crossval(
     quiet: bool = False,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Cross-validate a model of keypoints.
+    """Cross-validate a model of keypoints; one of video goes to `crossval_video`.
 
     Args:
-        config: with recordings of ``kind: pose``. Its own split says how validation data are had inside the training
-            part of each fold: folds of their own, or, with any other split, none.
+        config: its own split says how validation data are had inside the training part of each fold: folds of their
+            own, or, with any other split, none.
         root: folder that relative paths start from.
         run: folder for what is found: ``evaluation.json``, ``answers.npz``, ``config.yaml``, ``command.txt`` and a
             folder per fold with its logs. Folds that are done are not done again by the same call.
@@ -56,18 +55,16 @@ def crossval(
         over recordings or groups.
 
     Raises:
-        ConfigError: the recordings are videos.
         DataError: the data do not fit, or are too few for the folds.
     """
     if not config.is_pose:
-        raise ConfigError("crossval takes recordings of kind: pose; for video write a training file for each fold")
+        return crossval_video(config, root, run, rule, quiet)
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
     recordings, read_rule, check = read_poses(config, root, console, notes)
     folds = folds_of(rule, [one.name for one in recordings], [one.group for one in recordings])
-    words = ["--leave-one-out"] if isinstance(rule, LeaveOneOutSplit) else ["--folds", str(len(folds))]
-    write_record(run, config, root, ["crossval", "{config}", *words, "--out", str(run.resolve())])
-    _write_json(run / DATA_FILE, check.to_dict())
+    write_record(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
+    write_json(run / DATA_FILE, check.to_dict())
     answers: list[RecordingAnswers] = []
     summaries: list[dict[str, Any]] = []
     for number, held in enumerate(folds):
@@ -107,7 +104,7 @@ def crossval(
     )
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
-    _write_json(run / EVALUATION_FILE, evaluation)
+    write_json(run / EVALUATION_FILE, evaluation)
     for folder in (*run.glob("**/fold-*"), *run.glob("**/member-*")):
         forget_checkpoints(folder)
     return {"run": str(run), "folds": summaries, "evaluation": evaluation}
@@ -131,7 +128,3 @@ def _for_training(recording: PoseRecording) -> PoseRecording:
 
 def _absent(config: TrainConfig, labels: Sequence[NDArray[np.int16]]) -> list[str]:
     return [name for place, name in enumerate(config.classes) if not any((one == place).any() for one in labels)]
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

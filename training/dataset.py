@@ -122,8 +122,16 @@ def parts_of_source(source: Source, config: TrainConfig) -> NDArray[np.int8]:
     return parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
 
 
-def check_split(sources: Sequence[Source], config: TrainConfig) -> None:
+def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: bool = False) -> list[str]:
     """Refuse a recording in two parts, and a training part without one of the classes.
+
+    Args:
+        sources: opened.
+        config: split and classes.
+        may_be_absent: a class may be missing from the training part, as in a fold of a cross-validation.
+
+    Returns:
+        The classes that are.
 
     Raises:
         DataError: see above.
@@ -142,11 +150,12 @@ def check_split(sources: Sequence[Source], config: TrainConfig) -> None:
         labels = source.labels[(parts_of_source(source, config) == PARTS.index("train")) & (source.labels >= 0)]
         counts += np.bincount(labels, minlength=len(counts))
     absent = [name for name, count in zip(config.classes, counts, strict=True) if not count]
-    if absent:
+    if absent and not may_be_absent:
         raise DataError(
             f"the training part has no frame of {', '.join(absent)}; label some, choose other blocks, or leave the "
             "class out of 'classes'"
         )
+    return absent
 
 
 def class_counts(recordings: Sequence[Recording], part: Part, n_classes: int) -> NDArray[np.int64]:

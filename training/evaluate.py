@@ -158,7 +158,7 @@ def evaluation_of(
         look_ahead_frames=bundle.manifest.look_ahead_frames or 0,
         part=part,
         learnt_counts=learnt_counts,
-        label_source=_label_source(config),
+        label_source=label_source_of(config),
         compute={"training_s": training_s, "per_minute_s": _per_minute_s(answers), "machine": this_machine()},
     )
     return {"bundle": bundle.identity, "provider": bundle.provider, **record, "compute_ms": _compute(answers)}
@@ -174,7 +174,8 @@ def learnt_counts_of(config: TrainConfig, sources: list[Source]) -> dict[str, in
     return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
 
 
-def _label_source(config: TrainConfig) -> LabelSource:
+def label_source_of(config: TrainConfig) -> LabelSource:
+    """Who labelled, as far as the training file says."""
     if all(isinstance(one, SimulatedData) for one in config.data):
         return "simulated"
     return config.labels.made_by or "unknown"

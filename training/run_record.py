@@ -1,5 +1,6 @@
 """What a run folder says of how it came about: the resolved training file, and the command that repeats it."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,7 @@ import yaml
 from ..sync.errors import ReportError
 from ..sync.whole_file import write_whole
 from .config import VIDEO_KEYS, TrainConfig
+from .splits import FoldSplit, KFoldSplit
 
 CONFIG_FILE: Final = "config.yaml"
 COMMAND_FILE: Final = "command.txt"
@@ -25,6 +27,26 @@ def resolved(config: TrainConfig, root: Path) -> dict[str, Any]:
         keys.add("choose")
     values = config.model_dump(mode="json", exclude=keys)
     return {**values, "data_root": str(root.resolve())}
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write one file of a run folder; numbers that are none are a mistake.
+
+    Raises:
+        ReportError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be written ({error.strerror}); make room, or give another --out") from error
+
+
+def words_of(rule: FoldSplit) -> list[str]:
+    """Options of `crossval` for a split."""
+    if isinstance(rule, KFoldSplit):
+        return ["--folds", str(rule.folds), "--fold-seed", str(rule.seed)]
+    return ["--leave-one-out"]
 
 
 def write_record(run: Path, config: TrainConfig, root: Path, command: list[str]) -> None:

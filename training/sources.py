@@ -18,6 +18,7 @@ from ..streaming.video import VideoReader
 from ..sync.calibration_file import Calibration, read_calibration
 from ..sync.errors import ConfigError, DataError
 from .config import LabelOptions, PoseData, SimulatedData, TrainConfig, VideoData
+from .data_checks import CheckedRecording
 from .labels import Bout, frame_labels
 from .recording_labels import labels_of, read_stream
 from .splits import Part, part_of
@@ -39,6 +40,7 @@ class Source:
         content: names what is seen in it; two recordings with the same content are the same animal at the same time.
         open_frames: starts from the first frame; each item holds one image per view, valid until the next.
         labels: class index of every frame, int16 [n_frames], below 0 where there is none.
+        checked: what was found while it was opened.
         compare: labels of other raters by name, likewise.
         data: fingerprint for the manifest.
     """
@@ -52,6 +54,7 @@ class Source:
     data: DataFingerprint
     open_frames: Callable[[], FrameIterator]
     labels: NDArray[np.int16]
+    checked: CheckedRecording
     compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
 
 
@@ -159,10 +162,18 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
     n_frames = counts.pop()
     label_paths = {"": root / entry.labels} | {name: root / path for name, path in entry.compare.items()}
     rate_hz = next(iter(rates.values()))
-    labels = {
-        name: labels_of(read_stream(entry, path, rate_hz), n_frames, classes, options)
-        for name, path in label_paths.items()
-    }
+    streams = {name: read_stream(entry, path, rate_hz) for name, path in label_paths.items()}
+    labels = {name: labels_of(stream, n_frames, classes, options) for name, stream in streams.items()}
+    own = streams[""]
+    checked = CheckedRecording(
+        name=entry.recording_name,
+        n_frames={"video": n_frames, "labels": own.n_frames},
+        labels=labels[""],
+        rate_hz=rate_hz,
+        covered=own.covered(n_frames),
+        group=entry.group,
+        said=own.notes,
+    )
     content = hash_files(paths.values())
     origin = f"video {', '.join(str(path) for path in entry.videos.values())}; labels {entry.labels}"
     return Source(
@@ -180,6 +191,7 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
         ),
         open_frames=lambda: _video_frames(entry, paths),
         labels=labels.pop(""),
+        checked=checked,
         compare=labels,
     )
 
@@ -246,6 +258,7 @@ def _simulated_source(
         ),
         open_frames=frames,
         labels=labels,
+        checked=CheckedRecording(path.name, {"video": entry.n_frames}, labels, entry.rate_hz, group=entry.group),
     )
 
 

@@ -65,8 +65,8 @@ class StabiliserScores:
             "in_short": in_short(self.config),
             "bout_f1": self.bout_f1,
             "macro_f1": self.macro_f1,
-            "flicker": self.flicker,
-            "delay_ms": self.delay_ms,
+            "flicker": self.flicker if np.isfinite(self.flicker) else None,
+            "delay_ms": self.delay_ms if np.isfinite(self.delay_ms) else None,
         }
 
 

@@ -1,6 +1,6 @@
 """From a training file to a bundle: read, fit, export, prove parity, score the unseen part, write."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from ..sync.clock import NS_PER_S, MonotonicClock
 from .answers_file import ANSWERS_FILE, write_answers
 from .bundle_record import compute_of, library_versions, scores_of
 from .config import TrainConfig, load_config
+from .data_checks import check_data, print_check
 from .dataset import Recording, check_split, members_of, parity_frames, read_recording
 from .evaluate import answers_of_part, evaluation_of, learnt_counts_of
 from .fit import build_networks, fit
@@ -40,7 +41,7 @@ from .onnx_export import (
     head_spec,
 )
 from .quantise import quantise_bundle
-from .run_record import EVALUATION_FILE, write_record
+from .run_record import DATA_FILE, EVALUATION_FILE, write_json, write_record
 from .sources import Source, open_sources
 
 FLOAT32_FOLDER = "float32"
@@ -63,18 +64,27 @@ def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = 
     return train_video(config, root, out, quiet)
 
 
-def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False) -> dict[str, Any]:
+def train_video(
+    config: TrainConfig,
+    root: Path,
+    out: Path,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
+    may_be_absent: bool = False,
+) -> dict[str, Any]:
     """Train a model of video and write its bundle.
 
-    Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``metrics.jsonl`` (a line per
-    epoch), ``evaluation.json`` and ``answers.npz``; with ``export: {precision: int8}`` also the float32 bundle,
-    ``float32/``.
+    Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``data.json`` (what was odd
+    about the data), ``metrics.jsonl`` (a line per epoch), ``evaluation.json`` and ``answers.npz``; with
+    ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
 
     Args:
         config: the training file.
         root: folder that its relative paths start from.
         out: folder of the bundle.
         quiet: nothing is printed.
+        notes: what was assumed about the data, to be printed and kept.
+        may_be_absent: a class may be missing from the training part, as in a fold of a cross-validation.
 
     Returns:
         ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
@@ -88,9 +98,14 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True)
     sources = open_sources(config, root)
-    check_split(sources, config)
+    absent = check_split(sources, config, may_be_absent)
+    if absent:
+        console.print(f"no frame of {', '.join(absent)} in the training part: it cannot be learnt")
     run = out.parent / f"{out.name}.run"
     write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
+    check = check_data([one.checked for one in sources], config.classes, notes)
+    print_check(check, console)
+    write_json(run / DATA_FILE, check.to_dict())
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         features = [spec_of(one.name, one.version, one.parameters) for one in config.features]
@@ -114,11 +129,11 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
     console.print("scoring the test part through the whole pipeline")
     drafted = Bundle.load(draft, max_look_ahead_frames=None)
     answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
-    evaluation = evaluation_of(
+    evaluation: dict[str, Any] = evaluation_of(
         drafted, config, answers, learnt_counts=learnt_counts_of(config, sources), training_s=training_s
     )
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
-    (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    write_json(run / EVALUATION_FILE, evaluation)
     int8 = config.export.precision == "int8"
     trained = run / FLOAT32_FOLDER if int8 else out
     write_bundle(trained, fields, files)
@@ -130,11 +145,11 @@ def train_video(config: TrainConfig, root: Path, out: Path, quiet: bool = False)
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
         identity = quantised.write(out)
-        evaluation = quantised.evaluation | {"bundle": identity}
-        evaluation["compute"] = {**evaluation["compute"], "training_s": training_s}
+        compute = {**quantised.evaluation["compute"], "training_s": training_s}
+        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute}
         answers = quantised.answers
         more = {"quantisation": quantised.record.model_dump(mode="json")}
-        (run / EVALUATION_FILE).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+        write_json(run / EVALUATION_FILE, evaluation)
     write_answers(run / ANSWERS_FILE, [one.recording for one in answers], config.classes)
     return {
         "bundle": identity,

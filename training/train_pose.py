@@ -1,6 +1,5 @@
 """From recordings of keypoints to a bundle: read, look, fit, export, prove parity, choose, score what was not seen."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,7 @@ from .onnx_export import MIN_PARITY_STEPS, check_head_parity, export_head, head_
 from .pose_answers import bundle_answers
 from .pose_dataset import PoseRecording, feature_specs, features_of, open_poses, pose_input, with_scale
 from .pose_fit import FittedPose, fit_pose
-from .run_record import DATA_FILE, EVALUATION_FILE, write_record
+from .run_record import DATA_FILE, EVALUATION_FILE, write_json, write_record
 from .splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
 
 PARITY_FRAMES: Final = 90
@@ -61,7 +60,7 @@ def train_pose(
     rule = with_scale(rule, [one for one in recordings if _mask(config, one, "train").any()])
     config = config.model_copy(update={"pose": rule})
     write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
-    _write_json(run / DATA_FILE, check.to_dict())
+    write_json(run / DATA_FILE, check.to_dict())
     inputs = [features_of(rule, one.points) for one in recordings]
     console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
     fitted = fit_pose(config, recordings, inputs, run, quiet, console.print)
@@ -97,7 +96,7 @@ def train_pose(
     identity = Bundle.load(out, max_look_ahead_frames=None).identity
     evaluation = {"bundle": identity, "provider": "cpu", **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
-    _write_json(run / EVALUATION_FILE, evaluation)
+    write_json(run / EVALUATION_FILE, evaluation)
     for folder in (run, *run.glob("**/fold-*"), *run.glob("**/member-*")):
         forget_checkpoints(folder)
     return {
@@ -275,7 +274,3 @@ def _fields(
         "compute": [],
         "library_versions": library_versions(),
     }
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

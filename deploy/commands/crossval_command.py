@@ -40,7 +40,7 @@ def crossval(
     overrides: SetOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Cross-validate a model of keypoints: what would it score on recordings that it has not seen?
+    """Cross-validate a model: what would it score on recordings that it has not seen?
 
     Recordings of one group, such as an animal or a day, are never torn apart. In every fold everything is done anew on
     the other recordings alone, the choice of epochs and stabiliser included. The answers of all folds are pooled;

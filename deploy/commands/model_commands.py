@@ -60,7 +60,7 @@ def train(
         else:
             from ...training.train import train_video
 
-            result = train_video(loaded, root, out, quiet)
+            result = train_video(loaded, root, out, quiet, notes)
     _show(result, json_path)
 
 

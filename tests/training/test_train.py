@@ -18,9 +18,13 @@ from ethostream.inference.bundle import Bundle
 from ethostream.streaming.video import VideoReader
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
 from ethostream.training.answers_file import read_answers
+from ethostream.training.config import SimulatedData, TrainConfig, load_config
+from ethostream.training.crossval import crossval
+from ethostream.training.crossval_video import single_recordings
 from ethostream.training.evaluate import evaluate
 from ethostream.training.metrics import score
 from ethostream.training.predict import predict, predict_video
+from ethostream.training.splits import LeaveOneOutSplit
 from ethostream.training.train import train
 
 CLASSES = ["locomote", "rear", "groom", "still"]
@@ -286,3 +290,26 @@ def test_scoring_and_prediction_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.long
+def test_cross_validation_of_video_is_a_training_per_fold(tmp_path: Path) -> None:
+    data = {**_simulated("mouse", 0), "seeds": [11, 12], "n_frames": 200, "views": 1, "part": None}
+    split = {"by": "time_block", "pattern": ["train", "test"]}
+    fit = {"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1}
+    path = _write(tmp_path / "train.yaml", _config(data=[data], split=split, fit=fit, classes=CLASSES))
+    config, root = load_config(path)
+    result = crossval(config, root, tmp_path / "cv", LeaveOneOutSplit(), quiet=True)
+    assert [one["scored"] for one in result["folds"]] == [["mouse-11"], ["mouse-12"]]
+    evaluation = result["evaluation"]
+    assert sorted(evaluation["recordings"]) == ["mouse-11", "mouse-12"]
+    assert (evaluation["n_frames"], evaluation["label_source"]) == (400, "simulated")
+    manifests = [Bundle.load(tmp_path / "cv" / f"fold-{n}" / "bundle").manifest for n in (1, 2)]
+    assert [one.split.train for one in manifests] == [["mouse-12"], ["mouse-11"]]
+    assert [one.split.test for one in manifests] == [["mouse-11"], ["mouse-12"]]
+
+
+def test_every_seed_is_a_recording_of_its_own_in_a_cross_validation() -> None:
+    data = {**_simulated("mouse", 0), "seeds": [11, 12], "part": None}
+    config = TrainConfig.model_validate(_config(data=[data], split={"by": "time_block", "pattern": ["train", "test"]}))
+    assert [one.seeds for one in single_recordings(config.data) if isinstance(one, SimulatedData)] == [[11], [12]]
