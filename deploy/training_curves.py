@@ -20,6 +20,8 @@ from .training_words import score_text
 _CURVE_POINTS: Final = 200
 _MEASURES: Final = ("macro_f1", "balanced_accuracy", "accuracy")
 _NAMES: Final[Mapping[str, str]] = {"macro_f1": "macro-F1", "bout_f1": "bout-F1", "pr_auc": "PR-AUC"}
+_FEW_UNDECIDED: Final = 0.002
+"""A smaller share of frames without a label is said in words, and has no column."""
 _MAX_MS: Final = 3000.0
 """Delays beyond this are not drawn."""
 
@@ -31,9 +33,12 @@ def judgement(digest: TrainingDigest, found: Mapping[str, Any]) -> str:
     undecided = [
         int(found["per_class"][name]["support"] or 0) - sum(row) for name, row in zip(classes, matrix, strict=True)
     ]
+    few = ""
+    if 0 < sum(undecided) < _FEW_UNDECIDED * found["n_frames"]:
+        few, undecided = f"; {sum(undecided):,} frames had no label yet", [0] * len(classes)
     cards = [
         "<div class=card><h3>Confusion matrix</h3><div class=dim>rows: what was true; columns: the stabilised label; "
-        f"shares of each row</div>{confusion_figure(classes, matrix, undecided)}</div>"
+        f"shares of each row{few}</div>{confusion_figure(classes, matrix, undecided)}</div>"
     ]
     if not digest.recordings:
         cards.append(
@@ -141,10 +146,11 @@ def ethograms(digest: TrainingDigest, found: Mapping[str, Any]) -> str:
             f"{name} {score_text(scores.get(each), 2)}"
             for name, each in (("macro-F1", "macro_f1"), ("bout-F1", "bout_f1"), ("flicker", "flicker"))
         )
-        group = f" · {one.group}" if one.group else ""
-        fold = f" · fold {one.fold + 1}" if one.fold >= 0 else ""
+        about = " · ".join(
+            words for words in (one.group, f"fold {one.fold + 1}" if one.fold >= 0 else "", told) if words
+        )
         cards.append(
-            f"<div class='card part'><h3>{escape(one.name)} <span class=dim>{escape(group + fold)} {told}</span></h3>"
+            f"<div class='card part'><h3>{escape(one.name)} <span class=dim>{escape(about)}</span></h3>"
             f"{ethogram(lanes, n_classes, one.rate_hz, names)}</div>"
         )
     if max(len(one.truth) for one in digest.recordings) > MAX_COLUMNS:
@@ -165,14 +171,9 @@ def learning(curves: Sequence[LearningCurve], monitor: str | None = None) -> str
     if not curves:
         return "<div class=card>This run kept no log of its epochs.</div>"
     last = float(max(2, *(len(one.epochs) for one in curves)))
-    losses = [
-        Line(_joined(one.name, "training"), paper_color(place), *one.of("loss")) for place, one in enumerate(curves)
-    ]
-    losses += [
-        Line(_joined(one.name, "validation"), paper_color(place), *one.of("validation.loss"), thin=True)
-        for place, one in enumerate(curves)
-    ]
-    cards = [_epochs("Loss", losses, last)]
+    losses = [Line(one.name or "loss", paper_color(place), *one.of("loss")) for place, one in enumerate(curves)]
+    losses += [Line("", paper_color(place), *one.of("validation.loss"), thin=True) for place, one in enumerate(curves)]
+    cards = [_epochs("Loss", losses, last, "thick: training; thin: validation")]
     measures = [
         name for name in (monitor, *_MEASURES) if name and any(one.of(f"validation.{name}")[0] for one in curves)
     ]
@@ -188,15 +189,12 @@ def learning(curves: Sequence[LearningCurve], monitor: str | None = None) -> str
     return f"<div class=two>{''.join(cards)}</div>"
 
 
-def _epochs(title: str, lines: Sequence[Line], last: float) -> str:
+def _epochs(title: str, lines: Sequence[Line], last: float, note: str = "") -> str:
     drawn = [one for one in lines if len(one.x)]
     if not drawn:
         return f"<div class=card><h3>{escape(title)}</h3>Not logged.</div>"
     values = [y for one in drawn for y in one.y]
     span = (0.0, 1.0) if min(values) >= 0.0 and 0.4 < max(values) <= 1.0 else (min(0.0, *values), max(values) or 1.0)
     chart = line_chart(drawn, Axes("epoch", title.lower(), x=(1.0, last), y=span))
-    return f"<div class=card><h3>{escape(title)}</h3>{chart}</div>"
-
-
-def _joined(*words: str) -> str:
-    return " ".join(one for one in words if one)
+    told = f"<div class=dim>{escape(note)}</div>" if note else ""
+    return f"<div class=card><h3>{escape(title)}</h3>{told}{chart}</div>"

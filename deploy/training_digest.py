@@ -100,7 +100,7 @@ def digest_training(folder: Path) -> TrainingDigest:
 def _curves(folder: Path) -> list[LearningCurve]:
     """Of the folder itself and of the folds in it, in order of their names."""
     files = [folder / METRICS_FILE, *sorted(folder.glob(f"*/{METRICS_FILE}"))]
-    found: dict[str, list[dict[str, float]]] = {}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for path in files:
         if not path.is_file():
             continue
@@ -114,11 +114,15 @@ def _curves(folder: Path) -> list[LearningCurve]:
             if not isinstance(epoch, dict):
                 raise DataError(f"{path}: line {number}: holds no epoch; expected an object of names and values")
             logged: dict[str, Any] = epoch
-            parts = [where, *(f"{key} {logged[key]}" for key in ("fold", "seed") if logged.get(key) is not None)]
-            if logged.get("stage") is not None:
-                parts.append(str(logged["stage"]))
-            found.setdefault(" ".join(part for part in parts if part), []).append(_numbers(logged))
-    return [LearningCurve(name if len(found) > 1 else "", epochs) for name, epochs in found.items()]
+            parts = [where, *(f"{name} {logged[name]}" for name in ("fold", "seed") if logged.get(name) is not None)]
+            stage = "" if logged.get("stage") is None else str(logged["stage"])
+            found.setdefault((" ".join(part for part in parts if part), stage), []).append(_numbers(logged))
+    stages = {stage for _, stage in found}
+    curves: list[LearningCurve] = []
+    for (where, stage), epochs in found.items():
+        name = " ".join(part for part in (where, stage if len(stages) > 1 else "") if part)
+        curves.append(LearningCurve("" if len(found) == 1 else name or "the model itself", epochs))
+    return curves
 
 
 def _numbers(values: Mapping[str, Any], before: str = "") -> dict[str, float]:

@@ -116,7 +116,7 @@ class ScoreRow:
 def score_chart(title: str, rows: Sequence[ScoreRow]) -> str:
     """Scores from 0 to 1, one below the other."""
     left = _room([row.name for row in rows])
-    row_height, top = 26.0, 24.0
+    row_height, top = 30.0, 24.0
     wide = HALF - left - 56.0
     tall = top + row_height * len(rows) + 20
     out = [_svg(HALF, tall, title), f'<text class=name x="0" y="13">{escape(title)}</text>']
@@ -125,15 +125,15 @@ def score_chart(title: str, rows: Sequence[ScoreRow]) -> str:
         out.append(_grid(x, x, top, tall - 18))
         out.append(_tick(x, tall - 5, f"{value:g}", "middle"))
     for place, row in enumerate(rows):
-        y = top + row_height * (place + 0.5)
+        y = top + row_height * (place + 0.4)
         out.append(f'<text class=label x="{left - 10:.0f}" y="{y + 4:.1f}" text-anchor="end">{_cut(row.name)}</text>')
         if row.value is None:
             out.append(_tick(left, y + 4, "not defined", "start"))
             continue
         for part in row.parts:
             out.append(
-                f'<circle cx="{left + wide * part:.1f}" cy="{y:.1f}" r="3" fill="none" stroke="{row.color}" '
-                f'opacity=".45"><title>{part:.3f}</title></circle>'
+                f'<circle cx="{left + wide * part:.1f}" cy="{y + 10:.1f}" r="2.5" fill="none" stroke="{row.color}" '
+                f'opacity=".7"><title>{part:.3f}</title></circle>'
             )
         if row.low is not None and row.high is not None:
             a, b = left + wide * row.low, left + wide * row.high
@@ -156,8 +156,8 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]], un
     slanted = longest > (HALF - left) / len(columns) - 4
     top = 22.0 + (longest * 0.62 if slanted else 0.0)
     spill = len(_cut(columns[-1])) * _SMALL * 0.79 if slanted else 0.0
-    side = min((HALF - left - spill) / (len(columns) - 0.5), (HALF - left) / len(columns), 86.0)
-    height = min(side, 52.0)
+    side = min((HALF - left - spill) / (len(columns) - 0.5), (HALF - left) / len(columns), 120.0)
+    height = min(side, 64.0)
     tall = top + height * len(classes) + 4
     out = [_svg(HALF, tall, "confusion matrix")]
     for place, name in enumerate(columns):
