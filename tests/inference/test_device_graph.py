@@ -193,7 +193,7 @@ def test_the_pipeline_answers_the_same(cuda: Any, graph: DeviceGraph, write_tiny
     task = TaskConfig(bundle=bundle.path)
 
     def play(embedder: Any) -> list[Any]:
-        one = replace(bundle, embedder=embedder)
+        one = replace(bundle, embedder_graph=embedder)
         pipeline = BehaviorPipeline(one, task, shapes, FakeClock(), 30.0, armed=True)
         answers: list[Any] = []
         for number in range(40):
