@@ -67,7 +67,7 @@ class Source:
 @pytest.fixture
 def rig(make_rig: Any) -> Any:
     """No camera, one pose source."""
-    return make_rig(cameras=(), poses={"tracker": FORM})
+    return make_rig(cameras=(), poses={"tracker": FORM}, video=False)
 
 
 def test_points_travel_as_they_are() -> None:
