@@ -150,7 +150,7 @@ def main() -> int:
         sizes = [f"{one['n_parameters']:,}", f"{one['state_bytes']:,}"]
         target = {True: "met", False: "missed", None: ""}[one["target_met"]]
         table.add_row(name, *sizes, *values, f"{one['animals_ratio']:.2f}", *window, target)
-    Console().print(table)
+    Console(width=120).print(table)
     if options.json:
         about = {"processor": platform.machine(), "python": platform.python_version()}
         command = " ".join(["python", "benchmarks/head_step.py", *sys.argv[1:]])
