@@ -10,6 +10,7 @@ from ethostream.inference.bundle import make_parity, write_bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE
 from ethostream.sync.clock import NS_PER_S
+from ethostream.training.head_config import HeadConfig
 from ethostream.training.heads import build_head
 from ethostream.training.networks import Embedder, ResNet18, SmallCnn, load_resnet18_weights
 from ethostream.training.onnx_export import export_embedder, export_head_sequence, export_head_step
@@ -47,7 +48,7 @@ def random_bundle(name: str, rate_hz: float, folder: Path, weights: Path | None 
     fields: dict[str, Any] = json.loads((source / "manifest.json").read_text())
     embedder = make_embedder(name, weights)
     dims = embedder.dims + sum(step["dims"] for step in fields["features"])
-    head = build_head("lstm", dims, len(fields["classes"]), N_HIDDEN, N_LAYERS).eval()
+    head = build_head(HeadConfig(kind="lstm", hidden=N_HIDDEN, layers=N_LAYERS), dims, len(fields["classes"])).eval()
     video = fields["inputs"][0]
     video["embedder"].update(name=name, dims=embedder.dims)
     video["embedder"]["output"]["shape"] = ["n", embedder.dims]
