@@ -112,7 +112,10 @@ def test_the_record_of_a_run_is_the_file_that_repeats_it(dataset: Dataset, tmp_p
         ({"split": {"by": "frame"}}, "near copies"),
         ({"fit": {"head_epochs": 0}}, "head_epochs: is 0"),
         ({"labels": {"ignore": ["base"], "rest": "sleep"}}, "labels.rest: sleep is not among"),
-        ({"labels": {"ignore": ["base"], "priority": ["sleep"]}}, "labels.priority: sleep is neither a class nor ignored"),
+        (
+            {"labels": {"ignore": ["base"], "priority": ["sleep"]}},
+            "labels.priority: sleep is neither a class nor ignored",
+        ),
         ({"choose": {"stabiliser": False, "target": "recall >= 0.9"}}, "target: is what a stabiliser is chosen for"),
     ],
 )

@@ -98,8 +98,15 @@ def test_a_target_is_met_or_refused() -> None:
     assert "meets 'recall >= 0.9 and delay p50 <= 400'" in choice.words
     label = stabilised_labels(CLASSES, choice.chosen, answers[0].p, answers[0].t_ns)
     assert (label == answers[0].truth).mean() > 0.8
-    with pytest.raises(DataError, match=r"choose.target: no stabiliser of \d+ meets 'false triggers/h <= 0 and delay p99 <= 1'"):
-        choose_stabiliser(ChoiceConfig(target="false triggers/h <= 0 and delay p99 <= 1"), ThresholdsConfig(), CLASSES, [_answers(3, wrong=0.4)])
+    with pytest.raises(
+        DataError, match=r"choose.target: no stabiliser of \d+ meets 'false triggers/h <= 0 and delay p99 <= 1'"
+    ):
+        choose_stabiliser(
+            ChoiceConfig(target="false triggers/h <= 0 and delay p99 <= 1"),
+            ThresholdsConfig(),
+            CLASSES,
+            [_answers(3, wrong=0.4)],
+        )
 
 
 def test_the_grid_knows_how_long_behaviours_last() -> None:
