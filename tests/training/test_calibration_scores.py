@@ -38,14 +38,14 @@ def test_probabilities_that_come_true_have_no_error_and_sure_ones_that_do_not_ha
 
 
 def test_of_several_classes_the_most_probable_counts() -> None:
-    p = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
+    p = np.array([[0.7, 0.2, 0.1], [0.2, 0.1, 0.7], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
     truth = np.array([0, 1, 2, -1])
     top = top_reliability(truth, p)
     assert top.n.sum() == 3
     assert top.n[6] == 2 and top.share[6] == 0.5
     found = calibration_scores(truth, p)
     assert found["ece"] == pytest.approx((2 * abs(0.5 - 0.7) + abs(1.0 - 0.8)) / 3)
-    assert found["brier"] == pytest.approx((0.14 + 1.14 + 0.06) / 3)
+    assert found["brier"] == pytest.approx((0.14 + 1.34 + 0.06) / 3)
     assert calibration_scores(np.array([-1]), p[:1]) == {"ece": None, "brier": None, "n_bins": 10}
 
 

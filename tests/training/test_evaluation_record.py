@@ -100,7 +100,7 @@ def test_blocks_of_one_recording_are_the_units_of_a_split_by_blocks() -> None:
     one = answers(1, n=1200)
     judged = (np.arange(1200) // 100) % 2 == 1
     truth = one.truth.copy()
-    truth[150:155] = -1  # unlabelled, but no border of a block
+    truth[150:155], judged[150:155] = -1, False  # unlabelled, but no border of a block
     found = evaluation_record([replace(one, judged=judged, truth=truth)], CLASSES, {"by": "time_block"}, causal=True)
     assert (found["intervals"]["unit"], found["intervals"]["n_units"]) == ("block", 6)
     assert found["n_frames"] == 595
