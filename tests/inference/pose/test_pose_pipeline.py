@@ -95,6 +95,13 @@ def test_a_snapshot_goes_on_bit_for_bit(pose_bundle: Bundle) -> None:
     assert play(second, POINTS, first=90) == expected[90:]
 
 
+def test_a_model_that_looks_ahead_says_of_which_message_it_speaks(tmp_path: Path) -> None:
+    bundle = Bundle.load(write_pose_bundle(tmp_path / "late", look_ahead_frames=5), max_look_ahead_frames=5)
+    answers = [one for one, _ in play(pipeline_of(bundle), POINTS[:20])]
+    assert [one.t_spoken_of_ns for one in answers[5:]] == [one.t_exposure_ns for one in answers[:-5]]
+    assert all(one.t_spoken_of_ns < START_NS for one in answers[:5])
+
+
 def test_a_reset_says_so(pose_bundle: Bundle) -> None:
     pipeline = pipeline_of(pose_bundle)
     play(pipeline, POINTS[:10])
