@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ethostream.training.checkpoint import read_checkpoint, write_checkpoint
 from ethostream.training.fit_loop import checkpoint_path
 from head_problems import fitted, new_head, problem, weights_of
 
-OPTIONS: dict[str, Any] = {"head_epochs": 5, "patience": 3, "sampling": "bouts"}
+# No epoch is better by so much than the first, so the third is the last one.
+OPTIONS: dict[str, Any] = {"head_epochs": 5, "patience": 2, "tolerance": 0.9, "sampling": "bouts"}
 # Runs the same fit, and is killed by SIGKILL in the middle of an epoch: at the n-th batch that is learnt from.
 KILLED = """
 import os, signal, sys
@@ -56,13 +58,34 @@ def test_a_killed_fit_ends_with_the_same_bits(whole: tuple[Any, dict[str, Any], 
         file.write('{"stage": "head", "epoch": 2, "lo')  # as if it had been cut while it wrote
     head, summary = fitted(tmp_path, **OPTIONS)
     expected, wanted, run = whole
-    assert summary["resumed_from_epoch"] == 2
+    assert (summary["resumed_from_epoch"], summary["epochs"]) == (2, 3)
     for name, value in weights_of(expected).items():
         assert np.array_equal(weights_of(head)[name], value), name
     assert lines_of(tmp_path) == lines_of(run)
     assert {key: value for key, value in summary.items() if key not in ("seconds", "resumed_from_epoch")} == {
         key: value for key, value in wanted.items() if key not in ("seconds", "resumed_from_epoch")
     }
+
+
+def test_the_best_epoch_before_a_crash_stays_the_best(tmp_path: Path) -> None:
+    """In noise no epoch is better than another but by chance: the best one comes early."""
+    noise = [replace(one, x=np.random.default_rng(1).normal(size=one.x.shape).astype(np.float32)) for one in problem()]
+    expected, wanted = fitted(tmp_path / "whole", noise, head_epochs=5)
+    assert wanted["best_epoch"] < 4
+    head, seen = new_head(), list[bool]()
+
+    def stop(module: torch.nn.Module, _: Any) -> None:
+        seen.append(module.training)
+        if sum(seen) == 4 * (wanted["best_epoch"] + 1) + 2:
+            raise MemoryError("as if killed")
+
+    head.core.register_forward_pre_hook(stop)
+    with pytest.raises(MemoryError, match="as if killed"):
+        fitted(tmp_path / "broken", noise, head, head_epochs=5)
+    found, summary = fitted(tmp_path / "broken", noise, head_epochs=5)
+    assert summary["resumed_from_epoch"] == summary["best_epoch"] + 1 == wanted["best_epoch"] + 1
+    for name, value in weights_of(expected).items():
+        assert np.array_equal(weights_of(found)[name], value), name
 
 
 def test_a_fit_that_is_done_is_not_done_again(whole: tuple[Any, dict[str, Any], Path]) -> None:

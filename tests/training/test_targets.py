@@ -122,6 +122,10 @@ def test_a_rare_class_is_drawn_as_often_as_a_common_one() -> None:
         shares.append(float(np.mean([(labels[one.start : one.stop] == 1).any() for one in drawn])))
     assert shares[0] < 0.05
     assert 0.4 < shares[1] < 0.65
+    labels[:], labels[1000], labels[4000] = -1, 0, 1
+    sampler = WindowSampler([labels], [parts], [1], False, window, 400, "bouts")
+    for one in sampler.draw(np.random.default_rng(1)):
+        assert (labels[one.start : one.stop] >= 0).sum() == 1
 
 
 def test_joined_windows_hold_every_row() -> None:
