@@ -138,12 +138,7 @@ def _time_ns(place: int, source: Source) -> int:
 
 def stabilised(classes: list[str], config: StabiliserConfig, answers: RawAnswers) -> NDArray[np.int16]:
     """The label of every step, by the object that runs on the rig; below 0 before the first."""
-    stabiliser = Stabiliser(classes, config)
-    labels = np.empty(len(answers.t_ns), np.int16)
-    for place, t_ns in enumerate(answers.t_ns.tolist()):
-        stabiliser.step(answers.p[place], t_ns)
-        labels[place] = stabiliser.label_index
-    return labels
+    return Stabiliser(classes, config).run(answers.p, answers.t_ns).astype(np.int16)
 
 
 def score_stabiliser(
