@@ -243,6 +243,7 @@ def answers_of(bundle: Bundle, config: TrainConfig, source: Source, part: Part) 
             label=label[:n_wanted],
             p=p[:n_wanted],
             judged=wanted[:n_wanted],
+            group=source.group,
             raters={name: other[:n_wanted] for name, other in source.compare.items()},
         ),
         stage_ms={stage: durations[:, place] for place, stage in enumerate(STAGES)},

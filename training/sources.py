@@ -43,6 +43,7 @@ class Source:
         checked: what was found while it was opened.
         compare: labels of other raters by name, likewise.
         data: fingerprint for the manifest.
+        group: that it belongs to, such as an animal or a day; "" where it has none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Source:
     labels: NDArray[np.int16]
     checked: CheckedRecording
     compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
+    group: str = ""
 
 
 def open_sources(config: TrainConfig, root: Path) -> list[Source]:
@@ -72,9 +74,10 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
         name = entry.recording_name if isinstance(entry, VideoData) else entry.name
         part = part_of(config.split, entry.part, entry.group, name)
         if isinstance(entry, VideoData):
-            sources.append(_video_source(entry, root, config.classes, config.labels, part))
+            opened = [_video_source(entry, root, config.classes, config.labels, part)]
         else:
-            sources += [_simulated_source(entry, seed, config.classes, config.labels, part) for seed in entry.seeds]
+            opened = [_simulated_source(entry, seed, config.classes, config.labels, part) for seed in entry.seeds]
+        sources += [replace(one, group=entry.group or "") for one in opened]
     if config.disparity is not None or config.views is not None:
         sources = [_with_views(source, config, root) for source in sources]
     first = sources[0]

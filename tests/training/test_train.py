@@ -35,7 +35,7 @@ N_FRAMES = 360
 def _simulated(part: str, seed: int) -> dict[str, Any]:
     return {
         "kind": "simulated", "name": part, "part": part, "seeds": [seed], "n_frames": N_FRAMES, "views": 2,
-        "width": WIDTH, "height": HEIGHT,
+        "width": WIDTH, "height": HEIGHT, "group": f"animal {seed}",
     }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_the_run_keeps_its_answers_and_has_a_page(trained: tuple[Path, Path, dic
     run = path.parent / "bundle.run"
     (one,), classes = read_answers(run / "answers.npz")
     evaluation = result["evaluation"]
-    assert classes == CLASSES
+    assert (classes, one.group) == (CLASSES, "animal 13")
     assert score(one.truth[one.known], one.label[one.known], classes).macro_f1 == evaluation["macro_f1"]
     assert score(one.truth[one.known], one.raw[one.known], classes).macro_f1 == evaluation["raw"]["macro_f1"]
     assert evaluation["label_source"] == "simulated"
