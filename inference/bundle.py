@@ -108,6 +108,10 @@ class Bundle:
         files = read_bundle_files(path)
         manifest = read_manifest(files[MANIFEST_FILE], f"{path}/{MANIFEST_FILE}")
         check_hashes(manifest, files, str(path))
+        if len(manifest.inputs) != 1:
+            raise BundleError(
+                f"bundle {path}: takes {manifest.kinds} together; this version runs bundles with one input"
+            )
         if max_look_ahead_frames is not None:
             check_look_ahead(manifest, max_look_ahead_frames)
         gpu = gpu or GpuConfig()

@@ -344,7 +344,7 @@ class Manifest(StrictModel):
         for entry in self.inputs:
             if isinstance(entry, VideoInput):
                 return entry
-        raise BundleError(f"bundle {self.name!r} takes {self._kinds}, and no video: run it on what it takes")
+        raise BundleError(f"bundle {self.name!r} takes {self.kinds}, and no video: run it on what it takes")
 
     @property
     def pose(self) -> PoseInput:
@@ -356,7 +356,7 @@ class Manifest(StrictModel):
         for entry in self.inputs:
             if isinstance(entry, PoseInput):
                 return entry
-        raise BundleError(f"bundle {self.name!r} takes {self._kinds}, and no pose: run it on what it takes")
+        raise BundleError(f"bundle {self.name!r} takes {self.kinds}, and no pose: run it on what it takes")
 
     @property
     def takes_pose(self) -> bool:
@@ -364,7 +364,8 @@ class Manifest(StrictModel):
         return [entry.kind for entry in self.inputs] == ["pose"]
 
     @property
-    def _kinds(self) -> str:
+    def kinds(self) -> str:
+        """What it takes, in words."""
         return ", ".join(entry.kind for entry in self.inputs)
 
     @property

@@ -95,7 +95,7 @@ def test_a_faster_source_is_subsampled_alike(pose_bundle: Bundle) -> None:
 
 
 @given(lost=st.sets(st.integers(5, 55), max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_lost_frame_is_one_in_which_nothing_was_seen(pose_bundle: Bundle, lost: set[int]) -> None:
     """As long as the gap rule bridges it: the probabilities are those of a tracker that saw nothing, bit for bit."""
     points = POINTS[:60]
@@ -138,7 +138,7 @@ def test_a_frame_that_is_not_newer_is_no_step(pose_bundle: Bundle) -> None:
 
 
 @given(at=st.integers(0, 80))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_a_snapshot_goes_on_bit_for_bit(pose_bundle: Bundle, at: int) -> None:
     times_ns = exposure_times(80, RATE_HZ)
     model = model_of(pose_bundle)
@@ -193,6 +193,10 @@ def exchange(names: list[str]) -> None:
         (lambda one: one["features"][4]["parameters"].update(group=False), "pose_spread: gives 2 numbers"),
         (lambda one: one["features"].pop(4), "head.dims"),
         (lambda one: one["head"]["state"].pop(), "takes state_0, of which the manifest says nothing"),
+        (
+            lambda one: one["inputs"].append({"kind": "signal", "channels": ["emg"], "rate_hz": 1000.0}),
+            "takes pose, signal together",
+        ),
         (lambda one: one["inputs"][0].pop("fill"), "missing key 'inputs.0.fill'"),
         (lambda one: one["inputs"][0]["scale"].pop("start_px"), "missing key"),
     ],
