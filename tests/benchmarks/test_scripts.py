@@ -224,7 +224,7 @@ def test_views(run: Run) -> None:
     assert list(found["views"]) == ["1", "2"]
     for one in found["views"].values():
         assert one["stabilised"]["n_frames"] == one["raw"]["n_frames"] == 90
-        stated(one, "raw.balanced_accuracy", "stabilised.recall.locomote")
+        stated(one, "raw.balanced_accuracy", "stabilised.accuracy")
 
 
 def test_worlds(run: Run) -> None:
