@@ -17,7 +17,7 @@ from ..sync.strict import StrictModel, read_yaml, validate
 from .choice_config import ChoiceConfig
 from .export_config import ExportConfig
 from .fit_config import FitConfig
-from .head_config import HeadConfig
+from .head_config import HeadConfig, stride_fault
 from .label_files.label_file import FrameConvention, LabelKind
 from .splits import GroupSplit, Part, RecordingSplit, SplitRule
 
@@ -313,6 +313,9 @@ class TrainConfig(StrictModel):
             raise ValueError("fit.head_epochs: is 0, and a model of keypoints is a head alone")
         if not self.is_pose and (not self.head.causal or self.head.ensemble > 1):
             raise ValueError("head: causal: false and ensemble go with kind: pose; a model of video is one causal head")
+        head, k = self.head, self.fit.stride_frames
+        if fault := stride_fault(head.kind, head.kernel, head.dilations, head.causal, k):
+            raise ValueError(f"fit.stride_frames: {fault}")
         if self.choose is not None and not self.is_pose:
             raise ValueError("choose: goes with kind: pose; for video use `ethostream tune` on the bundle")
 

@@ -1,5 +1,8 @@
 """Temporal convolutions: the causal one with a ring as its state, and its centred twin."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -27,6 +30,22 @@ class TcnCore(Core):
         self.mixing = nn.ModuleList(nn.Conv1d(n_hidden, n_hidden, 1) for _ in dilations)
         self.norms = nn.ModuleList(make_norm(norm, n_hidden) for _ in dilations)
         self.dropout = nn.Dropout(dropout)
+
+    @contextmanager
+    def strided(self, k: int) -> Generator[None]:
+        whole = self.dilations
+        self._dilate([dilation // k for dilation in whole])
+        try:
+            yield
+        finally:
+            self._dilate(whole)
+
+    def _dilate(self, dilations: list[int]) -> None:
+        self.dilations = dilations
+        self.reach = [(self.kernel - 1) * dilation for dilation in dilations]
+        for module, dilation in zip(self.dilated, dilations, strict=True):
+            assert isinstance(module, nn.Conv1d)
+            module.dilation = (dilation,)
 
     @property
     def receptive_field(self) -> int:

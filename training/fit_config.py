@@ -22,6 +22,8 @@ class AugmentConfig(StrictModel):
         noise: standard deviation of noise that is added, grey levels.
         feature_noise: standard deviation of an offset of each feature, in standard deviations of that feature; it holds
             for the window. Head stages only.
+        input_noise: standard deviation of noise on every feature of every frame, in standard deviations of that
+            feature. Head stages only.
         feature_drop: chance of each feature to stand at its mean for the whole window. Head stages only.
     """
 
@@ -31,6 +33,7 @@ class AugmentConfig(StrictModel):
     contrast: float = Field(default=0.0, ge=0.0, lt=1.0)
     noise: float = Field(default=0.0, ge=0.0, le=64.0)
     feature_noise: float = Field(default=0.0, ge=0.0, le=4.0)
+    input_noise: float = Field(default=0.0, ge=0.0, le=4.0)
     feature_drop: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
@@ -95,15 +98,25 @@ class ScheduleConfig(StrictModel):
     """How the learning rate b goes on with the step t.
 
     Attributes:
-        kind: ``cosine``: to 0 over all epochs; ``constant``; ``inverse``: b (1 + gain t)^-exponent.
+        kind: ``cosine``: to 0 over all epochs; ``constant``; ``inverse``: b (1 + gain t)^-exponent; ``one_cycle``: up
+            from b / 25 to b and down to nearly 0, the momentum of adam and adamw down and up meanwhile (Smith & Topin
+            2018, both ways by a cosine).
         gain, exponent: of the inverse policy.
-        warm_up_steps: the rate rises linearly over so many steps, whatever comes after.
+        rise: of one_cycle: share of all steps that it takes to b.
+        warm_up_steps: the rate rises linearly over so many steps, whatever comes after; not of one_cycle.
     """
 
-    kind: Literal["cosine", "constant", "inverse"] = "cosine"
+    kind: Literal["cosine", "constant", "inverse", "one_cycle"] = "cosine"
     gain: float = Field(default=0.01, gt=0.0)
     exponent: float = Field(default=0.472, gt=0.0)
+    rise: float = Field(default=0.3, gt=0.0, lt=1.0)
     warm_up_steps: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _warms_up_once(self) -> Self:
+        if self.kind == "one_cycle" and self.warm_up_steps:
+            raise ValueError("warm_up_steps: one_cycle begins with a rise of its own; leave it out, or set rise")
+        return self
 
 
 def _weights_by_name(value: Any) -> Any:
@@ -120,6 +133,8 @@ class FitConfig(StrictModel):
         head_epochs: at most so many of the head alone at the end. A model without embedder has this stage only.
         window_frames: length of a window of the joint stage.
         stretch_frames: length of a stretch of the head stages.
+        stride_frames: the head stages see every so-manieth frame of a stretch, from a random one on; the head then runs
+            on every frame all the same. For linear and mlp, and for tcn with dilations that are multiples of it.
         batch_windows: windows (of one view each, of all views with ``joined``) per step.
         epoch_windows: windows drawn per epoch of the joint stage; None: as many as cover the training frames once.
         supervision: ``frame``: every frame has its label; ``sequence_last``, ``sequence_mean``: every stretch of one
@@ -131,6 +146,8 @@ class FitConfig(StrictModel):
         learning_rate: at the start; 1.0 is usual for ADADELTA.
         embedder_learning_rate: of the embedder in the joint stage; None: as ``learning_rate``.
         weight_decay: of the optimizer.
+        weight_average: an average of the weights over the steps is validated and kept instead of the newest ones; so
+            much of it stays at every step. None: the newest.
         clip_norm: gradients of a larger norm are scaled down to it; None: never.
         monitor: the validation measure that picks the best epoch: ``macro_f1``, ``balanced_accuracy``, ``accuracy``,
             ``bout_f1``, ``pr_auc`` (mean over the classes), ``loss``, or ``pr_auc.CLASS``, ``f1.CLASS``,
@@ -152,6 +169,7 @@ class FitConfig(StrictModel):
     head_epochs: int = Field(default=30, ge=0)
     window_frames: int = Field(default=48, ge=2)
     stretch_frames: int = Field(default=300, ge=2)
+    stride_frames: int = Field(default=1, ge=1)
     batch_windows: int = Field(default=16, ge=1)
     epoch_windows: int | None = Field(default=None, ge=1)
     supervision: Literal["frame", "sequence_last", "sequence_mean"] = "frame"
@@ -162,6 +180,7 @@ class FitConfig(StrictModel):
     learning_rate: float = Field(default=2e-3, gt=0.0)
     embedder_learning_rate: float | None = Field(default=None, gt=0.0)
     weight_decay: float = Field(default=1e-2, ge=0.0)
+    weight_average: float | None = Field(default=None, gt=0.0, lt=1.0)
     clip_norm: float | None = Field(default=1.0, gt=0.0)
     monitor: str = "macro_f1"
     tolerance: float = Field(default=0.0, ge=0.0)
@@ -192,4 +211,8 @@ class FitConfig(StrictModel):
             raise ValueError("frozen_epochs: comes before the joint stage; with joint_epochs: 0 give head_epochs alone")
         if self.supervision != "frame" and self.sampling == "bouts":
             raise ValueError("sampling: bouts: every sequence is drawn once already with supervision by sequence")
+        if self.stride_frames > 1 and self.supervision != "frame":
+            raise ValueError("stride_frames: could leave out the frame that answers for a sequence; leave it at 1")
+        if self.stride_frames * 2 > self.stretch_frames:
+            raise ValueError(f"stride_frames: {self.stride_frames} leaves one frame of a stretch; use longer stretches")
         return self

@@ -1,13 +1,13 @@
 """The loop that every stage of a fit runs in: epochs, log, best weights, early stopping, and what a crash needs.
 
 A stage that was killed goes on from its last whole epoch and ends, on the CPU, with the same bits: everything random in
-an epoch comes from seed and epoch, and weights, optimizer and best epoch lie in the checkpoint.
+an epoch comes from seed and epoch, and weights, their average, optimizer and best epoch lie in the checkpoint.
 """
 
 import logging
 import warnings
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ from .checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from .epoch_log import EpochLog
 from .fit_config import FitConfig
 from .fit_progress import FitProgress
-from .optimizers import BASE_RATE, build_optimizer, rate_factor
+from .optimizers import build_optimizer, set_course
+from .weight_average import WeightAverage, copied_weights
 
 STAGES: Final = ("frozen", "joint", "head")
 
@@ -57,6 +58,7 @@ class FitModule(lightning.LightningModule):
         self._n_worse = 0
         self._best: dict[str, dict[str, Tensor]] = {}
         self._optimizer_state: dict[str, Any] | None = None
+        self._average = None if rule.weight_average is None else WeightAverage(rule.weight_average)
         self._losses: list[float] = []
         self._epoch_log: EpochLog | None = None
         self._key = ""
@@ -119,6 +121,8 @@ class FitModule(lightning.LightningModule):
         """Become what a checkpoint holds."""
         for name, module in self.learnt().items():
             module.load_state_dict(content["weights"][name])
+        if self._average is not None:
+            self._average.weights = content["average"]
         self._best = content["best"]
         self._optimizer_state = content["optimizer"]
         self.n_done, self.n_steps_done = content["n_done"], content["n_steps_done"]
@@ -166,9 +170,7 @@ class FitModule(lightning.LightningModule):
             torch.manual_seed(_seed_of(self.seed, self.stage, self.n_done))
             for module in self.learnt().values():
                 module.train()
-        factor = rate_factor(self.rule.schedule, self.n_steps_done, self.n_epochs * len(self._batches))
-        for group in self._optimizer.param_groups:
-            group["lr"] = group[BASE_RATE] * factor
+        set_course(self._optimizer, self.rule.schedule, self.n_steps_done, self.n_epochs * len(self._batches))
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         loss = self.loss_of(batch)
@@ -177,6 +179,8 @@ class FitModule(lightning.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.n_steps_done += 1
+        if self._average is not None:
+            self._average.add(self.learnt(), self.n_steps_done, self.n_epochs * len(self._batches))
 
     def on_train_epoch_end(self) -> None:
         loss = float(np.mean(self._losses)) if self._losses else None
@@ -185,8 +189,9 @@ class FitModule(lightning.LightningModule):
                 f"the loss of stage {self.stage!r} is {loss} in epoch {self.n_done + 1}; use a smaller "
                 f"fit.learning_rate (it is {self.rule.learning_rate:g}) or a smaller fit.clip_norm"
             )
-        scores = self.validated()
-        self._judge(scores)
+        with nullcontext() if self._average is None else self._average.in_place(self.learnt()):
+            scores = self.validated()
+            self._judge(scores)
         line: dict[str, Any] = {
             "stage": self.stage,
             "epoch": self.n_done,
@@ -233,16 +238,14 @@ class FitModule(lightning.LightningModule):
         self._n_worse = 0 if better else self._n_worse + 1
 
     def _weights(self) -> dict[str, dict[str, Tensor]]:
-        return {
-            name: {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
-            for name, module in self.learnt().items()
-        }
+        return copied_weights(self.learnt())
 
     def _content(self) -> dict[str, Any]:
         return {
             "key": self._key,
             "stage": self.stage,
             "weights": self._weights(),
+            "average": None if self._average is None else self._average.weights,
             "best": self._best,
             "optimizer": self._optimizer.state_dict(),
             "n_done": self.n_done,

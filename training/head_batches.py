@@ -1,6 +1,7 @@
 """Batches for the head alone: long stretches of features with a target for every frame, or sequences with one target.
 
-Rows shorter than their batch are filled up with their last frame, and nothing is learnt from that.
+Rows shorter than their batch are filled up with their last frame, and nothing is learnt from that. With a stride of k a
+stretch is every k-th of its frames, from a random one of the first k on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,7 @@ class HeadBatches(IterableDataset[HeadBatch]):
         self.epoch = 0
         self.share = (0, 1)
         self._data, self._rule, self._classes, self._seed = data, rule, classes, seed
+        self._stride = rule.stride_frames
         self._augment = _Augment(rule.augment, *scale)
         self._sampler: WindowSampler | None = None
         self._sequences: list[Window] = []
@@ -110,26 +112,33 @@ class HeadBatches(IterableDataset[HeadBatch]):
     def _batch(self, windows: list[Window], rng: np.random.Generator) -> HeadBatch:
         of_frames = self._sampler is not None
         n, width = len(windows), self._data[0].x.shape[2]
-        longest = max(one.stop - one.start for one in windows)
+        shown = [self._frames(one, rng) for one in windows]
+        longest = max(len(one) for one in shown)
         x = torch.empty((n, longest, width))
         targets = torch.zeros((n, longest if of_frames else 1, self._classes))
         counts = torch.zeros(targets.shape[:2], dtype=torch.bool)
-        lengths = torch.tensor([one.stop - one.start for one in windows])
+        lengths = torch.tensor([len(one) for one in shown])
         x_, targets_, counts_ = x.numpy(), targets.numpy(), counts.numpy()
-        for row, one in enumerate(windows):
-            length = one.stop - one.start
+        for row, (one, frames) in enumerate(zip(windows, shown, strict=True)):
+            length, taken = len(frames), slice(frames.start, frames.stop, frames.step)
             recording = self._data[one.recording]
-            x_[row, :length] = recording.x[one.rows[0], one.start : one.stop]
+            x_[row, :length] = recording.x[one.rows[0], taken]
             self._augment.apply(x_[row, :length], rng)
             x_[row, length:] = x_[row, length - 1]
             wanted, learnt = self._targets[one.recording]
             if of_frames:
-                targets_[row, :length] = wanted[one.start : one.stop]
-                counts_[row, :length] = learnt[one.start : one.stop]
+                targets_[row, :length] = wanted[taken]
+                counts_[row, :length] = learnt[taken]
             else:
                 targets_[row, 0, recording.labels[one.stop - 1]] = 1.0
                 counts_[row, 0] = True
         return HeadBatch(x, targets, counts, lengths)
+
+    def _frames(self, window: Window, rng: np.random.Generator) -> range:
+        if self._stride == 1:
+            return range(window.start, window.stop)
+        phase = int(rng.integers(min(self._stride, window.stop - window.start)))
+        return range(window.start + phase, window.stop, self._stride)
 
 
 def reduced(logits: Tensor, lengths: Tensor, supervision: str) -> Tensor:
@@ -155,7 +164,7 @@ def _sequences_in(data: Sequence[HeadData]) -> list[Window]:
 
 
 class _Augment:
-    """Changes of features that hold for a whole stretch."""
+    """Changes of features: noise of each frame, and what holds for a whole stretch."""
 
     def __init__(self, rule: AugmentConfig, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         self._rule, self._mean, self._std = rule, mean, std
@@ -163,6 +172,8 @@ class _Augment:
     def apply(self, x: NDArray[np.float32], rng: np.random.Generator) -> None:
         if self._rule.feature_noise:
             x += self._std * np.float32(self._rule.feature_noise) * rng.standard_normal(len(self._std), np.float32)
+        if self._rule.input_noise:
+            x += self._std * np.float32(self._rule.input_noise) * rng.standard_normal(x.shape, np.float32)
         if self._rule.feature_drop:
             dropped = rng.random(len(self._mean)) < self._rule.feature_drop
             x[:, dropped] = self._mean[dropped]

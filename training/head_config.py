@@ -1,5 +1,6 @@
 """The options of a head in a training file. Needs no torch."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,19 @@ from ..sync.strict import StrictModel
 
 HeadKind = Literal["linear", "mlp", "lstm", "gru", "tcn", "transformer"]
 NormKind = Literal["none", "layer", "batch"]
+
+
+def stride_fault(kind: str, kernel: int, dilations: Sequence[int], causal: bool, k: int) -> str | None:
+    """Why a head cannot learn from every k-th frame and run on every frame as the same network; None: it can."""
+    if k == 1 or kind in ("linear", "mlp"):
+        return None
+    if kind != "tcn":
+        return f"{k}, but a {kind} remembers by the step, and at the full rate would be another head; use 1, or a tcn"
+    if odd := [dilation for dilation in dilations if dilation % k]:
+        return f"{k}, but head.dilations, which are those at the full rate, hold {odd[0]}, which is no multiple of it"
+    if not causal and kernel % 2 == 0:
+        return f"{k}, but a kernel of {kernel} has no middle; use an odd head.kernel for a twin that is not causal"
+    return None
 
 
 class HeadConfig(StrictModel):
@@ -20,7 +34,9 @@ class HeadConfig(StrictModel):
         kernel, dilations: of tcn.
         attention_heads: of transformer; ``hidden`` is a multiple of it.
         attention_frames: how many frames each layer of transformer sees, the newest included.
-        dropout: of the features, and of what passes from layer to layer.
+        dropout: of the features, and of what passes from layer to layer; while it learns.
+        input_dropout: of each feature at each frame by itself; None: as ``dropout``.
+        exit_dropout: before the last layer; None: as ``dropout``.
         norm: normalisation behind the first layer, and behind each one of mlp and tcn.
         look_ahead_frames: so many frames of the future are waited for; every answer comes that much later.
         ensemble: so many heads are fitted, which differ by their seed, and their answers averaged.
@@ -35,6 +51,8 @@ class HeadConfig(StrictModel):
     attention_heads: int = Field(default=4, ge=1, le=64)
     attention_frames: int = Field(default=32, ge=2, le=4096)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    input_dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    exit_dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     norm: NormKind = "none"
     look_ahead_frames: int = Field(default=0, ge=0, le=1000)
     ensemble: int = Field(default=1, ge=1, le=16)

@@ -1,5 +1,8 @@
 """What stands between the first and the last layer of a head: a map over time that keeps its memory outside."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from .head_config import NormKind
@@ -36,6 +39,16 @@ class Core(nn.Module):
     def state_taps(self) -> list[list[int]] | None:
         """Rows of each state tensor that one step needs; None: all of everything."""
         return None
+
+    @contextmanager
+    def strided(self, k: int) -> Generator[None]:
+        """For the time being every step counts as k: of every k-th row of x it makes what it made of them among all.
+
+        Which cores can do so says `stride_fault`.
+        """
+        if k != 1:
+            raise NotImplementedError
+        yield
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """X [b, t, n_in] and state → y [b, t, n_out] and the state after the last step."""
@@ -78,6 +91,10 @@ class FramewiseCore(Core):
     @property
     def receptive_field(self) -> int:
         return 1
+
+    @contextmanager
+    def strided(self, k: int) -> Generator[None]:
+        yield
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = x

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from ..inference.fusion import Fusion
 from ..sync.errors import ConfigError
+from .convolution_cores import TcnCore
 from .fit_config import FitConfig
 from .fit_loop import FitModule, run_stage, torch_threads
 from .head_batches import HeadBatch, HeadBatches, inside_of, reduced
+from .head_config import stride_fault
 from .head_data import HeadData, check_head_data, class_counts_of, training_statistics
 from .head_inputs import renormalise
 from .head_scores import Validation
@@ -67,6 +69,9 @@ def fit_head(
             f"fit.loss: {rule.loss.kind} is for a head of "
             f"{'independent' if rule.loss.is_binary else 'softmax'} classes, this one is {head.output}"
         )
+    kernel, dilations = (head.core.kernel, head.core.dilations) if isinstance(head.core, TcnCore) else (1, [])
+    if fault := stride_fault(head.kind, kernel, dilations, head.causal, rule.stride_frames):
+        raise ConfigError(f"fit.stride_frames: {fault}")
     check_head_data(data, head.n_features, classes)
     shown = [one.looking_ahead(head.look_ahead_frames) for one in data]
     mean, std = training_statistics(shown)
@@ -123,7 +128,8 @@ class HeadStage(FitModule):
         return batch.to(device)
 
     def loss_of(self, batch: HeadBatch) -> Tensor:
-        logits, _after = self.head.logits(batch.x, self.head.initial_state(len(batch.x)))
+        with self.head.core.strided(self.rule.stride_frames):
+            logits, _after = self.head.logits(batch.x, self.head.initial_state(len(batch.x)))
         asked = logits
         if self.rule.supervision != "frame":
             asked = reduced(logits, batch.lengths, self.rule.supervision)

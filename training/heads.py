@@ -97,7 +97,8 @@ class SequenceHead(HeadModule):
         n_classes: length c of ``p``.
         core: the part that runs over time; its input is as wide as x where ``enters`` is False.
         enters: a layer of its own, with ReLU, stands before the core.
-        dropout: of the features, and of what leaves ``core``, in training only.
+        input_dropout: of the features, in training only.
+        exit_dropout: of what leaves ``core``, in training only.
         norm: of the layer before the core.
         output, look_ahead_frames: as of `HeadModule`.
     """
@@ -113,7 +114,8 @@ class SequenceHead(HeadModule):
         core: Core,
         *,
         enters: bool = True,
-        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        exit_dropout: float = 0.0,
         norm: NormKind = "none",
         output: HeadOutput = "softmax",
         look_ahead_frames: int = 0,
@@ -130,7 +132,8 @@ class SequenceHead(HeadModule):
         self.entry = nn.Linear(n_features, core.n_in) if enters else None
         self.entry_norm = make_norm(norm, core.n_in)
         self.core = core
-        self.dropout = nn.Dropout(dropout)
+        self.input_dropout = nn.Dropout(input_dropout)
+        self.exit_dropout = nn.Dropout(exit_dropout)
         self.exit = nn.Linear(core.n_out, n_classes)
 
     @property
@@ -159,11 +162,11 @@ class SequenceHead(HeadModule):
         return self.core.receptive_field
 
     def logits(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        entered = self.dropout((x - self.mean) / self.std)
+        entered = self.input_dropout((x - self.mean) / self.std)
         if self.entry is not None:
             entered = self.entry_norm(self.entry(entered)).relu()
         y, after = self.core(entered, state)
-        return self.exit(self.dropout(y)), after
+        return self.exit(self.exit_dropout(y)), after
 
     def forward_sequence(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         logits, after = self.logits(x, state)
@@ -201,7 +204,8 @@ def build_head(rule: HeadConfig, n_features: int, n_classes: int, output: HeadOu
         n_classes,
         cores[rule.kind](),
         enters=rule.kind != "linear",
-        dropout=dropout,
+        input_dropout=dropout if rule.input_dropout is None else rule.input_dropout,
+        exit_dropout=dropout if rule.exit_dropout is None else rule.exit_dropout,
         norm=norm,
         output=output,
         look_ahead_frames=rule.look_ahead_frames,

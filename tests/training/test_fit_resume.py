@@ -18,14 +18,24 @@ from ethostream.training.fit_loop import checkpoint_path
 from head_problems import fitted, new_head, problem, weights_of
 
 # No epoch is better by so much than the first, so the third is the last one.
-OPTIONS: dict[str, Any] = {"head_epochs": 5, "patience": 2, "tolerance": 0.9, "sampling": "bouts"}
+OPTIONS: dict[str, Any] = {
+    "head_epochs": 5,
+    "patience": 2,
+    "tolerance": 0.9,
+    "sampling": "bouts",
+    "stride_frames": 2,
+    "weight_average": 0.8,
+    "schedule": {"kind": "one_cycle"},
+    "augment": {"input_noise": 0.3, "feature_drop": 0.1},
+}
+HEAD: dict[str, Any] = {"kind": "tcn", "dilations": [2, 4], "input_dropout": 0.1, "exit_dropout": 0.3}
 # Runs the same fit, and is killed by SIGKILL in the middle of an epoch: at the n-th batch that is learnt from.
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from head_problems import fitted, new_head
-head, forward, n = new_head(), [], int(sys.argv[3])
+head, forward, n = new_head(**HEAD), [], int(sys.argv[3])
 def count(module, inputs):
     forward.append(module.training)
     if sum(forward) == n:
@@ -42,11 +52,11 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any], Path]:
     run = tmp_path_factory.mktemp("whole")
-    return (*fitted(run, **OPTIONS), run)
+    return (*fitted(run, head=new_head(**HEAD), **OPTIONS), run)
 
 
 def test_a_killed_fit_ends_with_the_same_bits(whole: tuple[Any, dict[str, Any], Path], tmp_path: Path) -> None:
-    code = KILLED.replace("OPTIONS", repr(OPTIONS))
+    code = KILLED.replace("OPTIONS", repr(OPTIONS)).replace("HEAD", repr(HEAD))
     here = str(Path(__file__).parent)
     # Four batches in an epoch: the tenth lies in the third.
     done = subprocess.run([sys.executable, "-c", code, here, str(tmp_path), "10"], capture_output=True, check=False)
@@ -54,10 +64,16 @@ def test_a_killed_fit_ends_with_the_same_bits(whole: tuple[Any, dict[str, Any], 
     content = read_checkpoint(checkpoint_path(tmp_path, "head"))
     assert content is not None
     assert (content["n_done"], content["ended"]) == (2, False)
+    newest, average = content["weights"]["head"], content["average"]["head"]
+    assert not torch.equal(newest["exit.weight"], average["exit.weight"])  # five of twenty steps are not averaged
+    assert torch.equal(newest["mean"], average["mean"])
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"stage": "head", "epoch": 2, "lo')  # as if it had been cut while it wrote
-    head, summary = fitted(tmp_path, **OPTIONS)
+    head, summary = fitted(tmp_path, head=new_head(**HEAD), **OPTIONS)
     expected, wanted, run = whole
+    ends = [read_checkpoint(checkpoint_path(one, "head")) for one in (tmp_path, run)]
+    for found, value in zip(*(one["average"]["head"].values() for one in ends if one is not None), strict=True):
+        assert torch.equal(found, value)
     assert (summary["resumed_from_epoch"], summary["epochs"]) == (2, 3)
     for name, value in weights_of(expected).items():
         assert np.array_equal(weights_of(head)[name], value), name
@@ -91,7 +107,7 @@ def test_the_best_epoch_before_a_crash_stays_the_best(tmp_path: Path) -> None:
 def test_a_fit_that_is_done_is_not_done_again(whole: tuple[Any, dict[str, Any], Path]) -> None:
     expected, wanted, run = whole
     before = (run / "metrics.jsonl").read_bytes()
-    head, summary = fitted(run, **OPTIONS)
+    head, summary = fitted(run, head=new_head(**HEAD), **OPTIONS)
     assert summary["resumed_from_epoch"] == summary["epochs"] == wanted["epochs"]
     assert (run / "metrics.jsonl").read_bytes() == before
     for name, value in weights_of(expected).items():

@@ -99,6 +99,55 @@ def test_changes_of_features_hold_for_the_stretch() -> None:
     assert set(dropped.unique().tolist()) == {0.0, 1.0}  # the mean, and what was there
 
 
+def test_noise_is_another_at_every_frame_and_as_large_as_said() -> None:
+    data = [replace(recording(1, "train", 100), x=np.ones((1, 100, N_FEATURES), np.float32))]
+    rule = FitConfig.model_validate({"stretch_frames": 50, "batch_windows": 4, "augment": {"input_noise": 0.5}})
+    scale = SCALE[0], np.array([1.0, 10.0, 0.1, 1.0, 2.0], np.float32)
+    x = torch.cat([batch.x for one in [HeadBatches(data, rule, len(CLASSES), 3, scale)] for batch in one]).numpy()
+    assert np.allclose((x - 1.0).std(axis=(0, 1)), 0.5 * scale[1], rtol=0.3)
+    assert all(len(np.unique(row[:, feature])) == len(row) for row in x for feature in range(N_FEATURES))
+
+
+def test_a_stride_shows_every_kth_frame_from_any_of_the_first() -> None:
+    """Stretches that are whole recordings, so that the phase is all there is to draw; a short one stays inside."""
+    data = [recording(1, "train", 50), recording(2, "train", 2)]
+    data[0].x[0, :, 0] = np.arange(50)
+    one, seen = batches(data, stride_frames=3, batch_windows=8), set[int]()
+    for one.epoch in range(12):
+        for batch in one:
+            for row, length in enumerate(batch.lengths.tolist()):
+                if length < 10:
+                    assert length == 1
+                    continue
+                frames = batch.x[row, :length, 0].long()
+                assert frames.tolist() == list(range(int(frames[0]), 50, 3))
+                labels = torch.from_numpy(data[0].labels[frames.numpy()]).long()
+                assert torch.equal(batch.targets[row, :length].argmax(1), labels)
+                assert not batch.counts[row, length:].any()
+                seen.add(int(frames[0]))
+    assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "tcn", "dilations": [3, 6], "kernel": 2},
+        {"kind": "tcn", "dilations": [3, 9], "causal": False},
+        {"kind": "mlp", "layers": 2},
+    ],
+)
+def test_what_is_learnt_with_a_stride_is_the_head_that_runs_on_every_frame(options: dict[str, Any]) -> None:
+    head = new_head(**options).eval()
+    x = torch.randn(2, 40, N_FEATURES)
+    with torch.inference_mode():
+        every, _ = head.logits(x, head.initial_state(2))
+        with head.core.strided(3):
+            for phase in range(3):
+                some, _ = head.logits(x[:, phase::3], head.initial_state(2))
+                assert torch.allclose(some, every[:, phase::3], atol=1e-5)
+        assert torch.equal(head.logits(x, head.initial_state(2))[0], every)
+
+
 def test_statistics_are_those_of_the_training_frames() -> None:
     data = [recording(1, "train", 300, rows=2), recording(2, "validation", 200), recording(3, "train", 80, rows=2)]
     data[2].parts[40:] = -1

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import ConfigError, DataError
+from ethostream.training.checkpoint import read_checkpoint
 from ethostream.training.fit_config import FitConfig
-from ethostream.training.fit_loop import forget_checkpoints, require_devices
+from ethostream.training.fit_loop import checkpoint_path, forget_checkpoints, require_devices
 from ethostream.training.head_data import HeadData, class_counts_of
 from ethostream.training.head_scores import Validation, head_logits, recording_logits
 from ethostream.training.losses import FrameLoss
@@ -177,6 +178,41 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
         assert np.array_equal(value, weights_of(other)[name]), name
 
 
+def test_the_average_of_the_weights_is_kept(tmp_path: Path) -> None:
+    """Of eight steps the first two are not averaged; of every later one a fifth is taken in."""
+    head, seen = new_head(), list[torch.Tensor]()
+    head.core.register_forward_pre_hook(lambda module, _: seen.append(head.exit.weight.detach().clone()))
+    fitted(tmp_path, problem()[:2], head, head_epochs=2, weight_average=0.8)
+    content = read_checkpoint(checkpoint_path(tmp_path, "head"))
+    assert content is not None
+    newest = content["weights"]["head"]["exit.weight"]
+    average = seen[2]
+    for after_step in [*seen[3:], newest]:
+        average = 0.8 * average + 0.2 * after_step
+    assert len(seen) == 8
+    assert torch.allclose(head.exit.weight, average, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(head.exit.weight, newest, rtol=1e-2)
+
+
+def test_the_average_is_what_is_validated(tmp_path: Path) -> None:
+    head, summary = fitted(tmp_path, head_epochs=2, weight_average=0.9, monitor="loss")
+    assert validation(head, problem(), monitor="loss")["loss"] == pytest.approx(summary["best_value"], rel=1e-6)
+
+
+def test_a_head_that_learns_with_a_stride_answers_every_frame(tmp_path: Path) -> None:
+    """The class is seen ten frames before its time only: the taps have to be as far apart then as while it learnt."""
+    data = problem()
+    for one in data:
+        centres = np.stack([one.x[0, one.labels == k].mean(0) for k in range(3)])
+        one.labels[:] = np.repeat(np.random.default_rng(len(one.name)).integers(3, size=len(one.labels) // 5), 5)
+        one.x[0, :-10] = centres[one.labels[10:]]
+    options = {"stride_frames": 5, "head_epochs": 15, "stretch_frames": 100, "batch_windows": 2}
+    _, summary = fitted(tmp_path, data, new_head("tcn", dilations=[5, 10]), **options)
+    assert summary["best_value"] > 0.9
+    with pytest.raises(ConfigError, match=r"fit.stride_frames: 5, but head.dilations, .* hold 4"):
+        fitted(tmp_path / "other", data, new_head("tcn", dilations=[4, 10]), stride_frames=5)
+
+
 def test_a_class_that_is_absent_and_a_feature_that_never_changes_do_no_harm(tmp_path: Path) -> None:
     data = problem()[:3]
     for one in data[:2]:
@@ -207,6 +243,7 @@ def test_one_frame_is_enough_to_run(tmp_path: Path) -> None:
         ),
         (problem(), {"monitor": "f1.jump"}, ConfigError, r"f1.jump: jump is not among the classes"),
         (problem(), {"supervision": "sequence_last", "monitor": "bout_f1"}, ConfigError, "have no bouts"),
+        (problem(), {"stride_frames": 2}, ConfigError, "fit.stride_frames: 2, but a gru remembers by the step"),
         (problem(), {"learning_rate": 1e30, "clip_norm": None}, DataError, "use a smaller fit.learning_rate"),
     ],
 )

@@ -154,3 +154,23 @@ def test_a_large_mean_is_subtracted() -> None:
 
 def _subtractions(step: bytes) -> int:
     return sum(node.op_type == "Sub" and "x" in node.input for node in onnx.load_from_string(step).graph.node)
+
+
+@pytest.mark.parametrize(
+    ("options", "drops"),
+    [
+        ({}, True),
+        ({"input_dropout": 0.0}, True),
+        ({"exit_dropout": 0.0}, True),
+        ({"input_dropout": 0.0, "exit_dropout": 0.0}, False),
+        ({"dropout": 0.0}, False),
+        ({"dropout": 0.0, "input_dropout": 0.5}, True),
+        ({"dropout": 0.0, "exit_dropout": 0.5}, True),
+    ],
+)
+def test_dropout_before_and_behind_the_core_has_a_share_of_its_own(options: dict[str, float], drops: bool) -> None:
+    rule = HeadConfig.model_validate({"kind": "mlp", "dropout": 0.5, **options})  # one layer: nothing lies between
+    head = build_head(rule, 12, 4).train()
+    x = torch.from_numpy(_features(2, 30))
+    one, other = (head.logits(x, head.initial_state(2))[0] for _ in range(2))
+    assert torch.equal(one, other) != drops

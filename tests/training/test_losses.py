@@ -129,6 +129,9 @@ def test_the_temporal_term_is_the_truncated_change_inside() -> None:
         ({"joint_epochs": 0, "head_epochs": 0}, "nothing would be trained"),
         ({"supervision": "sequence_last", "sampling": "bouts"}, "every sequence is drawn once"),
         ({"devices": 0}, "devices"),
+        ({"schedule": {"kind": "one_cycle", "warm_up_steps": 3}}, "begins with a rise of its own"),
+        ({"stride_frames": 2, "supervision": "sequence_last"}, "could leave out the frame that answers"),
+        ({"stride_frames": 9, "stretch_frames": 16}, "leaves one frame of a stretch"),
         ({"class_weights": "some"}, "class_weights"),
     ],
 )

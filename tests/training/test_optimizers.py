@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ethostream.training.fit_config import FitConfig, ScheduleConfig
-from ethostream.training.optimizers import BASE_RATE, build_optimizer, rate_factor
+from ethostream.training.optimizers import BASE_RATE, build_optimizer, rate_factor, set_course
 from torch import nn
 
 # Published settings of a mouse-behaviour network: b (1 + g t)^-e.
@@ -29,6 +29,26 @@ def test_cosine_ends_at_zero_and_constant_stays() -> None:
 def test_warming_up_rises_linearly() -> None:
     rule = ScheduleConfig(kind="constant", warm_up_steps=4)
     assert np.allclose([rate_factor(rule, step, 9) for step in range(6)], [0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("rise", [0.15, 0.5])
+def test_one_cycle_is_the_one_of_torch(rise: float) -> None:
+    """Rate and momentum, of two groups with rates of their own; beyond the last step it stays where it is."""
+    parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    rule = FitConfig.model_validate({"schedule": {"kind": "one_cycle", "rise": rise}, "optimizer": {"decay": 0.9}})
+    ours = build_optimizer(rule, [([parameters[0]], 0.1), ([parameters[1]], 0.003)])
+    theirs = torch.optim.AdamW([{"params": [one]} for one in parameters], betas=(0.9, 0.9))
+    course = torch.optim.lr_scheduler.OneCycleLR(theirs, [0.1, 0.003], total_steps=40, pct_start=rise)
+    for step in range(40):
+        set_course(ours, rule.schedule, step, 40)
+        for found, wanted in zip(ours.param_groups, theirs.param_groups, strict=True):
+            assert found["lr"] == pytest.approx(wanted["lr"], rel=1e-9)
+            assert found["betas"] == pytest.approx(wanted["betas"], rel=1e-9)
+        theirs.step()
+        if step < 39:
+            course.step()
+    assert rate_factor(rule.schedule, 60, 40) == rate_factor(rule.schedule, 39, 40) == pytest.approx(4e-6)
+    assert [rate_factor(rule.schedule, 0, n) > 0.0 for n in (1, 2, 3)] == [True] * 3  # few steps are a cycle, too
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,7 @@ def test_an_int8_export_is_scored_beside_the_float_bundle_that_stays(clip: Path,
         ({"classes": CLASSES[:3]}, DataError, r"'still' is not among the classes"),
         ({"stabiliser": {"per_class": {"jump": {}}}}, ConfigError, r"stabiliser: jump is not among"),
         ({"head": {"kind": "perceptron"}}, ConfigError, r"head.kind"),
+        ({"head": {"kind": "gru"}, "fit": {"stride_frames": 2}}, ConfigError, r"fit.stride_frames: 2, but a gru rem"),
     ],
 )
 def test_a_bad_configuration_is_refused_before_anything_is_read(
