@@ -62,6 +62,7 @@ STABILISERS: dict[str, dict[str, Any]] = {
     "hidden Markov, mean dwell 0.5 s, enter 0.9": {
         "kind": "hidden_markov", "default": {"mean_dwell_ms": 500, "enter": 0.9},
     },
+    "cusum": {"kind": "cusum"},
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from .choice_config import ChoiceConfig
 from .metrics import frame_counts, frame_figures
 from .splits import PARTS
 from .tune import RawAnswers, tune
-from .tuning_grid import as_options, in_short, stabiliser_grid
+from .tuning_grid import as_options, cusum_options, in_short, stabiliser_grid
 from .tuning_target import parse_target
 
 _ADAPTER: TypeAdapter[StabiliserConfig] = TypeAdapter(StabiliserConfig)
@@ -130,7 +130,8 @@ def count_candidates(rule: ChoiceConfig) -> int:
     if rule.target is not None:
         return 1 + len(stabiliser_grid())
     filters = len(_DWELL_FACTORS) * len(_DECORRELATIONS_MS) * len(_ENTERS)
-    return 1 + filters + len(_SMOOTHINGS_MS) * len(_THRESHOLDS) * len(_DWELLS_MS)
+    thresholds = len(_SMOOTHINGS_MS) * len(_THRESHOLDS) * len(_DWELLS_MS)
+    return 1 + filters + thresholds + len(cusum_options())
 
 
 def pick(scored: Sequence[StabiliserScores], rule: ChoiceConfig) -> StabiliserScores:
@@ -146,7 +147,7 @@ def pick(scored: Sequence[StabiliserScores], rule: ChoiceConfig) -> StabiliserSc
 
 
 def candidates_for(classes: list[str], answers: Sequence[RecordingAnswers]) -> list[StabiliserConfig]:
-    """The grid: filters that know how long each behaviour lasts, thresholds after smoothing."""
+    """The grid: filters that know how long each behaviour lasts, thresholds after smoothing, cumulative sums."""
     dwells_ms = mean_bouts_ms(answers, len(classes))
     options: list[dict[str, Any]] = []
     for factor, decorrelation_ms, enter in product(_DWELL_FACTORS, _DECORRELATIONS_MS, _ENTERS):
@@ -165,7 +166,7 @@ def candidates_for(classes: list[str], answers: Sequence[RecordingAnswers]) -> l
     for smoothing_ms, (enter, exit_), dwell_ms in product(_SMOOTHINGS_MS, _THRESHOLDS, _DWELLS_MS):
         one_for_all = {"enter": enter, "exit": exit_, "min_dwell_ms": dwell_ms}
         options.append({"kind": "thresholds", "smoothing_ms": smoothing_ms, "default": one_for_all})
-    return [_ADAPTER.validate_python(one) for one in options]
+    return [_ADAPTER.validate_python(one) for one in (*options, *cusum_options())]
 
 
 def mean_bouts_ms(answers: Sequence[RecordingAnswers], n_classes: int) -> list[float]:

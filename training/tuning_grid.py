@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ..inference.stabilisation.config import (
+    CusumConfig,
     HiddenMarkovConfig,
     MajorityConfig,
     SequentialConfig,
@@ -18,7 +19,8 @@ _ADAPTER: TypeAdapter[StabiliserConfig] = TypeAdapter(StabiliserConfig)
 
 def stabiliser_grid() -> list[StabiliserConfig]:
     """Every candidate, one setting for all classes: each kind from fast and nervous to slow and steady."""
-    return [_ADAPTER.validate_python(options) for options in (*_thresholds(), *_sequential(), *_majority(), *_markov())]
+    kinds = (_thresholds(), _sequential(), _majority(), _markov(), cusum_options())
+    return [_ADAPTER.validate_python(options) for of_kind in kinds for options in of_kind]
 
 
 def in_short(config: StabiliserConfig) -> str:
@@ -35,6 +37,8 @@ def in_short(config: StabiliserConfig) -> str:
                 f"hidden Markov, dwell {one.mean_dwell_ms:g} ms, enter {one.enter:g}, observations of "
                 f"{config.decorrelation_ms:g} ms"
             )
+        case CusumConfig(default=one):
+            words = f"cusum, bound {one.bound_nat_seconds:g} nat s, drift {one.drift_nat:g}, clip {one.clip_nat:g} nat"
     if config.smoothing_ms:
         words += f"; smoothing {_ms(config.smoothing_ms)}"
     if config.close_gaps_ms:
@@ -51,6 +55,14 @@ def as_options(config: StabiliserConfig) -> dict[str, Any]:
     options = config.model_dump(mode="json", exclude_none=True)
     ordered = {"kind": options.pop("kind"), **options}
     return {name: value for name, value in ordered.items() if value not in (0.0, {})}
+
+
+def cusum_options() -> list[dict[str, Any]]:
+    """Cumulative sums, from quick to slow; no bound is a whole number of steps at 30 Hz and full evidence."""
+    return [
+        {"kind": "cusum", "default": {"bound_nat_seconds": bound, "drift_nat": drift, "clip_nat": clip}}
+        for bound, drift, clip in product((0.09, 0.14, 0.27, 0.44), (0.2, 0.5), (1.5, 3.0))
+    ]
 
 
 def _thresholds() -> list[dict[str, Any]]:

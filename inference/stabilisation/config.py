@@ -173,6 +173,37 @@ class HiddenMarkovConfig(StabiliserOptions):
         return super().named() | set(self.per_class)
 
 
+class ClassCusum(StrictModel):
+    """The cumulative sum of one class.
+
+    Attributes:
+        bound_nat_seconds: evidence against the label, summed over time, from which the class takes over, nat·s. The
+            default lies a little below two steps of 30 Hz at the clip, so that no step hangs on how times are rounded.
+        drift_nat: taken off the evidence at every moment; by so much a class must be better than the label at all.
+        clip_nat: evidence of one moment is held within this; no class takes over sooner than
+            ``bound_nat_seconds`` / ``clip_nat`` after the last change.
+    """
+
+    bound_nat_seconds: float = Field(default=0.09, gt=0.0)
+    drift_nat: float = Field(default=0.5, ge=0.0)
+    clip_nat: float = Field(default=1.5, gt=0.0)
+
+
+class CusumConfig(StabiliserOptions):
+    """Cumulative sums of evidence against the label: for all classes, and for single classes that differ."""
+
+    kind: Literal["cusum"]
+    default: ClassCusum = ClassCusum()
+    per_class: dict[str, ClassCusum] = Field(default_factory=dict)
+
+    def of(self, behavior: str) -> ClassCusum:
+        """The sum of one class."""
+        return self.per_class.get(behavior, self.default)
+
+    def named(self) -> set[str]:
+        return super().named() | set(self.per_class)
+
+
 def _thresholds_without_kind(value: Any) -> Any:
     """The form from before there were kinds, as in older manifests: thresholds and nothing around them."""
     if isinstance(value, dict) and "kind" not in value:
@@ -181,7 +212,7 @@ def _thresholds_without_kind(value: Any) -> Any:
 
 
 StabiliserConfig = Annotated[
-    ThresholdsConfig | SequentialConfig | MajorityConfig | HiddenMarkovConfig,
+    ThresholdsConfig | SequentialConfig | MajorityConfig | HiddenMarkovConfig | CusumConfig,
     Field(discriminator="kind"),
     BeforeValidator(_thresholds_without_kind),
 ]

@@ -19,6 +19,9 @@ CLEAR_P: Final = 0.9
 MAX_STEPS_PER_S: Final = 1000
 """What is remembered over a window is bounded by this rate of steps."""
 
+MISSING_STEPS: Final = 1.5
+"""So many steps after the one before it, steps are missing between the two: those of `gap.StepGrid`, rounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class AddedDelay:

@@ -9,10 +9,7 @@ from ...sync.clock import NS_PER_MS, NS_PER_S
 from ...sync.errors import ClockError
 from ..cropper import State
 from .config import MajorityConfig
-from .decider import MAX_STEPS_PER_S, NONE, AddedDelay, StepTime
-
-_MISSING = 1.5
-"""So many steps after the one before, steps are missing between: those of `gap.StepGrid`, rounded."""
+from .decider import MAX_STEPS_PER_S, MISSING_STEPS, NONE, AddedDelay, StepTime
 
 
 class WinningTime:
@@ -88,7 +85,7 @@ class Majority:
         self._share = [one.share for one in options]
         self._windows = [WinningTime(round(one.window_ms * NS_PER_MS)) for one in options]
         self._time = StepTime()
-        self._step_ns, self._missing_ns = step_ns, round(_MISSING * step_ns)
+        self._step_ns, self._missing_ns = step_ns, round(MISSING_STEPS * step_ns)
         self._label = NONE
 
     def delays(self) -> list[AddedDelay]:

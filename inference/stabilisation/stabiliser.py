@@ -5,7 +5,15 @@ from numpy.typing import NDArray
 
 from ...sync.clock import NS_PER_MS
 from ..cropper import State
-from .config import HiddenMarkovConfig, MajorityConfig, SequentialConfig, StabiliserConfig, ThresholdsConfig
+from .config import (
+    CusumConfig,
+    HiddenMarkovConfig,
+    MajorityConfig,
+    SequentialConfig,
+    StabiliserConfig,
+    ThresholdsConfig,
+)
+from .cumulative_sums import CumulativeSums
 from .decider import NONE, AddedDelay, Decider
 from .gap_closing import GapClosing
 from .hidden_markov import HiddenMarkovFilter
@@ -137,3 +145,5 @@ def make_decider(classes: list[str], config: StabiliserConfig, step_ns: int = 0)
             return Majority(classes, config, step_ns)
         case HiddenMarkovConfig():
             return HiddenMarkovFilter(classes, config)
+        case CusumConfig():
+            return CumulativeSums(classes, config, step_ns)

@@ -21,6 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "sequential": {"default": {"false_alarm": 0.05, "miss": 0.1, "decorrelation_ms": 40}},
     "majority": {"default": {"window_ms": 150}, "per_class": {"b": {"window_ms": 90, "share": 0.8}}},
     "hidden_markov": {"default": {"mean_dwell_ms": 300}, "per_class": {"c": {"mean_dwell_ms": 80, "enter": 0.5}}},
+    "cusum": {"default": {"bound_nat_seconds": 0.06}, "per_class": {"b": {"drift_nat": 0.2, "clip_nat": 1.0}}},
 }
 AROUND: list[dict[str, Any]] = [
     {},
@@ -223,7 +224,10 @@ def test_the_old_form_is_thresholds() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "magic"}, "'thresholds', 'sequential', 'majority', 'hidden_markov'"),
+        ({"kind": "magic"}, "'thresholds', 'sequential', 'majority', 'hidden_markov', 'cusum'"),
+        ({"kind": "cusum", "default": {"bound_nat_seconds": 0}}, "greater than 0"),
+        ({"kind": "cusum", "default": {"clip_nat": 0}}, "greater than 0"),
+        ({"kind": "cusum", "default": {"drift_nat": -0.1}}, "greater than or equal to 0"),
         ({"kind": "majority", "default": {"enter": 0.5}}, "default.enter"),
         ({"kind": "sequential", "default": {"false_alarm": 0.0}}, "greater than 0"),
         ({"kind": "sequential", "default": {"decorrelation_ms": 0}}, "greater than 0"),

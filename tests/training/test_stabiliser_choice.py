@@ -16,6 +16,7 @@ from ethostream.training.stabiliser_choice import (
     score_candidate,
     stabilised_labels,
 )
+from ethostream.training.tuning_grid import in_short, stabiliser_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,17 @@ def test_noise_is_filtered_away() -> None:
     assert "predicted bouts per true one" in choice.words
     best = max(one["bout_f1"] + one["macro_f1"] for one in choice.tried)
     assert 2 * found.quality >= best - 0.02
+
+
+def test_cumulative_sums_are_among_those_that_are_tried() -> None:
+    """Where no class is ever sure and one is better for a while, they are what finds the bouts."""
+    answers = [_answers(seed) for seed in (1, 2)]
+    sums = [one for one in candidates_for(CLASSES, answers) if one.kind == "cusum"]
+    assert len(sums) > 10 and sums == [one for one in stabiliser_grid() if one.kind == "cusum"]
+    assert len({in_short(one) for one in sums}) == len(sums)
+    scored = [score_candidate(one, CLASSES, answers) for one in sums]
+    assert max(one.bout_f1 for one in scored) > 0.9
+    assert all(one.delay_ms < 400.0 for one in scored)
 
 
 def test_slow_ones_are_left_out() -> None:
