@@ -22,9 +22,9 @@ def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) 
 
 def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None:
     """A recorder that stands still is lapped: that is declared, and replay is exact again from the next state on."""
-    hold_up = HoldUp("recorder", 6, FrameSet, 30)
+    hold_up = HoldUp("recorder", 6, FrameSet, 60)  # the first may have been on their way
     result = live(tmp_path, 10.0, Quiet(hold_up), bus={"ring_slots": 4})
-    assert hold_up.n >= 30
+    assert hold_up.n >= 60
     assert result.recording is not None and result.verified is not None
     assert result.verified.ok, result.verified.errors
     assert sum(one["dropped_declared"] for one in result.report["cameras"].values()) > 20
