@@ -21,8 +21,6 @@ _GAIN_EARLY, _GAIN, _EARLY = 4, 32, 32
 """Share of what is left that is corrected at each set: a quarter for the first sets, then one in 32."""
 _FAR = 8
 """Sets in a row that lie an eighth of a period off, before that is learnt too."""
-_PATIENCE = 64
-"""Sets to wait for cameras of which nothing is known yet, while the others contradict each other two by two."""
 _RELEARN = 64
 """Sets in a row that contradict a learnt offset, before it is learnt anew."""
 _BACK = 64
@@ -81,7 +79,6 @@ class TriggerIds:
         self._cameras = [_Camera() for _ in cameras]
         self._newest_pulse = -1
         self._anchor = -1
-        self._n_waited = 0
         self.offset_ns = [0] * n
         """By how much each camera's clock is ahead of that of the first camera, as far as ids have told."""
         self.counts = IdCounts([0] * n, [0] * n, [0] * n, [0] * n)
@@ -159,29 +156,17 @@ class TriggerIds:
     def _doubt(self) -> None:
         """See whose learnt offset is more than half a period from that of the camera in the middle.
 
-        Who is little known yet has a say too, and is not accused. Of an even number there are two in the middle. Where
-        these disagree, nobody knows who is right, unless others that are there will soon have their say.
+        Of an even number there are two in the middle. Where these disagree, nobody knows who is right.
         """
         learnt = [place for place, one in enumerate(self._cameras) if one.n_learnt >= _LEARNT]
         if not learnt:
             return
-        offsets = sorted(self.offset_ns[place] for place, one in enumerate(self._cameras) if one.n_learnt)
-        middles = {offsets[(len(offsets) - 1) // 2], offsets[len(offsets) // 2]}
-        if max(middles) - min(middles) > self._half_ns and self._others_come() and self._n_waited < _PATIENCE:
-            self._n_waited += 1
-            return
-        for middle in middles:
+        offsets = sorted(self.offset_ns[place] for place in learnt)
+        for middle in {offsets[(len(offsets) - 1) // 2], offsets[len(offsets) // 2]}:
             for place in learnt:
                 apart_ns = self.offset_ns[place] - middle
                 if abs(apart_ns) > self._half_ns:
                     self.counts.distant_ns[place] = apart_ns
-
-    def _others_come(self) -> bool:
-        """Whether cameras are there of which nothing is known yet."""
-        now_ns = max(one.seen_ns for one in self._cameras)
-        return any(
-            one.shift is not None and not one.n_learnt and now_ns - one.seen_ns < _ALIVE_NS for one in self._cameras
-        )
 
     def _vote(self, one: _Camera, place: int, shift: int) -> None:
         one.n_votes = one.n_votes + 1 if shift == one.vote else 1
