@@ -208,6 +208,7 @@ def test_a_model_of_two_views_refuses_one_video(clip: Path, tmp_path: Path) -> N
         next(predict_video(tmp_path / "joined", clip / "clip.mkv"))
 
 
+@pytest.mark.long
 def test_an_int8_export_is_scored_beside_the_float_bundle_that_stays(clip: Path, tmp_path: Path) -> None:
     config = _config(
         data=[_simulated("train", 11), _simulated("test", 13) | {"n_frames": 90}],
