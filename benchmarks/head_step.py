@@ -25,9 +25,9 @@ import torch
 from ethostream.inference.head import Head
 from ethostream.inference.head_memory import initial_state
 from ethostream.inference.onnxruntime_backend import open_graph
-from ethostream.training.head_config import HeadConfig
-from ethostream.training.heads import build_head
-from ethostream.training.onnx_export import export_head_sequence, export_head_step, head_spec
+from ethostream.training.config.head import HeadConfig
+from ethostream.training.export.graphs import export_head_sequence, export_head_step, head_spec
+from ethostream.training.networks.head import build_head
 from rich.console import Console
 from rich.table import Table
 

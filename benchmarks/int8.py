@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from ethostream.acquisition.simulated_camera import render_session
 from ethostream.sync.clock import ClockAnchor, RigClock
-from ethostream.training.bundle_record import this_machine
-from ethostream.training.networks import Embedder, ResNet18, SmallCnn
-from ethostream.training.onnx_export import export_embedder
-from ethostream.training.onnxruntime_quantiser import quantise_graph
-from ethostream.training.precision_cost import measure_speed
+from ethostream.training.export.bundle_record import this_machine
+from ethostream.training.export.graphs import export_embedder
+from ethostream.training.networks.embedders import Embedder, ResNet18, SmallCnn
+from ethostream.training.quantisation.graph_quantiser import quantise_graph
+from ethostream.training.quantisation.precision_cost import measure_speed
 from numpy.typing import NDArray
 
 CALIBRATION_SETS = 8

@@ -10,10 +10,10 @@ from ethostream.inference.bundle import make_parity, write_bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE
 from ethostream.sync.clock import NS_PER_S
-from ethostream.training.head_config import HeadConfig
-from ethostream.training.heads import build_head
-from ethostream.training.networks import Embedder, ResNet18, SmallCnn, load_resnet18_weights
-from ethostream.training.onnx_export import export_embedder, export_head_sequence, export_head_step
+from ethostream.training.config.head import HeadConfig
+from ethostream.training.export.graphs import export_embedder, export_head_sequence, export_head_step
+from ethostream.training.networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
+from ethostream.training.networks.head import build_head
 from resnet50 import ResNet50
 
 NETWORKS = ("resnet18", "resnet50", "small")

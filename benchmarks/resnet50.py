@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from ethostream.training.networks import ResNet, shortcut_of
+from ethostream.training.networks.embedders import ResNet, shortcut_of
 from torch import Tensor, nn
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))

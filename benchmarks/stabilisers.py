@@ -28,12 +28,12 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.inference.stabilisation.config import StabiliserConfig
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
-from ethostream.training.config import TrainConfig
-from ethostream.training.onset_scores import TOLERANCE_MS, OnsetScores, pooled, score_onsets
-from ethostream.training.sources import open_sources
+from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.data.video_sources import open_sources
+from ethostream.training.scores.onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
 from ethostream.training.splits import PARTS
-from ethostream.training.tune import RawAnswers, raw_answers, stabilised
-from ethostream.training.tuning_grid import as_options, in_short, stabiliser_grid
+from ethostream.training.stabilising.grid import as_options, in_short, stabiliser_grid
+from ethostream.training.stabilising.tune import RawAnswers, raw_answers, stabilised
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import track

@@ -19,8 +19,8 @@ from ethostream.acquisition.simulated_renderer import CAGE_VIEWS
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
-from ethostream.training.metrics import Scores, score
-from ethostream.training.offline import run_offline
+from ethostream.training.answers.offline import run_offline
+from ethostream.training.scores.frames import Scores, score
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track

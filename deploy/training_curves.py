@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.answers_file import RecordingAnswers
-from ..training.calibration_scores import reliability, top_reliability
-from ..training.evaluation_record import said_of
-from ..training.metrics import average_precision, precision_recall
-from ..training.onset_scores import pooled, score_onsets
+from ..training.scores.answers_file import RecordingAnswers
+from ..training.scores.calibration import reliability, top_reliability
+from ..training.scores.evaluation_record import said_of
+from ..training.scores.frames import average_precision, precision_recall
+from ..training.scores.onsets import pooled, score_onsets
 from .palette import paper_color
 from .training_digest import LearningCurve, TrainingDigest
 from .training_figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, key, line_chart

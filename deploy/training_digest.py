@@ -10,8 +10,8 @@ import yaml
 
 from ..inference.manifest import MANIFEST_FILE
 from ..sync.errors import DataError
-from ..training.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
-from ..training.run_record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
+from ..training.runs.record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
+from ..training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
 
 RUN_ENDING: Final = ".run"
 

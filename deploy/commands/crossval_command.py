@@ -50,7 +50,7 @@ def crossval(
     """
     require_writable(json_path)
     with needs_extra("train"):
-        from ...training.crossval import crossval as run_crossval
+        from ...training.runs.crossval import crossval as run_crossval
         from ...training.splits import KFoldSplit, LeaveOneOutSplit
         from ..terminal import print_result
 

@@ -10,7 +10,7 @@ import typer
 from ...sync.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ...training.config import TrainConfig
+    from ...training.config.training_file import TrainConfig
 
 PresetOption = Annotated[
     str | None,
@@ -60,9 +60,9 @@ def load_training(
         ConfigError: neither or both are given, or one of them is wrong.
         DataError: a label file cannot be read.
     """
-    from ...training.config import load_config
-    from ...training.layouts import FolderOptions, find_dataset
-    from ...training.presets import configure, preset_names, read_preset
+    from ...training.config.training_file import load_config
+    from ...training.data.layouts import FolderOptions, find_dataset
+    from ...training.presets.reading import configure, preset_names, read_preset
 
     if (config is None) == (preset is None):
         raise ConfigError(

@@ -21,7 +21,7 @@ from .folder_options import (
 from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
-    from ...training.evaluate_pose import PoseEvaluation
+    from ...training.runs.evaluate_pose import PoseEvaluation
 
 bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 
@@ -54,11 +54,11 @@ def train(
     with needs_extra("train"):
         loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
         if loaded.is_pose:
-            from ...training.train_pose import train_pose
+            from ...training.runs.train_pose import train_pose
 
             result = train_pose(loaded, root, out, quiet, notes)
         else:
-            from ...training.train import train_video
+            from ...training.runs.train_video import train_video
 
             result = train_video(loaded, root, out, quiet, notes)
     _show(result, json_path)
@@ -89,22 +89,22 @@ def evaluate(
     require_writable(json_path)
     if config is not None:
         refuse_with_config(stream=stream, fps=fps, ignore=ignore, group_by=group_by)
-        from ...training.config import load_config
+        from ...training.config.training_file import load_config
 
         loaded, root = load_config(config, data)
         if not loaded.is_pose:
-            from ...training.evaluate import evaluate as evaluate_video
+            from ...training.runs.evaluate_video import evaluate as evaluate_video
 
             _show(evaluate_video(bundle, config, data), json_path)
             return
-        from ...training.evaluate_pose import evaluate_config
+        from ...training.runs.evaluate_pose import evaluate_config
 
         found = evaluate_config(bundle, loaded, root)
     else:
         if data is None:
             raise ConfigError("evaluate: needs CONFIG.yaml, or the folder of the recordings with --data")
-        from ...training.evaluate_pose import evaluate_folder
-        from ...training.layouts import FolderOptions, find_dataset
+        from ...training.data.layouts import FolderOptions, find_dataset
+        from ...training.runs.evaluate_pose import evaluate_folder
 
         found = evaluate_folder(bundle, find_dataset(data, FolderOptions(stream, fps, ignore, group_by)))
     _show_evaluation(found, json_path)
@@ -128,10 +128,10 @@ def predict(
     """
     require_writable(json_path)
     from ...inference.bundled import resolve_bundle
-    from ...training.predict_pose import takes_pose
+    from ...training.runs.predict_pose import takes_pose
 
     if takes_pose(resolve_bundle(bundle)):
-        from ...training.predict_pose import predict_pose
+        from ...training.runs.predict_pose import predict_pose
 
         result = predict_pose(bundle, recording, out, fps)
         if result["rate_assumed"]:
@@ -142,7 +142,7 @@ def predict(
     else:
         if fps is not None:
             raise ConfigError("--fps: goes with files of keypoints; a video states its rate itself")
-        from ...training.predict import predict as predict_csv
+        from ...training.runs.predict_video import predict as predict_csv
 
         result = predict_csv(bundle, recording, out)
     _show(result, json_path)
@@ -168,7 +168,7 @@ def bundle_info(
 def _show_evaluation(found: "PoseEvaluation", json_path: Path | None) -> None:
     from rich.console import Console
 
-    from ...training.data_checks import print_check
+    from ...training.data.checks import print_check
 
     console = Console(stderr=True, highlight=False)
     if not to_stdout(json_path):

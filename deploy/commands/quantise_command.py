@@ -46,7 +46,7 @@ def quantise(
     """
     require_writable(json_path)
     try:
-        from ...training.quantise import quantise as quantise_bundle
+        from ...training.quantisation.quantise import quantise as quantise_bundle
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed; pip install 'ethostream[train]' brings it") from error
     from rich.console import Console

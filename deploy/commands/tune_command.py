@@ -10,9 +10,9 @@ from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...inference.bundle import Bundle
-    from ...training.config import TrainConfig
-    from ...training.tune import Tuning
-    from ...training.tuning_target import Target
+    from ...training.config.training_file import TrainConfig
+    from ...training.stabilising.target import Target
+    from ...training.stabilising.tune import Tuning
 
 
 def tune(
@@ -57,10 +57,10 @@ def tune(
     require_picture(plot)
     from ...inference.bundle import Bundle
     from ...inference.bundled import resolve_bundle
-    from ...training.config import load_config
-    from ...training.tune import split_in_words
-    from ...training.tuning_grid import as_options, in_short
-    from ...training.tuning_target import parse_target
+    from ...training.config.training_file import load_config
+    from ...training.stabilising.grid import as_options, in_short
+    from ...training.stabilising.target import parse_target
+    from ...training.stabilising.tune import split_in_words
     from ..task_edit import require_editable, write_key
 
     wanted = parse_target(target)
@@ -102,9 +102,9 @@ def _run(
     from rich.progress import Progress
 
     from ...sync.errors import ConfigError
-    from ...training.sources import open_sources
-    from ...training.tune import raw_answers, tune
-    from ...training.tuning_grid import stabiliser_grid
+    from ...training.data.video_sources import open_sources
+    from ...training.stabilising.grid import stabiliser_grid
+    from ...training.stabilising.tune import raw_answers, tune
 
     classes = list(loaded.manifest.classes)
     if list(config.classes) != classes:
@@ -132,8 +132,8 @@ def _run(
 
 
 def _result(found: "Tuning", identity: str, target: str, tolerance_ms: float, split: str) -> dict[str, Any]:
-    from ...training.onset_scores import pooled
-    from ...training.tune import upper_bound_per_hour
+    from ...training.scores.onsets import pooled
+    from ...training.stabilising.tune import upper_bound_per_hour
 
     reported = None
     if found.chosen is not None:
@@ -169,8 +169,8 @@ def _print(found: "Tuning", target: str, tolerance_ms: float, split: str) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    from ...training.tune import upper_bound_per_hour
-    from ...training.tuning_grid import in_short
+    from ...training.stabilising.grid import in_short
+    from ...training.stabilising.tune import upper_bound_per_hour
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bright_black")

@@ -8,7 +8,7 @@ from ethostream.deploy.replay_run import run_replay
 from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.supervised_run import RunResult
 from ethostream.deploy.terminal import make_display
-from ethostream.training.config import load_config
+from ethostream.training.config.training_file import load_config
 
 pytestmark = pytest.mark.timeout(300)
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ethostream.deploy.task_edit import write_key
 from ethostream.sync.errors import ConfigError
-from ethostream.training.tuning_grid import as_options, stabiliser_grid
+from ethostream.training.stabilising.grid import as_options, stabiliser_grid
 
 CHOICE = {"kind": "majority", "default": {"window_ms": 200.0, "share": 0.8}}
 BLOCK = "stabiliser:\n  # by hand\n  kind: majority\n  default: {window_ms: 200.0, share: 0.8}\n"

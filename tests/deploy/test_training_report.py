@@ -16,8 +16,8 @@ from ethostream.deploy.training_digest import digest_training, run_folder_of
 from ethostream.deploy.training_figures import binned, ethogram
 from ethostream.deploy.training_report import training_page
 from ethostream.sync.errors import DataError
-from ethostream.training.answers_file import RecordingAnswers, write_answers
-from ethostream.training.evaluation_record import evaluation_record
+from ethostream.training.scores.answers_file import RecordingAnswers, write_answers
+from ethostream.training.scores.evaluation_record import evaluation_record
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner

@@ -11,9 +11,9 @@ import yaml
 from ethostream.deploy import cli
 from ethostream.deploy.tuning_plot import PlotPoint, write_tuning_plot
 from ethostream.inference.stabilisation.config import ThresholdsConfig
-from ethostream.training.config import TrainConfig
-from ethostream.training.tune import RawAnswers, Tuning, choose, score_stabiliser, split_in_words, tune
-from ethostream.training.tuning_target import parse_target
+from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.stabilising.target import parse_target
+from ethostream.training.stabilising.tune import RawAnswers, Tuning, choose, score_stabiliser, split_in_words, tune
 from typer.testing import CliRunner
 
 CLASSES = ["a", "b"]

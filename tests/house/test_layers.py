@@ -24,7 +24,7 @@ ALLOWED = {
     "onnxruntime": (
         "inference/onnxruntime_backend.py",
         "inference/half_precision.py",
-        "training/onnxruntime_quantiser.py",
+        "training/quantisation/graph_quantiser.py",
     ),
     "cuda": ("inference/cuda_memory.py",),
     "tensorrt": ("inference/tensorrt_backend.py",),

@@ -13,8 +13,8 @@ from ethostream.inference.disparity import DisparityViews, StereoDisparity
 from ethostream.inference.disparity_config import DisparityConfig, DisparityOptions, DisparityView
 from ethostream.sync.calibration_file import Calibration, read_calibration, write_calibration
 from ethostream.sync.errors import CalibrationError, ConfigError, DataError
-from ethostream.training.config import TrainConfig
-from ethostream.training.sources import open_sources
+from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.data.video_sources import open_sources
 from pydantic import ValidationError
 
 WIDTH, HEIGHT, SEED = 640, 480, 5

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from ethostream.training.fit_config import FitConfig
-from ethostream.training.head_config import HeadConfig
-from ethostream.training.head_data import HeadData
-from ethostream.training.head_fit import fit_head
-from ethostream.training.heads import SequenceHead, build_head
+from ethostream.training.config.fit import FitConfig
+from ethostream.training.config.head import HeadConfig
+from ethostream.training.fitting.head_data import HeadData
+from ethostream.training.fitting.head_fit import fit_head
+from ethostream.training.networks.head import SequenceHead, build_head
 from ethostream.training.splits import PARTS
 
 CLASSES = ["still", "walk", "rear"]

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from ethostream.training.bootstrap import FEWEST_UNITS, bootstrap, expected_level
+from ethostream.training.scores.intervals import FEWEST_UNITS, bootstrap, expected_level
 
 
 def mean_of(values: np.ndarray):

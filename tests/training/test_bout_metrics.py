@@ -4,8 +4,8 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from ethostream.training.answers_file import RecordingAnswers
-from ethostream.training.bout_metrics import bout_counts, bout_figures, bout_runs, matched_pairs, score_bouts
+from ethostream.training.scores.answers_file import RecordingAnswers
+from ethostream.training.scores.bouts import bout_counts, bout_figures, bout_runs, matched_pairs, score_bouts
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ethostream.training.calibration_scores import calibration_scores, reliability, top_reliability
+from ethostream.training.scores.calibration import calibration_scores, reliability, top_reliability
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk

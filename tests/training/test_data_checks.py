@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import DataError
-from ethostream.training.config import LabelOptions, PoseData
-from ethostream.training.data_checks import CheckedRecording, check_data, print_check
-from ethostream.training.layouts import FolderOptions, find_dataset
-from ethostream.training.recording_labels import classes_in, labels_of, read_stream
+from ethostream.training.config.training_file import LabelOptions, PoseData
+from ethostream.training.data.checks import CheckedRecording, check_data, print_check
+from ethostream.training.data.layouts import FolderOptions, find_dataset
+from ethostream.training.data.recording_labels import classes_in, labels_of, read_stream
 from rich.console import Console
 from social_sessions import CLASSES, write_session
 

@@ -7,12 +7,12 @@ import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.pose.pose_blocks import run_pose_blocks
 from ethostream.sync.errors import ConfigError
-from ethostream.training.config import PoseData, load_config
-from ethostream.training.layouts import FolderOptions, find_dataset
-from ethostream.training.pose_dataset import features_of, open_poses
-from ethostream.training.pose_fit import fit_pose, frame_answers
-from ethostream.training.presets import configure, read_preset
-from ethostream.training.train_pose import train_pose
+from ethostream.training.config.training_file import PoseData, load_config
+from ethostream.training.data.layouts import FolderOptions, find_dataset
+from ethostream.training.data.pose_recordings import features_of, open_poses
+from ethostream.training.presets.reading import configure, read_preset
+from ethostream.training.runs.fit_pose import fit_pose, frame_answers
+from ethostream.training.runs.train_pose import train_pose
 from social_sessions import make_social_folder
 
 HEAD = "head={kind: mlp, hidden: 8, dropout: 0.0, ensemble: 2}"

@@ -12,11 +12,11 @@ from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.inference.stabilisation.config import ClassThresholds, ThresholdsConfig
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
 from ethostream.sync.errors import DataError, ReportError
-from ethostream.training.answers_file import RecordingAnswers, read_answers, write_answers
-from ethostream.training.bout_metrics import score_bouts
-from ethostream.training.evaluation_record import evaluation_record
 from ethostream.training.label_files import read_labels
-from ethostream.training.metrics import score
+from ethostream.training.scores.answers_file import RecordingAnswers, read_answers, write_answers
+from ethostream.training.scores.bouts import score_bouts
+from ethostream.training.scores.evaluation_record import evaluation_record
+from ethostream.training.scores.frames import score
 
 CLASSES = ["rest", "walk", "groom"]
 BY_RECORDING = {"by": "recording"}

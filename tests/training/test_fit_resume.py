@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import DataError, DiskFullError
-from ethostream.training.checkpoint import read_checkpoint, write_checkpoint
-from ethostream.training.fit_loop import checkpoint_path
+from ethostream.training.fitting.checkpoint import read_checkpoint, write_checkpoint
+from ethostream.training.fitting.loop import checkpoint_path
 from head_problems import fitted, new_head, problem, weights_of
 
 # No epoch is better by so much than the first, so the third is the last one.

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import ConfigError
-from ethostream.training.config import TrainConfig
-from ethostream.training.dataset import Recording
-from ethostream.training.fit import build_networks, fit
-from ethostream.training.fit_loop import checkpoint_path
-from ethostream.training.fit_stage import Networks
-from ethostream.training.head_inputs import head_data
+from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.fitting.crop_head_data import head_data
+from ethostream.training.fitting.crop_recordings import Recording
+from ethostream.training.fitting.joint_fit import Networks
+from ethostream.training.fitting.loop import checkpoint_path
+from ethostream.training.fitting.video_fit import build_networks, fit
 from ethostream.training.splits import PARTS
 from head_problems import weights_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import DataError
-from ethostream.training.fit_config import FitConfig
-from ethostream.training.head_batches import HeadBatch, HeadBatches, inside_of, reduced
-from ethostream.training.head_data import HeadData, check_head_data, class_counts_of, training_statistics
+from ethostream.training.config.fit import FitConfig
+from ethostream.training.fitting.head_batches import HeadBatch, HeadBatches, inside_of, reduced
+from ethostream.training.fitting.head_data import HeadData, check_head_data, class_counts_of, training_statistics
 from head_problems import CLASSES, N_FEATURES, new_head, problem, recording
 
 SCALE = (np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32))

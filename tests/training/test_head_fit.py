@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.checkpoint import read_checkpoint
-from ethostream.training.fit_config import FitConfig
-from ethostream.training.fit_loop import checkpoint_path, forget_checkpoints, require_devices
-from ethostream.training.head_data import HeadData, class_counts_of
-from ethostream.training.head_scores import Validation, head_logits, recording_logits
-from ethostream.training.losses import FrameLoss
-from ethostream.training.metrics import score
+from ethostream.training.config.fit import FitConfig
+from ethostream.training.fitting.checkpoint import read_checkpoint
+from ethostream.training.fitting.head_data import HeadData, class_counts_of
+from ethostream.training.fitting.head_validation import Validation, head_logits, recording_logits
+from ethostream.training.fitting.loop import checkpoint_path, forget_checkpoints, require_devices
+from ethostream.training.fitting.losses import FrameLoss
+from ethostream.training.scores.frames import score
 from head_problems import CLASSES, FIT, fitted, new_head, problem, recording, weights_of
 
 
@@ -263,7 +263,7 @@ def test_devices_that_are_not_there_are_refused() -> None:
 
 
 def test_the_bar_names_stage_epoch_loss_and_best(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from ethostream.training.head_fit import fit_head
+    from ethostream.training.fitting.head_fit import fit_head
 
     rule = FitConfig.model_validate(FIT | {"head_epochs": 2})
     fit_head(new_head(), problem(), rule, CLASSES, 7, tmp_path)

@@ -8,10 +8,8 @@ from ethostream.inference.head import Head
 from ethostream.inference.manifest import HeadOutput
 from ethostream.inference.onnxruntime_backend import open_graph
 from ethostream.sync.errors import ParityError
-from ethostream.training.ensemble_head import EnsembleHead
-from ethostream.training.head_config import HeadConfig
-from ethostream.training.heads import HeadModule, SequenceHead, build_head
-from ethostream.training.onnx_export import (
+from ethostream.training.config.head import HeadConfig
+from ethostream.training.export.graphs import (
     MAX_RELATIVE_ERROR,
     check_head_parity,
     export_head_sequence,
@@ -21,6 +19,8 @@ from ethostream.training.onnx_export import (
     run_head,
     run_steps,
 )
+from ethostream.training.networks.ensemble import EnsembleHead
+from ethostream.training.networks.head import HeadModule, SequenceHead, build_head
 from onnx import numpy_helper
 
 N_STEPS = 10_000

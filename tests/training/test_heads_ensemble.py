@@ -4,11 +4,11 @@ import pytest
 import torch
 from ethostream.inference.manifest import HeadOutput
 from ethostream.sync.errors import ConfigError
-from ethostream.training.ensemble_head import EnsembleHead
-from ethostream.training.head_config import HeadConfig
-from ethostream.training.heads import SequenceHead, build_head, probabilities, warm_up_frames
-from ethostream.training.onnx_export import head_spec
-from ethostream.training.onnx_step import step_graph
+from ethostream.training.config.head import HeadConfig
+from ethostream.training.export.graphs import head_spec
+from ethostream.training.export.step_graph import step_graph
+from ethostream.training.networks.ensemble import EnsembleHead
+from ethostream.training.networks.head import SequenceHead, build_head, probabilities, warm_up_frames
 
 GRU = HeadConfig(kind="gru", hidden=6)
 LSTM = HeadConfig(kind="lstm", hidden=7, layers=2)

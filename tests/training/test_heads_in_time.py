@@ -5,11 +5,11 @@ from typing import get_args
 import pytest
 import torch
 from ethostream.sync.errors import ConfigError, LookAheadError
-from ethostream.training.attention_cores import AttentionBlock, TransformerCore
-from ethostream.training.head_config import HeadConfig, HeadKind, NormKind
-from ethostream.training.head_core import StepBatchNorm
-from ethostream.training.heads import SequenceHead, build_head, warm_up_frames
-from ethostream.training.onnx_step import step_graph
+from ethostream.training.config.head import HeadConfig, HeadKind, NormKind
+from ethostream.training.export.step_graph import step_graph
+from ethostream.training.networks.attention import AttentionBlock, TransformerCore
+from ethostream.training.networks.core import StepBatchNorm
+from ethostream.training.networks.head import SequenceHead, build_head, warm_up_frames
 from torch import Tensor
 
 KINDS: tuple[HeadKind, ...] = get_args(HeadKind)

@@ -6,10 +6,8 @@ import torch
 from ethostream.inference.head import run_sequence
 from ethostream.inference.onnxruntime_backend import open_graph
 from ethostream.sync.errors import LookAheadError
-from ethostream.training.ensemble_head import EnsembleHead
-from ethostream.training.head_config import HeadConfig, HeadKind
-from ethostream.training.heads import build_head
-from ethostream.training.onnx_export import (
+from ethostream.training.config.head import HeadConfig, HeadKind
+from ethostream.training.export.graphs import (
     MAX_RELATIVE_ERROR,
     check_head_parity,
     export_head,
@@ -17,6 +15,8 @@ from ethostream.training.onnx_export import (
     head_spec,
     relative_error,
 )
+from ethostream.training.networks.ensemble import EnsembleHead
+from ethostream.training.networks.head import build_head
 
 KINDS: tuple[HeadKind, ...] = ("lstm", "gru", "tcn", "transformer")
 

@@ -3,7 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.labels import UNLABELLED, Bout, behavior_matrix, bouts_of, frame_labels, labelled_frames
+from ethostream.training.label_files.frame_labels import (
+    UNLABELLED,
+    Bout,
+    behavior_matrix,
+    bouts_of,
+    frame_labels,
+    labelled_frames,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

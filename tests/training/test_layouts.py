@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config import PoseData, VideoData
-from ethostream.training.dataset_file import read_dataset
-from ethostream.training.layouts import FolderOptions, find_dataset
+from ethostream.training.config.training_file import PoseData, VideoData
+from ethostream.training.data.dataset_file import read_dataset
+from ethostream.training.data.layouts import FolderOptions, find_dataset
 from social_sessions import write_session
 
 

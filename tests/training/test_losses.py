@@ -5,8 +5,8 @@ import pytest
 import torch
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
-from ethostream.training.fit_config import FitConfig, LossConfig
-from ethostream.training.losses import ClassWeights, FrameLoss, class_weights
+from ethostream.training.config.fit import FitConfig, LossConfig
+from ethostream.training.fitting.losses import ClassWeights, FrameLoss, class_weights
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 

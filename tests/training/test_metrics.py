@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from ethostream.training.metrics import (
+from ethostream.training.scores.frames import (
     agreement,
     average_precision,
     frame_counts,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import DataError
-from ethostream.training.networks import Embedder, ResNet18, SmallCnn, load_resnet18_weights
-from ethostream.training.onnx_export import MAX_RELATIVE_ERROR, check_embedder_parity, export_embedder
+from ethostream.training.export.graphs import MAX_RELATIVE_ERROR, check_embedder_parity, export_embedder
+from ethostream.training.networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
 
 # Of the published ResNet-18: 122 entries, two of them (fc.weight, fc.bias) of its classifier.
 N_PUBLISHED = 122

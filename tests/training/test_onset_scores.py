@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError
-from ethostream.training.onset_scores import OnsetScores, pooled, score_onsets
-from ethostream.training.tuning_target import parse_target
+from ethostream.training.scores.onsets import OnsetScores, pooled, score_onsets
+from ethostream.training.stabilising.target import parse_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

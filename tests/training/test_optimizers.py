@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from ethostream.training.fit_config import FitConfig, ScheduleConfig
-from ethostream.training.optimizers import BASE_RATE, build_optimizer, rate_factor, set_course
+from ethostream.training.config.fit import FitConfig, ScheduleConfig
+from ethostream.training.fitting.optimizers import BASE_RATE, build_optimizer, rate_factor, set_course
 from torch import nn
 
 # Published settings of a mouse-behaviour network: b (1 + g t)^-e.

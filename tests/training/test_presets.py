@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.sync.errors import ConfigError
-from ethostream.training import presets
-from ethostream.training.config import TrainConfig, load_config
-from ethostream.training.dataset_file import Dataset
-from ethostream.training.layouts import FolderOptions, find_dataset
-from ethostream.training.presets import configure, merged, preset_names, read_preset, with_roles
-from ethostream.training.run_record import COMMAND_FILE, CONFIG_FILE, write_record
+from ethostream.training.config.training_file import TrainConfig, load_config
+from ethostream.training.data.dataset_file import Dataset
+from ethostream.training.data.layouts import FolderOptions, find_dataset
+from ethostream.training.presets import reading as presets
+from ethostream.training.presets.reading import configure, merged, preset_names, read_preset, with_roles
+from ethostream.training.runs.record import COMMAND_FILE, CONFIG_FILE, write_record
 from social_sessions import CLASSES, make_social_folder
 
 
@@ -37,7 +37,9 @@ def test_the_classes_are_those_of_the_stream(dataset: Dataset) -> None:
 
 
 def test_overrides_go_last(dataset: Dataset) -> None:
-    config = configure(read_preset("pose-tcn"), dataset, ["fit.head_epochs=3", "head={kind: gru, hidden: 8}"])
+    config = configure(
+        read_preset("pose-tcn"), dataset, ["fit.head_epochs=3", "fit.stride_frames=1", "head={kind: gru, hidden: 8}"]
+    )
     assert (config.fit.head_epochs, config.head.kind, config.head.hidden) == (3, "gru", 8)
     with pytest.raises(ConfigError, match=r"--set fit: expected key.key=value"):
         configure(read_preset("pose-tcn"), dataset, ["fit"])

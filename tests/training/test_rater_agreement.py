@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ethostream.training.label_files import read_labels
-from ethostream.training.metrics import agreement
-from ethostream.training.rater_agreement import fleiss_kappa, joined, rater_figures
+from ethostream.training.scores.frames import agreement
+from ethostream.training.scores.raters import fleiss_kappa, joined, rater_figures
 
 DEMO7_FRAMES = 19_541
 EXPERTS = ("expert1", "expert2", "expert3")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.sync.strict import validate
-from ethostream.training.config import TrainConfig
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.splits import (
     PARTS,
     UNUSED,

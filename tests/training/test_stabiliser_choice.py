@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ethostream.inference.stabilisation.config import MajorityConfig, ThresholdsConfig
 from ethostream.sync.errors import DataError
-from ethostream.training.answers_file import RecordingAnswers
-from ethostream.training.choice_config import ChoiceConfig
-from ethostream.training.stabiliser_choice import (
+from ethostream.training.config.choice import ChoiceConfig
+from ethostream.training.scores.answers_file import RecordingAnswers
+from ethostream.training.stabilising.choice import (
     StabiliserScores,
     candidates_for,
     choose_stabiliser,
@@ -16,7 +16,7 @@ from ethostream.training.stabiliser_choice import (
     score_candidate,
     stabilised_labels,
 )
-from ethostream.training.tuning_grid import in_short, stabiliser_grid
+from ethostream.training.stabilising.grid import in_short, stabiliser_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,4 +128,4 @@ def test_the_grid_knows_how_long_behaviours_last() -> None:
     dwells = {
         one.per_class["a"].mean_dwell_ms for one in candidates_for(CLASSES, answers) if one.kind == "hidden_markov"
     }
-    assert dwells == {500.0, 2000.0, 8000.0}
+    assert dwells == {200.0, 500.0, 2000.0}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from ethostream.sync.errors import DataError
+from ethostream.training.fitting.targets import frame_targets
+from ethostream.training.fitting.window_sampling import WindowSampler
 from ethostream.training.splits import UNUSED
-from ethostream.training.targets import frame_targets
-from ethostream.training.window_sampling import WindowSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

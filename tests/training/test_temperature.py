@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ethostream.sync.errors import DataError
-from ethostream.training.head_scores import recording_logits
-from ethostream.training.temperature import LEAST, MOST, calibrate_head, calibration_of, fit_temperature
+from ethostream.training.fitting.head_validation import recording_logits
+from ethostream.training.fitting.temperature import LEAST, MOST, calibrate_head, calibration_of, fit_temperature
 from head_problems import fitted, new_head, problem
 
 

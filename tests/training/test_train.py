@@ -17,15 +17,15 @@ from ethostream.deploy.training_report import training_page
 from ethostream.inference.bundle import Bundle
 from ethostream.streaming.video import VideoReader
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
-from ethostream.training.answers_file import read_answers
-from ethostream.training.config import SimulatedData, TrainConfig, load_config
-from ethostream.training.crossval import crossval
-from ethostream.training.crossval_video import single_recordings
-from ethostream.training.evaluate import evaluate
-from ethostream.training.metrics import score
-from ethostream.training.predict import predict, predict_video
+from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
+from ethostream.training.runs.crossval import crossval
+from ethostream.training.runs.crossval_video import single_recordings
+from ethostream.training.runs.evaluate_video import evaluate
+from ethostream.training.runs.predict_video import predict, predict_video
+from ethostream.training.runs.train_video import train
+from ethostream.training.scores.answers_file import read_answers
+from ethostream.training.scores.frames import score
 from ethostream.training.splits import LeaveOneOutSplit
-from ethostream.training.train import train
 
 CLASSES = ["locomote", "rear", "groom", "still"]
 WIDTH, HEIGHT, RATE_HZ = 160, 120, 30
@@ -286,8 +286,8 @@ def test_paths_that_do_not_exist(tmp_path: Path) -> None:
 
 def test_scoring_and_prediction_need_no_torch() -> None:
     code = (
-        "import sys; import ethostream.training.predict, ethostream.training.evaluate; "
-        "import ethostream.training.predict_pose, ethostream.training.evaluate_pose; "
+        "import sys; import ethostream.training.runs.predict_video, ethostream.training.runs.evaluate_video; "
+        "import ethostream.training.runs.predict_pose, ethostream.training.runs.evaluate_pose; "
         "print(sorted({'torch', 'lightning', 'sklearn', 'onnx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,17 +12,17 @@ import torch
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.answers_file import read_answers
-from ethostream.training.config import PoseData, TrainConfig, load_config
-from ethostream.training.crossval import crossval
-from ethostream.training.evaluate_pose import evaluate_config, evaluate_folder
-from ethostream.training.layouts import FolderOptions, find_dataset
-from ethostream.training.pose_dataset import features_of, open_poses, with_scale
-from ethostream.training.pose_fit import fit_pose
-from ethostream.training.predict_pose import predict_pose
-from ethostream.training.presets import configure, read_preset
+from ethostream.training.config.training_file import PoseData, TrainConfig, load_config
+from ethostream.training.data.layouts import FolderOptions, find_dataset
+from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
+from ethostream.training.presets.reading import configure, read_preset
+from ethostream.training.runs.crossval import crossval
+from ethostream.training.runs.evaluate_pose import evaluate_config, evaluate_folder
+from ethostream.training.runs.fit_pose import fit_pose
+from ethostream.training.runs.predict_pose import predict_pose
+from ethostream.training.runs.train_pose import train_pose
+from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
-from ethostream.training.train_pose import train_pose
 from social_sessions import CLASSES, make_social_folder
 from typer.testing import CliRunner
 
@@ -32,6 +32,11 @@ SMALL = [
     "fit.stretch_frames=120",
     "fit.batch_windows=4",
     "fit.learning_rate=0.01",
+    "fit.stride_frames=1",
+    "fit.augment.input_noise=0.0",
+    "fit.weight_average=null",
+    "fit.weight_decay=0.01",
+    "fit.schedule={kind: cosine}",
     "fit.threads=1",
     "head={kind: tcn, hidden: 12, dilations: [1, 2], dropout: 0.0}",
     "split={by: k_fold, folds: 2}",

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .delimited_text import Table
+from .frame_labels import Bout
 from .label_file import Span
 
 VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}

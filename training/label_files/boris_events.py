@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sync.errors import DataError
-from ..labels import Bout
+from .frame_labels import Bout
 from .frame_numbers import frames_of_times
 from .label_file import StreamSource
 from .streams import StreamCollector

@@ -6,9 +6,9 @@ Frames count from 0 and ``stop_frame`` is exclusive, unless another convention i
 from pathlib import Path
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .delimited_text import Row, Table, read_table
 from .file_head import FileHead
+from .frame_labels import Bout
 from .frame_numbers import frame_number, half_open
 from .label_file import FrameConvention, LabelFile, ReadOptions
 

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .delimited_text import read_text
 from .file_head import FileHead
+from .frame_labels import Bout
 from .frame_numbers import frame_number, half_open
 from .label_file import FrameConvention, LabelFile, ReadOptions
 

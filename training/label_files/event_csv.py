@@ -8,9 +8,9 @@ from 1, the last one named): that has to be declared, and whole numbers that cou
 from pathlib import Path
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .delimited_text import Row, Table, read_table
 from .file_head import FileHead
+from .frame_labels import Bout
 from .frame_numbers import frame_number, frames_of_times, half_open, labelled_rate_hz, seconds
 from .label_file import FrameConvention, LabelFile, ReadOptions, Span, StreamSource
 from .streams import StreamCollector

@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .delimited_text import Row, Table, read_table
 from .file_head import FileHead
+from .frame_labels import Bout
 from .frame_numbers import first_frame, frame_number
 from .label_file import FrameConvention, LabelFile, ReadOptions, Span
 

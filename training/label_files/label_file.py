@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...sync.errors import DataError
-from ..labels import Bout
+from .frame_labels import Bout
 
 LabelKind = Literal["bouts", "frames", "caltech", "boris", "boris_project", "deepethogram", "simba", "matlab", "events"]
 LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)

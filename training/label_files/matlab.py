@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..labels import Bout
 from .binary_columns import spans_of
 from .file_head import FileHead
+from .frame_labels import Bout
 from .frame_numbers import half_open
 from .label_file import LabelFile, ReadOptions
 from .matlab_structs import HEADERS, read_struct

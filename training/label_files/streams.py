@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...sync.errors import DataError
-from ..labels import Bout
+from .frame_labels import Bout
 from .label_file import StreamSource
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ethostream.sync.errors import DataError
 from ethostream.training.label_files import LabelFile, StreamSource, read_labels
-from ethostream.training.labels import Bout
+from ethostream.training.label_files.frame_labels import Bout
 
 VERSION_7 = """\
 Observation id\tday 1\t\t\t\t\t\t\t

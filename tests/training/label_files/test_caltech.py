@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from ethostream.sync.errors import DataError
 from ethostream.training.label_files import read_labels
-from ethostream.training.labels import Bout, frame_labels
+from ethostream.training.label_files.frame_labels import Bout, frame_labels
 
 WRITTEN_BY_THE_TOOLBOX = (
     "Caltech Behavior Annotator - Annotation File\n\n"

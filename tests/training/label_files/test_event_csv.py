@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from ethostream.sync.errors import DataError
 from ethostream.training.label_files import StreamSource, read_labels
-from ethostream.training.labels import Bout
+from ethostream.training.label_files.frame_labels import Bout
 
 
 def _write(tmp_path: Path, text: str) -> Path:

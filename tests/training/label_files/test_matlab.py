@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ethostream.sync.errors import DataError
 from ethostream.training.label_files import LabelFile, read_labels
-from ethostream.training.labels import Bout, behavior_matrix
+from ethostream.training.label_files.frame_labels import Bout, behavior_matrix
 from scipy.io import savemat
 
 VECTOR = np.array([0, 1, 1, 0, 0, 1], np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ethostream.sync.errors import DataError
 from ethostream.training.label_files import read_labels
-from ethostream.training.labels import Bout, behavior_matrix, labelled_frames
+from ethostream.training.label_files.frame_labels import Bout, behavior_matrix, labelled_frames
 
 DEEPETHOGRAM = ",background,attack,sniff\n0,1,0,0\n1,0,1,1\n2,0,0,1\n3,-1,-1,-1\n4,1,0,0\n"
 POSE = ",Nose_x,Nose_y,Nose_p,Tail_x,Tail_y,Tail_p,"

@@ -1,0 +1,334 @@
+"""Recordings of keypoints as arrays: points, labels and parts, and the features that a head learns from.
+
+The features come from the very front that runs on the rig (`inference.pose`), causally from the first row on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...acquisition.pose.pose_files import read_pose
+from ...acquisition.pose.pose_table import PoseTable
+from ...inference.gap import RATE_TOLERANCE
+from ...inference.manifest import DataFingerprint, FeatureStepSpec, PoseInput
+from ...inference.pose.config import BodyScale
+from ...inference.pose.pose_front import PoseFront
+from ...inference.pose.registry import pose_specs_of
+from ...inference.pose.select import PointSelection
+from ...streaming.video import VideoReader
+from ...sync.errors import ConfigError, DataError
+from ..config.training_file import LabelOptions, PoseData, PoseRule
+from ..splits import Part, SplitRule, part_of
+from .checks import CheckedRecording
+from .recording_labels import StreamLabels, labels_of, read_stream
+from .video_sources import hash_files
+
+_BLOCK_FRAMES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PoseRecording:
+    """One recording of keypoints, read.
+
+    Attributes:
+        name: unique among the recordings.
+        points: float32 [t, animals, keypoints, 3] at the model's rate: x px, y px, likelihood; NaN where missing.
+        rate_hz: frames per second of ``points``.
+        labels: int16 [t] class index, below 0 where there is none.
+        checked: what was found while reading, at the rate of the file.
+        data: fingerprints for the manifest: of the file of points, and of the labels.
+        group: what it belongs to; None: nothing is said.
+        part: of the whole recording; None: blocks of time or folds decide.
+        compare: labels of other raters by name, likewise.
+    """
+
+    name: str
+    points: NDArray[np.float32]
+    rate_hz: float
+    labels: NDArray[np.int16]
+    checked: CheckedRecording
+    data: list[DataFingerprint]
+    group: str | None = None
+    part: Part | None = None
+    compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the file of points: the same animals at the same time."""
+        return self.data[0].sha256
+
+    @property
+    def n_frames(self) -> int:
+        """Rows at the model's rate."""
+        return len(self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    entry: PoseData
+    table: PoseTable
+    rate_hz: float
+
+
+def open_poses(
+    entries: Sequence[PoseData],
+    root: Path,
+    rule: PoseRule,
+    classes: list[str],
+    options: LabelOptions,
+    split: SplitRule | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[list[PoseRecording], PoseRule]:
+    """Read every recording; everything that can be wrong with the data is found here.
+
+    Args:
+        entries: recordings.
+        root: folder that relative paths start from.
+        rule: keypoints, animals, rate; what it leaves open is filled in from the first recording.
+        classes: names in order.
+        options: how names in label files become classes.
+        split: gives whole recordings their part; None: all of one.
+        progress: told the name of each recording.
+
+    Returns:
+        The recordings, and the rule without anything left open.
+
+    Raises:
+        DataError: a file cannot be read, labels do not fit, recordings are of different rates or of other keypoints.
+    """
+    read: list[_Read] = []
+    for entry in entries:
+        if progress is not None:
+            progress(entry.recording_name)
+        table = read_pose(root / entry.path)
+        if table.n_frames < 2:
+            raise DataError(f"{table.path}: has {table.n_frames} row(s); a recording has at least 2")
+        read.append(_Read(entry, table, rate_of(table, entry.rate_hz)))
+    rule = complete_rule(rule, read[0].table, [(one.entry.recording_name, one.rate_hz) for one in read])
+    recordings = [_recording(one, root, rule, classes, options, split) for one in read]
+    _refuse_twice(recordings)
+    return recordings, rule
+
+
+def rate_of(table: PoseTable, stated_hz: float | None) -> float:
+    """Frames per second of a file of points: what it says itself, or what was said of it.
+
+    Raises:
+        DataError: nobody says, or both do and differ.
+    """
+    if stated_hz is None and table.rate_hz is None:
+        raise DataError(f"{table.path}: does not say its frame rate; give 'rate_hz' with the recording, or --fps")
+    if stated_hz is not None and table.rate_hz is not None and abs(stated_hz / table.rate_hz - 1.0) > RATE_TOLERANCE:
+        raise DataError(
+            f"{table.path}: says {table.rate_hz:g} frames/s, and {stated_hz:g} was given; leave one of them out"
+        )
+    rate_hz = stated_hz if stated_hz is not None else table.rate_hz
+    assert rate_hz is not None
+    return rate_hz
+
+
+def complete_rule(rule: PoseRule, first: PoseTable, rates_hz: Sequence[tuple[str, float]]) -> PoseRule:
+    """The rule with keypoints, animals and rate of the recordings where it leaves them open.
+
+    Args:
+        rule: as configured.
+        first: recording that keypoints and animals are taken from.
+        rates_hz: name and frames per second of every recording.
+
+    Raises:
+        ConfigError: the rule names keypoints or asks for something that these recordings do not have.
+        DataError: recordings are of different rates, and the rule does not say how to bring them together.
+    """
+    keypoints = list(first.keypoints) if rule.keypoints is None else rule.keypoints
+    n_animals = len(first.animals) if rule.n_animals is None else rule.n_animals
+    if absent := [name for name in rule.scale.path if name not in keypoints]:
+        raise ConfigError(f"pose.scale.path: {', '.join(absent)} is not among the keypoints ({', '.join(keypoints)})")
+    if n_animals != 2 and (rule.identity != "tracker" or rule.fill.twin_px is not None):
+        raise ConfigError(
+            f"pose.identity: nearest and pose.fill.twin_px are for two animals, and there are {n_animals}; leave "
+            "them out"
+        )
+    slowest = min(rates_hz, key=lambda one: one[1])
+    model_hz = rule.rate_hz if rule.rate_hz is not None else slowest[1]
+    for name, rate_hz in rates_hz:
+        every = max(1, round(rate_hz / model_hz))
+        if abs(rate_hz / (every * model_hz) - 1.0) > RATE_TOLERANCE:
+            raise DataError(
+                f"{name} has {rate_hz:g} frames/s, which is no whole multiple of the {model_hz:g} of "
+                f"{slowest[0] if rule.rate_hz is None else 'pose.rate_hz'}; a model has one rate: leave the recording "
+                "out, or choose a pose.rate_hz that divides all"
+            )
+        if every > 1 and rule.other_rates == "refuse":
+            raise DataError(
+                f"{name} has {rate_hz:g} frames/s and the model {model_hz:g}; a model has one rate: set "
+                "pose.other_rates: subsample to take every "
+                f"{every}{'nd' if every == 2 else 'rd' if every == 3 else 'th'} frame, or train on recordings of one"
+            )
+    return rule.model_copy(
+        update={
+            "keypoints": keypoints,
+            "n_animals": n_animals,
+            "rate_hz": model_hz,
+        }
+    )
+
+
+def with_scale(rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
+    """The rule with the median body length of some recordings, unless it states one.
+
+    Args:
+        rule: with its keypoints.
+        recordings: those that are learnt from.
+
+    Raises:
+        DataError: nowhere are all points of the path there.
+    """
+    if rule.scale.start_px is not None:
+        return rule
+    assert rule.keypoints is not None
+    path = [rule.keypoints.index(name) for name in rule.scale.path]
+    lengths: list[NDArray[np.float64]] = []
+    for one in recordings:
+        points = one.points[:, :, path].astype(np.float64)
+        there = (points[..., 2] >= rule.fill.min_likelihood).all(axis=2)
+        way = np.hypot(np.diff(points[..., 0], axis=2), np.diff(points[..., 1], axis=2)).sum(axis=2)
+        lengths.append(way[there & np.isfinite(way)])
+    every = np.concatenate(lengths) if lengths else np.zeros(0)
+    if not len(every) or not np.median(every) > 0.0:
+        raise DataError(
+            f"in no frame are {', '.join(rule.scale.path)} all there, so the length of a body cannot be measured; give "
+            "pose.scale.start_px in pixels, or another path"
+        )
+    start_px = float(f"{np.median(every):.2g}")
+    return rule.model_copy(update={"scale": rule.scale.model_copy(update={"start_px": start_px})})
+
+
+def pose_input(rule: PoseRule) -> PoseInput:
+    """The manifest's part about the keypoints, of a rule without anything left open."""
+    assert rule.keypoints is not None and rule.n_animals is not None
+    assert rule.scale.start_px is not None
+    scale = BodyScale(path=rule.scale.path, start_px=rule.scale.start_px, weight_s=rule.scale.weight_s)
+    return PoseInput(
+        keypoints=list(rule.keypoints),
+        n_animals=rule.n_animals,
+        identity=rule.identity,
+        fill=rule.fill,
+        scale=scale,
+    )
+
+
+def points_of(table: PoseTable, pose: PoseInput) -> NDArray[np.float32]:
+    """The points that a model takes, in its order, float32 [t, animals, keypoints, 3].
+
+    Raises:
+        DataError: a keypoint is not there, or the number of animals differs.
+    """
+    try:
+        return PointSelection(table.animals, table.keypoints, pose, str(table.path)).of(table.points)
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+
+
+def feature_specs(rule: PoseRule) -> list[FeatureStepSpec]:
+    """The manifest's part about the features of the keypoints.
+
+    Raises:
+        BundleError, ConfigError: a step is not known, or not with these parameters or keypoints.
+    """
+    assert rule.rate_hz is not None
+    steps = [(one.name, one.version, one.parameters) for one in rule.features]
+    return pose_specs_of(steps, pose_input(rule), rule.rate_hz)
+
+
+def features_of(rule: PoseRule, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the head gets for every row, float32 [t, dims]; from a fresh state, as after the start of a rig."""
+    assert rule.rate_hz is not None
+    front = PoseFront(pose_input(rule), feature_specs(rule), rule.rate_hz)
+    blocks = [front.block(points[first : first + _BLOCK_FRAMES]) for first in range(0, len(points), _BLOCK_FRAMES)]
+    return np.concatenate(blocks)
+
+
+def _recording(
+    read: _Read, root: Path, rule: PoseRule, classes: list[str], options: LabelOptions, split: SplitRule | None
+) -> PoseRecording:
+    entry, table = read.entry, read.table
+    assert rule.keypoints is not None and rule.n_animals is not None and rule.rate_hz is not None
+    # The unit of length is not known yet, and has no say in which points are taken.
+    names = PoseInput(
+        keypoints=rule.keypoints, n_animals=rule.n_animals, scale=BodyScale(path=rule.scale.path, start_px=1.0)
+    )
+    points = points_of(table, names)
+    stream = read_stream(entry, root / entry.labels, read.rate_hz)
+    labels = labels_of(stream, table.n_frames, classes, options)
+    others = {name: read_stream(entry, root / path, read.rate_hz) for name, path in entry.compare.items()}
+    compare = {name: labels_of(one, table.n_frames, classes, options) for name, one in others.items()}
+    every = max(1, round(read.rate_hz / rule.rate_hz))
+    name = entry.recording_name
+    return PoseRecording(
+        name=name,
+        points=points[::every],
+        rate_hz=rule.rate_hz,
+        labels=labels[::every],
+        checked=_checked(read, root, stream, labels, points),
+        data=_fingerprints(read, root, every),
+        group=entry.group,
+        part=None if split is None else part_of(split, entry.part, entry.group, name),
+        compare={rater: one[::every] for rater, one in compare.items()},
+    )
+
+
+def _checked(
+    read: _Read, root: Path, stream: StreamLabels, labels: NDArray[np.int16], points: NDArray[np.float32]
+) -> CheckedRecording:
+    n_frames = {"pose": read.table.n_frames}
+    if read.entry.video is not None:
+        with VideoReader(root / read.entry.video) as reader:
+            n_frames["video"] = reader.n_frames if reader.n_frames is not None else sum(1 for _ in reader)
+    n_frames["labels"] = stream.n_frames
+    return CheckedRecording(
+        name=read.entry.recording_name,
+        n_frames=n_frames,
+        labels=labels,
+        rate_hz=read.rate_hz,
+        covered=stream.covered(read.table.n_frames),
+        missing=float(np.isnan(points[..., 0]).mean()),
+        group=read.entry.group,
+        said=stream.notes,
+    )
+
+
+def _fingerprints(read: _Read, root: Path, every: int) -> list[DataFingerprint]:
+    entry, name = read.entry, read.entry.recording_name
+    rate = f"{read.rate_hz:g} frames/s{' (assumed)' if entry.rate_assumed else ''}"
+    rows = "" if every == 1 else f", of which one in {every} is taken"
+    stream = "" if entry.stream is None else f", stream {entry.stream}"
+    return [
+        DataFingerprint(
+            name=name,
+            sha256=hash_files([root / entry.path]),
+            n_frames=read.table.n_frames,
+            source=f"pose {entry.path}, {rate}{rows}",
+        ),
+        DataFingerprint(
+            name=f"{name}.labels",
+            sha256=hash_files([root / entry.labels]),
+            n_frames=read.table.n_frames,
+            source=f"labels {entry.labels}{stream}",
+        ),
+    ]
+
+
+def _refuse_twice(recordings: Sequence[PoseRecording]) -> None:
+    names, contents = [one.name for one in recordings], [one.content for one in recordings]
+    for one in recordings:
+        if names.count(one.name) > 1:
+            raise DataError(f"recording {one.name!r} stands twice in data; give each a 'name' of its own")
+        if contents.count(one.content) > 1:
+            copies = [other.name for other in recordings if other.content == one.content]
+            raise DataError(
+                f"{' and '.join(copies)} are the same recording, which would then stand on both sides of a split; "
+                "leave one of them out"
+            )

@@ -1,0 +1,102 @@
+"""The labels of one recording: one stream of a label file, frame by frame, and what is odd about them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...sync.errors import DataError
+from ..config.training_file import LabelledData, LabelOptions
+from ..label_files import Span, read_labels
+from ..label_files.frame_labels import Bout, frame_labels
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLabels:
+    """One stream of a label file, as it stands there.
+
+    Attributes:
+        path: of the file.
+        bouts: in order of time; they may overlap where the format has several behaviours at once.
+        n_frames: how many frames the file is about: what it says, or the end of its last bout.
+        names: of the behaviours in it, by name.
+        unlabelled: stretches (start, stop exclusive) that the file itself marks as not labelled.
+        notes: what was found while reading, in words.
+    """
+
+    path: Path
+    bouts: list[Bout]
+    n_frames: int
+    names: list[str]
+    unlabelled: list[Span]
+    notes: list[str]
+
+    def covered(self, n_frames: int) -> NDArray[np.int16]:
+        """How many bouts each frame lies in, int16 [n_frames]."""
+        edges = np.zeros(n_frames + 1, np.int64)
+        for bout in self.bouts:
+            edges[min(bout.start_frame, n_frames)] += 1
+            edges[min(bout.stop_frame, n_frames)] -= 1
+        return np.cumsum(edges[:-1]).astype(np.int16)
+
+
+def read_stream(entry: LabelledData, path: Path, rate_hz: float | None) -> StreamLabels:
+    """Read the labels that an entry means.
+
+    Args:
+        entry: kind, convention and stream.
+        path: the file: the entry's own labels, or those of another rater.
+        rate_hz: of the recording, for files that state times.
+
+    Raises:
+        DataError: the file cannot be read, is of another kind, or has not that stream, or several and none is named.
+    """
+    found = read_labels(path, entry.label_kind, rate_hz=rate_hz, frames=entry.frames)
+    stream = found.find_stream(entry.stream)
+    bouts = found.streams[stream]
+    end = max((bout.stop_frame for bout in bouts), default=0)
+    return StreamLabels(
+        path=path,
+        bouts=bouts,
+        n_frames=end if found.n_frames is None else found.n_frames,
+        names=sorted({bout.behavior for bout in bouts}),
+        unlabelled=found.unlabelled.get(stream, []),
+        notes=list(found.notes),
+    )
+
+
+def labels_of(stream: StreamLabels, n_frames: int, classes: list[str], options: LabelOptions) -> NDArray[np.int16]:
+    """Class index of every frame, int16 [n_frames], below 0 where there is none.
+
+    Raises:
+        DataError: labels go beyond the recording (off by one is named), a behaviour is unknown, or two overlap.
+    """
+    try:
+        labels = frame_labels(
+            stream.bouts, n_frames, classes, stream.path, options.rename, options.ignore, priority=options.priority
+        )
+    except DataError as error:
+        if max((bout.stop_frame for bout in stream.bouts), default=0) != n_frames + 1:
+            raise
+        raise DataError(
+            f"{error} They end ONE frame too late, which is an off-by-one: do they count from 1 and are read as "
+            "counting from 0, is their last frame meant to be exclusive (see 'frames'), or did the tracks lose their "
+            "first row?"
+        ) from error
+    if options.rest is not None:
+        empty = stream.covered(n_frames) == 0
+        for start, stop in stream.unlabelled:
+            empty[start:stop] = False
+        labels[empty] = classes.index(options.rest)
+    return labels
+
+
+def classes_in(streams: list[StreamLabels], options: LabelOptions) -> list[str]:
+    """The behaviours that label files hold, renamed, without those that are ignored, by name."""
+    names = {
+        options.rename.get(name, name) for stream in streams for name in stream.names if name not in options.ignore
+    }
+    if options.rest is not None:
+        names.add(options.rest)
+    return sorted(names - set(options.ignore))

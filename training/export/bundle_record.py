@@ -1,0 +1,65 @@
+"""Facts about a bundle that is about to be written: its scores, its times, and what made it."""
+
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ...inference.manifest import ComputeTime, Scores
+from ..config.training_file import TrainConfig
+from ..data.video_sources import Source
+
+LIBRARIES = (
+    "ethostream", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch",
+    "lightning",
+)  # fmt: skip
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of what is installed; one engine or the other is."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def scores_of(evaluation: dict[str, Any], config: TrainConfig) -> Scores:
+    """An evaluation of the test part as the manifest keeps it."""
+    stabilised = evaluation["stabilised"]
+    return Scores(
+        evaluated_on=f"test part, {config.split.by}, whole pipeline, causal, stabilised",
+        n_frames=stabilised["n_frames"],
+        accuracy=stabilised["accuracy"],
+        balanced_accuracy=stabilised["balanced_accuracy"],
+        macro_f1=stabilised["macro_f1"],
+        per_class=stabilised["per_class"],
+        confusion=stabilised["confusion_matrix"],
+        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals")},
+    )
+
+
+def compute_of(evaluation: dict[str, Any], sources: list[Source]) -> list[ComputeTime]:
+    """The times of an evaluation as the manifest keeps them."""
+    return [
+        ComputeTime(
+            stage=stage,
+            provider="cpu",
+            threads=1,
+            batch=len(sources[0].views),
+            p50_ms=round(values["p50"], 3),
+            p99_ms=round(values["p99"], 3),
+            machine=this_machine(),
+        )
+        for stage, values in evaluation["compute_ms"].items()
+    ]
+
+
+def this_machine() -> str:
+    """System and processor, in words."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or "unknown processor"
+    return f"{platform.system()} {platform.machine()}, {processor}"

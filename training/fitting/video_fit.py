@@ -1,0 +1,123 @@
+"""Fitting a video model: the stages that its training file asks for, one after the other. Deterministic by seed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...sync.errors import ConfigError
+from ..config.training_file import ResNet18Config, TrainConfig
+from ..networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
+from ..networks.head import build_head
+from ..runs.record import METRICS_FILE
+from .checkpoint import unwritable
+from .crop_head_data import feature_statistics, head_data
+from .crop_recordings import Recording
+from .head_fit import fit_head
+from .joint_fit import JointStage, Networks
+from .loop import STAGES, checkpoint_path, require_devices, run_stage, torch_threads
+from .temperature import calibrate_head
+
+
+def build_networks(config: TrainConfig, n_views: int, n_step_features: int, root: Path) -> Networks:
+    """Networks with fresh or loaded weights; the caller seeds torch.
+
+    Args:
+        config: embedder, head, fusion.
+        n_views: of the recordings; for ``joined``.
+        n_step_features: numbers that the feature steps give per view.
+        root: folder that a weight file's relative path starts from.
+
+    Raises:
+        DataError: the weight file cannot be used.
+    """
+    embedder: Embedder
+    if isinstance(config.embedder, ResNet18Config):
+        network = ResNet18(config.embedder.side_px)
+        if config.embedder.weights is not None:
+            load_resnet18_weights(network, root / config.embedder.weights)
+        embedder = network
+    else:
+        embedder = SmallCnn(config.embedder.dims, config.embedder.side_px, config.embedder.width)
+    n_features = (embedder.dims + n_step_features) * (n_views if config.fusion == "joined" else 1)
+    output = "independent" if config.fit.loss.is_binary else "softmax"
+    return Networks(embedder, build_head(config.head, n_features, len(config.classes), output))
+
+
+def fit(
+    config: TrainConfig, recordings: Sequence[Recording], networks: Networks, run: Path, quiet: bool = False
+) -> dict[str, Any]:
+    """Fit the networks in place.
+
+    First, if ``frozen_epochs`` says so, the head on the embedder as it was loaded; then both together on short windows
+    (``joint_epochs``); then the head alone on long stretches (``head_epochs``). A fit that was killed goes on in the
+    stage and epoch where it was.
+
+    Args:
+        config: of the training.
+        recordings: in memory.
+        networks: from `build_networks`.
+        run: the run folder, for the log and the checkpoints.
+        quiet: no progress bar.
+
+    Returns:
+        What `run_stage` says of each stage, by its name.
+
+    Raises:
+        ConfigError, DataError, DiskFullError: see `fit_head`.
+    """
+    rule, joined = config.fit, config.fusion == "joined"
+    if rule.supervision != "frame" and rule.joint_epochs:
+        raise ConfigError(f"fit.supervision: {rule.supervision}: goes with a frozen embedder; set fit.joint_epochs: 0")
+    require_devices(rule)
+    _begin_log(run)
+    device = torch.device(rule.device)
+    summary: dict[str, Any] = {}
+    learnt = False
+
+    def fit_alone(stage: str) -> None:
+        networks.embedder.to(device)
+        data = head_data(networks.embedder, recordings, config.fusion, device)
+        networks.embedder.to("cpu")
+        summary[stage] = fit_head(
+            networks.head,
+            data,
+            rule,
+            config.classes,
+            config.seed,
+            run,
+            quiet,
+            fusion=config.fusion,
+            stage=stage,
+            learnt_before=learnt,
+        )
+
+    with torch_threads(rule.threads):
+        if rule.frozen_epochs:
+            fit_alone("frozen")
+            learnt = True
+        if rule.joint_epochs:
+            if not learnt:
+                networks.head.set_normalisation(*feature_statistics(recordings, networks.embedder.dims, joined))
+            summary["joint"] = run_stage(JointStage(config, recordings, networks, run), quiet)
+            learnt = True
+        if rule.head_epochs:
+            fit_alone("head")
+        elif rule.temperature and any(one.mask("validation").any() for one in recordings):
+            data = head_data(networks.embedder, recordings, config.fusion, torch.device("cpu"))
+            summary["joint"]["calibration"] = calibrate_head(networks.head, data).to_dict()
+    networks.embedder.eval()
+    networks.head.eval()
+    return summary
+
+
+def _begin_log(run: Path) -> None:
+    """Forget the log of an earlier fit, unless this one goes on from it."""
+    if any(checkpoint_path(run, stage).exists() for stage in STAGES):
+        return
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / METRICS_FILE).write_text("", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(run / METRICS_FILE, error, "the log of the fit") from error

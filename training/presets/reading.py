@@ -1,0 +1,185 @@
+"""Presets: named models that fit any data set of their kind. Each is a YAML file in ``presets/``.
+
+A preset is a training file without its data: ``about`` says in a line what it is, ``input`` what it takes (``pose`` or
+``video``), ``extends`` names a preset that it changes, ``config`` holds keys of the training file. ``@front``,
+``@center`` and ``@back`` in it stand for the keypoints that the data set gives these roles. A feature of ``pose`` with
+``for_animals: 2`` is left out where there is another number of animals, and ``by_animals: {2: …}`` holds further keys
+for such a number.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from ...acquisition.pose.pose_files import read_pose
+from ...inference.manifest import Name
+from ...sync.errors import ConfigError
+from ...sync.strict import StrictModel, read_yaml, validate
+from ..config.training_file import PoseData, TrainConfig, set_key
+from ..data.dataset_file import Dataset
+from ..data.recording_labels import classes_in, read_stream
+
+FOLDER: Final = Path(__file__).parent
+_ROLE: Final = re.compile(r"@([a-z]+)")
+_FOR_ANIMALS: Final = "for_animals"
+_MOST_EXTENSIONS: Final = 8
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class PresetFile(StrictModel):
+    """One file of a preset; see the head of this module."""
+
+    about: str
+    input: Literal["pose", "video"]
+    extends: Name | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    by_animals: dict[int, dict[str, Any]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset with everything that it extends.
+
+    Attributes:
+        name: as it is asked for.
+        about: one line.
+        input: what it takes.
+        config: keys of the training file.
+        by_animals: further keys for recordings of so many animals.
+    """
+
+    name: str
+    about: str
+    input: Literal["pose", "video"]
+    config: dict[str, Any]
+    by_animals: dict[int, dict[str, Any]]
+
+
+def preset_names() -> list[str]:
+    """What ``--preset`` may name."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        ConfigError: there is none of that name, or its file has a fault.
+    """
+    chain: list[PresetFile] = []
+    wanted: str | None = name
+    while wanted is not None:
+        path = FOLDER / f"{wanted}.yaml"
+        if not path.is_file():
+            raise ConfigError(f"preset {wanted!r} is not known; there are {', '.join(preset_names())}")
+        if len(chain) == _MOST_EXTENSIONS:
+            raise ConfigError(f"preset {name!r}: extends more than {_MOST_EXTENSIONS} others; is one its own ancestor?")
+        chain.append(validate(PresetFile, read_yaml(path), str(path)))
+        wanted = chain[-1].extends
+    config: dict[str, Any] = {}
+    by_animals: dict[int, dict[str, Any]] = {}
+    for one in reversed(chain):
+        config = merged(config, one.config)
+        by_animals |= {n: merged(by_animals.get(n, {}), keys) for n, keys in one.by_animals.items()}
+    return Preset(name, chain[0].about, chain[0].input, config, by_animals)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings as one; groups of keys are merged, all else of ``above`` stands in place of what is ``below``.
+
+    A group that names another ``kind`` than the one below it stands alone: keys of one kind mean nothing to another.
+    """
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and old.get("kind") == value.get("kind", old.get("kind")):
+            result[key] = merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), name: str | None = None) -> TrainConfig:
+    """The training file of a preset on a data set.
+
+    Args:
+        preset: from `read_preset`.
+        dataset: from `find_dataset`; its label files are read for their classes.
+        overrides: ``key.key=value``, the value YAML.
+        name: of the bundle; None: after preset and stream.
+
+    Raises:
+        ConfigError: preset and data do not go together, or an override is wrong.
+        DataError: a label file cannot be read.
+    """
+    kinds = {"pose" if isinstance(entry, PoseData) else "video" for entry in dataset.entries}
+    if kinds != {preset.input}:
+        raise ConfigError(
+            f"preset {preset.name} takes {preset.input}, and the recordings of {dataset.root} are of {kinds.pop()}; "
+            f"choose another preset ({', '.join(preset_names())})"
+        )
+    classes = dataset.classes or _classes(dataset)
+    streams = list(dict.fromkeys(entry.stream for entry in dataset.entries if entry.stream))
+    raw: dict[str, Any] = {
+        "name": name or _NO_NAME.sub("-", "-".join([preset.name, *streams]))[:64],
+        "task": f"{preset.about} Classes: {', '.join(classes)}",
+        "classes": classes,
+        "data_root": str(dataset.root.resolve()),
+        "data": [
+            entry.model_dump(mode="json", exclude_defaults=True) | {"kind": entry.kind} for entry in dataset.entries
+        ],
+        "labels": dataset.labels.model_dump(mode="json"),
+        **with_roles(_for_animals(preset, dataset), dataset.roles, preset.name),
+    }
+    for override in overrides:
+        set_key(raw, override)
+    return validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
+
+
+def with_roles(value: Any, roles: Mapping[str, str], preset: str) -> Any:
+    """A part of a preset with ``@front`` and the like replaced by names of keypoints.
+
+    Raises:
+        ConfigError: the data set does not say which keypoint that is.
+    """
+    if isinstance(value, dict):
+        return {key: with_roles(one, roles, preset) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_roles(one, roles, preset) for one in value]
+    if isinstance(value, str):
+        for role in _ROLE.findall(value):
+            if role not in roles:
+                raise ConfigError(
+                    f"preset {preset}: needs to know which keypoint is the {role} of an animal; say so in "
+                    "dataset.yaml, as in roles: {front: nose, center: back, back: tail_base}"
+                )
+        return _ROLE.sub(lambda found: roles[found[1]], value)
+    return value
+
+
+def _classes(dataset: Dataset) -> list[str]:
+    streams = [
+        read_stream(entry, dataset.root / entry.labels, entry.rate_hz if isinstance(entry, PoseData) else None)
+        for entry in dataset.entries
+    ]
+    return classes_in(streams, dataset.labels)
+
+
+def _for_animals(preset: Preset, dataset: Dataset) -> dict[str, Any]:
+    """What a preset says to as many animals as the first recording has."""
+    first = dataset.entries[0]
+    if not isinstance(first, PoseData):
+        return preset.config
+    n_animals = len(read_pose(dataset.root / first.path).animals)
+    config = merged(preset.config, preset.by_animals.get(n_animals, {}))
+    features: list[dict[str, Any]] = config.get("pose", {}).get("features", [])
+    kept = [
+        {key: value for key, value in one.items() if key != _FOR_ANIMALS}
+        for one in features
+        if one.get(_FOR_ANIMALS, n_animals) == n_animals
+    ]
+    return {**config, "pose": {**config["pose"], "features": kept}} if features else config

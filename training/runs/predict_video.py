@@ -1,0 +1,138 @@
+"""A bundle over a video: one row per frame, computed by the very step that runs live."""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from ...inference.bundle import Bundle
+from ...inference.bundled import resolve_bundle
+from ...streaming.messages import Behavior
+from ...streaming.video import VideoReader
+from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
+from ...sync.errors import ConfigError
+from ..answers.look_ahead import answer_lag
+from ..answers.offline import run_offline
+
+VIEW = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedFrame:
+    """One frame: its number from 0, its time since the first frame, the stabilised behaviour and p in class order.
+
+    ``behavior`` is "" until the first one is certain enough, as it is live.
+    """
+
+    frame: int
+    time_s: float
+    behavior: str
+    p: tuple[float, ...]
+
+
+def predict_video(
+    bundle_path: Path, video_path: Path, pixel_format: Literal["mono8", "bgr8"] = "mono8"
+) -> Iterator[PredictedFrame]:
+    """Classify every frame of a video, in order, causally; a model that looks ahead sees as far as it says.
+
+    A frame that the model's rate leaves out repeats the answer before it.
+
+    Args:
+        bundle_path: folder, zip or name of a shipped bundle; it must take one view.
+        video_path: any video that FFmpeg reads.
+        pixel_format: how frames are decoded, as for the data that the model was trained on.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        VideoError: the video cannot be read.
+        ConfigError: its rate does not suit the model, or the model needs several views.
+    """
+    yield from _predict(_open_bundle(bundle_path), video_path, pixel_format)
+
+
+def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8", "bgr8"] = "mono8") -> dict[str, Any]:
+    """Write `predict_video` as CSV: ``frame,time_s,behaviour`` and one column ``p_<class>`` per class.
+
+    A terminal is shown how far it is.
+
+    Returns:
+        ``n_frames``, ``bundle``, ``out`` and ``frames_of`` each behaviour.
+
+    Raises:
+        ConfigError: the CSV cannot be written; and as `predict_video`.
+    """
+    loaded = _open_bundle(bundle)
+    frames_of: dict[str, int] = {}
+    n_frames = 0
+    part = out.with_name(f".{out.name}.part")
+    console = Console(stderr=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in loaded.manifest.classes)])
+            rows = _predict(loaded, video, pixel_format)
+            for row in track(rows, video.name, _n_frames(video), console=console, disable=not console.is_terminal):
+                writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *(f"{value:.6f}" for value in row.p)])
+                frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
+                n_frames += 1
+        part.replace(out)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return {
+        "bundle": loaded.identity,
+        "video": str(video),
+        "out": str(out),
+        "n_frames": n_frames,
+        "frames_of": frames_of,
+    }
+
+
+def _n_frames(video: Path) -> int | None:
+    with VideoReader(video, "mono8") as reader:
+        return reader.n_frames
+
+
+def _open_bundle(path: Path) -> Bundle:
+    loaded = Bundle.load(resolve_bundle(path), max_look_ahead_frames=None)
+    n_views = loaded.manifest.video.n_views
+    if n_views not in (None, 1):
+        raise ConfigError(
+            f"bundle {loaded.manifest.name!r} takes {n_views} synchronised views "
+            f"({', '.join(loaded.manifest.video.view_names)}) and one video was given; play the videos through "
+            "'ethostream run' with one file camera per view"
+        )
+    return loaded
+
+
+def _predict(bundle: Bundle, path: Path, pixel_format: Literal["mono8", "bgr8"]) -> Iterator[PredictedFrame]:
+    clock = RigClock(ClockAnchor.take())
+    with VideoReader(path, pixel_format) as reader:
+        times_ns: deque[int] = deque()
+
+        def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+            image = np.empty(reader.shape, np.uint8)
+            while (t_ns := reader.read_into(image)) is not None:
+                times_ns.append(t_ns)
+                yield t_ns, [image]
+
+        last: Behavior | None = None
+        place, lag = 0, answer_lag(bundle.manifest, reader.rate_hz)
+        for answer in run_offline(bundle, {VIEW: reader.shape}, reader.rate_hz, frames(), clock):
+            last = answer or last
+            assert last is not None, "the first frame is always a step"
+            if len(times_ns) > lag:
+                yield PredictedFrame(place, times_ns.popleft() / NS_PER_S, last.label, last.p)
+                place += 1
+        for rest, t_ns in enumerate(times_ns):  # of these nothing came any more
+            assert last is not None
+            yield PredictedFrame(place + rest, t_ns / NS_PER_S, last.label, last.p)

@@ -1,0 +1,286 @@
+"""From recordings of keypoints to a bundle: read, look, fit, export, prove parity, choose, score what was not seen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ...inference.bundle import Bundle, make_pose_parity, write_bundle
+from ...inference.manifest import FeatureStepSpec, GapRule, Scores, Split
+from ...sync.clock import NS_PER_S, MonotonicClock
+from ...sync.errors import DataError
+from ..answers.of_pose import bundle_answers
+from ..config.training_file import PoseData, PoseRule, TrainConfig
+from ..data.checks import DataCheck, check_data, print_check
+from ..data.pose_recordings import PoseRecording, feature_specs, features_of, open_poses, pose_input, with_scale
+from ..export.bundle_record import library_versions, this_machine
+from ..export.graphs import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
+from ..fitting.loop import forget_checkpoints
+from ..networks.head import HeadModule, warm_up_frames
+from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
+from ..scores.evaluation_record import evaluation_record
+from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
+from .fit_pose import FittedPose, fit_pose
+from .record import DATA_FILE, EVALUATION_FILE, write_json, write_record
+
+PARITY_FRAMES: Final = 90
+_CLOCK: Final = MonotonicClock()
+
+
+def train_pose(
+    config: TrainConfig, root: Path, out: Path, quiet: bool = False, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Train a model of keypoints and write its bundle.
+
+    Beside the bundle, ``<out>.run/`` gets ``config.yaml``, ``command.txt``, ``data.json``, ``metrics.jsonl``,
+    ``tensorboard/``, ``answers.npz`` and ``evaluation.json``.
+
+    Args:
+        config: with recordings of ``kind: pose``.
+        root: folder that relative paths start from.
+        out: folder of the bundle.
+        quiet: nothing is printed.
+        notes: what was assumed about the data, to be printed and kept.
+
+    Returns:
+        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative error) and ``evaluation``.
+
+    Raises:
+        DataError: the data do not fit.
+        ParityError: the exported graphs do not compute what was trained; no bundle is written.
+    """
+    began_ns = _CLOCK.now_ns()
+    console = Console(quiet=quiet, stderr=True, highlight=False)
+    run = out.parent / f"{out.name}.run"
+    recordings, rule, check = read_poses(config, root, console, notes)
+    refuse_absent(config, recordings)
+    rule = with_scale(rule, [one for one in recordings if _mask(config, one, "train").any()])
+    config = config.model_copy(update={"pose": rule})
+    write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
+    write_json(run / DATA_FILE, check.to_dict())
+    inputs = [features_of(rule, one.points) for one in recordings]
+    console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
+    fitted = fit_pose(config, recordings, inputs, run, quiet, console.print)
+    console.print("exporting, and comparing the graphs with what was trained")
+    files = export_head(fitted.head)
+    parity = _gate(fitted.head, files, inputs)
+    fields = _fields(config, rule, recordings, fitted, feature_specs(rule))
+    files["parity.npz"] = make_pose_parity(fields, files, *_parity_input(rule, recordings))
+    draft = run / "draft"
+    write_bundle(draft, fields, files)
+    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
+    answers, per_minute_s = _test_answers(config, fitted, recordings, draft)
+    evaluation = evaluation_record(
+        answers,
+        config.classes,
+        split_of(config, fitted),
+        causal=fitted.head.causal and not fitted.head.look_ahead_frames,
+        look_ahead_frames=fitted.head.look_ahead_frames,
+        learnt_counts=_learnt_counts(config, recordings),
+        label_source=config.labels.made_by or "unknown",
+        notes=check.notes,
+        compute={
+            "training_s": training_s,
+            "per_minute_s": per_minute_s,
+            "machine": this_machine(),
+            "threads": config.fit.threads,
+        },
+    )
+    fields["scores"] = scores_of_pose(evaluation, config, fitted)
+    write_bundle(out, fields, files)
+    for path in (*draft.iterdir(), draft):
+        path.rmdir() if path.is_dir() else path.unlink()
+    identity = Bundle.load(out, max_look_ahead_frames=None).identity
+    evaluation = {"bundle": identity, "provider": "cpu", **evaluation}
+    write_answers(run / ANSWERS_FILE, answers, config.classes)
+    write_json(run / EVALUATION_FILE, evaluation)
+    for folder in (run, *run.glob("**/fold-*"), *run.glob("**/member-*")):
+        forget_checkpoints(folder)
+    return {
+        "bundle": identity,
+        "out": str(out),
+        "run": str(run),
+        "fit": fitted.summary,
+        "parity": parity,
+        "evaluation": evaluation,
+    }
+
+
+def read_poses(
+    config: TrainConfig, root: Path, console: Console, notes: Sequence[str] = ()
+) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
+    """Read the recordings of a configuration, look at them and print what was found.
+
+    Raises:
+        DataError: the data do not fit.
+    """
+    assert config.pose is not None
+    entries = [one for one in config.data if isinstance(one, PoseData)]
+    recordings, rule = open_poses(entries, root, config.pose, config.classes, config.labels, config.split)
+    assumed = sorted({one.rate_hz for one in entries if one.rate_assumed and one.rate_hz is not None})
+    said = [*notes]
+    if assumed and not any("assumed" in note for note in said):
+        said.append(f"assumed: {', '.join(f'{rate:g}' for rate in assumed)} frames/s, which nobody has stated")
+    check = check_data([one.checked for one in recordings], config.classes, said)
+    print_check(check, console)
+    return recordings, rule, check
+
+
+def refuse_absent(config: TrainConfig, recordings: Sequence[PoseRecording]) -> None:
+    """Refuse classes that the training part does not hold at all.
+
+    Raises:
+        DataError: there is one.
+    """
+    counts = _learnt_counts(config, recordings)
+    if absent := [name for name, n in counts.items() if not n]:
+        raise DataError(
+            f"the training part has no frame of {', '.join(absent)}; label some, choose another split, or leave the "
+            "class out of 'classes'"
+        )
+
+
+def split_of(config: TrainConfig, fitted: FittedPose) -> dict[str, Any]:
+    """How what is scored was kept apart from what was learnt, for the record."""
+    split: dict[str, Any] = config.split.model_dump(mode="json")
+    if fitted.folds:
+        split["scored"] = "every recording by the model of the fold that has not seen it"
+        split["chosen_on_the_same_folds"] = chosen_on_folds(config)
+    return split
+
+
+def chosen_on_folds(config: TrainConfig) -> list[str]:
+    """What the folds decide beside giving scores."""
+    rule = config.choose
+    asked = {
+        "epochs": rule is None or rule.epochs,
+        "temperature": config.fit.temperature,
+        "stabiliser": rule is not None and rule.stabiliser,
+    }
+    return [name for name, yes in asked.items() if yes]
+
+
+def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: FittedPose) -> Scores:
+    """An evaluation as the manifest keeps it."""
+    how = "folds" if fitted.folds else "test part"
+    return Scores(
+        evaluated_on=f"{how}, {config.split.by}, raw keypoints to label, stabilised"
+        + (", causal" if evaluation["causal"] else ", not causal"),
+        n_frames=evaluation["n_frames"],
+        accuracy=evaluation["accuracy"],
+        balanced_accuracy=evaluation["balanced_accuracy"],
+        macro_f1=evaluation["macro_f1"],
+        per_class=evaluation["stabilised"]["per_class"],
+        confusion=evaluation["confusion_matrix"],
+        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals")},
+    )
+
+
+def _test_answers(
+    config: TrainConfig,
+    fitted: FittedPose,
+    recordings: Sequence[PoseRecording],
+    draft: Path,
+) -> tuple[list[RecordingAnswers], float]:
+    """Answers on what was not learnt from, and seconds of computing per minute of recording."""
+    parts = None
+    if not fitted.folds:
+        parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
+    bundle = Bundle.load(draft, max_look_ahead_frames=None)
+    answers: list[RecordingAnswers] = []
+    for place, one in enumerate(recordings):
+        if parts is None:
+            continue
+        judged = parts[place] == PARTS.index("test")
+        if not (judged & (one.labels >= 0)).any():
+            continue
+        answers.append(bundle_answers(bundle, one, judged))
+    longest = max(recordings, key=lambda one: one.n_frames)
+    before_ns = _CLOCK.now_ns()
+    bundle_answers(bundle, longest, np.ones(longest.n_frames, np.bool_))
+    spent_s = (_CLOCK.now_ns() - before_ns) / NS_PER_S
+    return (fitted.answers if parts is None else answers), spent_s / (longest.n_frames / longest.rate_hz / 60.0)
+
+
+def _gate(head: HeadModule, files: dict[str, bytes], inputs: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Parity of the graphs on real input, repeated where the recording is shorter than the gate asks."""
+    x = inputs[0][None]
+    x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))[:, : 2 * MIN_PARITY_STEPS]
+    sequence = files["head_sequence.onnx"]
+    return {"head": check_head_parity(head, files.get("head_step.onnx"), sequence, np.ascontiguousarray(x))}
+
+
+def _parity_input(rule: PoseRule, recordings: Sequence[PoseRecording]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Points for ``parity.npz`` from a stretch of the first recording in which the behaviour changes, if any."""
+    first = recordings[0]
+    changes = np.flatnonzero((np.diff(first.labels) != 0) & (first.labels[1:] >= 0) & (first.labels[:-1] >= 0))
+    start = max(int(changes[0]) - PARITY_FRAMES // 2, 0) if len(changes) else 0
+    points = first.points[start : start + PARITY_FRAMES]
+    assert rule.rate_hz is not None
+    return points, np.rint(np.arange(len(points)) * (NS_PER_S / rule.rate_hz)).astype(np.int64)
+
+
+def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> dict[str, int]:
+    counts = np.zeros(len(config.classes), np.int64)
+    for one in recordings:
+        learnt = _mask(config, one, "train") & (one.labels >= 0)
+        counts += np.bincount(one.labels[learnt], minlength=len(counts))
+    return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
+
+
+def _mask(config: TrainConfig, recording: PoseRecording, part: Part) -> NDArray[np.bool_]:
+    if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
+        return np.full(recording.n_frames, part == "train", np.bool_)
+    parts = parts_of(config.split, recording.part, recording.labels, recording.rate_hz, recording.name)
+    return parts == PARTS.index(part)
+
+
+def _members(config: TrainConfig, recordings: Sequence[PoseRecording], part: Part) -> list[str]:
+    return [name for one in recordings for name in stretches_of(one.name, _mask(config, one, part))]
+
+
+def _fields(
+    config: TrainConfig,
+    rule: PoseRule,
+    recordings: Sequence[PoseRecording],
+    fitted: FittedPose,
+    features: list[FeatureStepSpec],
+) -> dict[str, Any]:
+    head = fitted.head
+    assert rule.rate_hz is not None
+    return {
+        "name": config.name,
+        "task": config.task,
+        "classes": list(config.classes),
+        "rate_hz": round(rule.rate_hz, 3),
+        "other_rates": rule.other_rates,
+        "inputs": [pose_input(rule)],
+        "features": features,
+        "head": head_spec(head),
+        "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
+        "warm_up_frames": warm_up_frames(head, rule.rate_hz),
+        "look_ahead_frames": head.look_ahead_frames if head.causal else None,
+        "stabiliser": fitted.stabiliser,
+        "data": [one for recording in recordings for one in recording.data],
+        "split": Split(
+            unit=config.split.by,
+            train=_members(config, recordings, "train"),
+            validation=_members(config, recordings, "validation"),
+            test=_members(config, recordings, "test"),
+        ),
+        "scores": Scores(
+            evaluated_on="nothing yet",
+            n_frames=0,
+            accuracy=None,
+            balanced_accuracy=None,
+            macro_f1=None,
+            per_class={},
+            confusion=[],
+            more={},
+        ),
+        "compute": [],
+        "library_versions": library_versions(),
+    }

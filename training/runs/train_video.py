@@ -1,0 +1,258 @@
+"""From a training file to a bundle: read, fit, export, prove parity, score the unseen part, write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from ...inference.bundle import Bundle, make_parity, write_bundle
+from ...inference.disparity_config import DisparityOptions
+from ...inference.features import spec_of
+from ...inference.manifest import (
+    EmbedderSpec,
+    GapRule,
+    Split,
+    VideoInput,
+)
+from ...inference.manifest import Scores as ManifestScores
+from ...sync.clock import NS_PER_S, MonotonicClock
+from ..config.training_file import TrainConfig, load_config
+from ..data.checks import check_data, print_check
+from ..data.video_sources import Source, open_sources
+from ..export.bundle_record import compute_of, library_versions, scores_of
+from ..export.graphs import (
+    MIN_PARITY_STEPS,
+    check_embedder_parity,
+    check_head_parity,
+    export_embedder,
+    export_head_sequence,
+    export_head_step,
+    head_spec,
+)
+from ..fitting.crop_head_data import embed_recording, head_input
+from ..fitting.crop_recordings import Recording, check_split, members_of, parity_frames, read_recording
+from ..fitting.joint_fit import Networks
+from ..fitting.loop import forget_checkpoints
+from ..fitting.video_fit import build_networks, fit
+from ..networks.head import warm_up_frames
+from ..quantisation.quantise import quantise_bundle
+from ..scores.answers_file import ANSWERS_FILE, write_answers
+from .evaluate_video import answers_of_part, evaluation_of, learnt_counts_of
+from .record import DATA_FILE, EVALUATION_FILE, write_json, write_record
+
+FLOAT32_FOLDER = "float32"
+_CLOCK: Final = MonotonicClock()
+
+
+def train(config_path: Path, out: Path, data: Path | None = None, quiet: bool = False) -> dict[str, Any]:
+    """As `train_video`, from a training file.
+
+    Args:
+        config_path: the training file.
+        out: folder of the bundle.
+        data: data folder instead of the file's own.
+        quiet: nothing is printed.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value is wrong.
+    """
+    config, root = load_config(config_path, data)
+    return train_video(config, root, out, quiet)
+
+
+def train_video(
+    config: TrainConfig,
+    root: Path,
+    out: Path,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
+    may_be_absent: bool = False,
+) -> dict[str, Any]:
+    """Train a model of video and write its bundle.
+
+    Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``data.json`` (what was odd
+    about the data), ``metrics.jsonl`` (a line per epoch), ``evaluation.json`` and ``answers.npz``; with
+    ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
+
+    Args:
+        config: the training file.
+        root: folder that its relative paths start from.
+        out: folder of the bundle.
+        quiet: nothing is printed.
+        notes: what was assumed about the data, to be printed and kept.
+        may_be_absent: a class may be missing from the training part, as in a fold of a cross-validation.
+
+    Returns:
+        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
+        also ``quantisation``, its record.
+
+    Raises:
+        ConfigError, DataError, VideoError: what the user gave does not fit.
+        ParityError: the exported graphs do not compute what was trained; no bundle is written.
+        ScoreLossError: int8 loses more than ``export.max_score_loss``; only the float32 bundle is written.
+    """
+    began_ns = _CLOCK.now_ns()
+    console = Console(quiet=quiet, stderr=True)
+    sources = open_sources(config, root)
+    absent = check_split(sources, config, may_be_absent)
+    if absent:
+        console.print(f"no frame of {', '.join(absent)} in the training part: it cannot be learnt")
+    run = out.parent / f"{out.name}.run"
+    write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
+    check = check_data([one.checked for one in sources], config.classes, notes)
+    print_check(check, console)
+    write_json(run / DATA_FILE, check.to_dict())
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        features = [spec_of(one.name, one.version, one.parameters) for one in config.features]
+        n_features = sum(one.dims for one in features)
+        networks = build_networks(config, len(sources[0].views), n_features, root)
+        recordings = _read(sources, config, networks, console)
+        fitted = fit(config, recordings, networks, run, quiet)
+    console.print("exporting, and comparing the graphs with what was trained")
+    files = {
+        "embedder.onnx": export_embedder(networks.embedder),
+        "head_step.onnx": export_head_step(networks.head),
+        "head_sequence.onnx": export_head_sequence(networks.head),
+    }
+    parity = _gate(networks, recordings, config, files)
+    fields = _fields(config, sources, networks, features)
+    frames, times_ns = _parity_input(config, sources)
+    files["parity.npz"] = make_parity(fields, files, frames, times_ns)
+    draft = run / "draft"
+    write_bundle(draft, fields, files)
+    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
+    console.print("scoring the test part through the whole pipeline")
+    drafted = Bundle.load(draft, max_look_ahead_frames=None)
+    answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
+    evaluation: dict[str, Any] = evaluation_of(
+        drafted, config, answers, learnt_counts=learnt_counts_of(config, sources), training_s=training_s
+    )
+    fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
+    write_json(run / EVALUATION_FILE, evaluation)
+    int8 = config.export.precision == "int8"
+    trained = run / FLOAT32_FOLDER if int8 else out
+    write_bundle(trained, fields, files)
+    for path in (*draft.iterdir(), draft):
+        path.rmdir() if path.is_dir() else path.unlink()
+    loaded = Bundle.load(trained, max_look_ahead_frames=None)
+    forget_checkpoints(run)
+    identity, more = loaded.identity, dict[str, Any]()
+    if int8:
+        quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
+        identity = quantised.write(out)
+        compute = {**quantised.evaluation["compute"], "training_s": training_s}
+        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute}
+        answers = quantised.answers
+        more = {"quantisation": quantised.record.model_dump(mode="json")}
+        write_json(run / EVALUATION_FILE, evaluation)
+    write_answers(run / ANSWERS_FILE, [one.recording for one in answers], config.classes)
+    return {
+        "bundle": identity,
+        "out": str(out),
+        "run": str(run),
+        "fit": fitted,
+        "parity": parity,
+        "evaluation": evaluation,
+        **more,
+    }
+
+
+def _read(sources: list[Source], config: TrainConfig, networks: Networks, console: Console) -> list[Recording]:
+    recordings: list[Recording] = []
+    with Progress(console=console, disable=console.quiet) as progress:
+        for source in sources:
+            if source.part == "test":  # only scored, through the whole pipeline
+                continue
+            task = progress.add_task(source.name, total=source.n_frames)
+
+            def advance(n: int, task: Any = task) -> None:
+                progress.advance(task, n)
+
+            recordings.append(read_recording(source, config, networks.embedder, advance))
+    return recordings
+
+
+def _gate(
+    networks: Networks, recordings: list[Recording], config: TrainConfig, files: dict[str, bytes]
+) -> dict[str, float]:
+    """Parity of the graphs on real input, repeated where the recording is shorter than the gate asks."""
+    recording = recordings[0]
+    crops = recording.crops[:, :: max(recording.crops.shape[1] // 16, 1)].reshape(-1, *recording.crops.shape[2:])
+    embeddings = embed_recording(networks.embedder, recording, torch.device("cpu"))
+    x = head_input(embeddings, recording.features, config.fusion == "joined")
+    x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))[:, : 2 * MIN_PARITY_STEPS]
+    return {
+        "embedder": check_embedder_parity(networks.embedder, files["embedder.onnx"], np.ascontiguousarray(crops)),
+        "head": check_head_parity(
+            networks.head, files["head_step.onnx"], files["head_sequence.onnx"], np.ascontiguousarray(x)
+        ),
+    }
+
+
+def _parity_input(config: TrainConfig, sources: list[Source]) -> Any:
+    """Frames for ``parity.npz`` from a stretch of the first recording in which the behaviour changes, if any."""
+    changes = np.flatnonzero(np.diff(sources[0].labels) != 0)
+    start = max(int(changes[0]) - 12, 0) if len(changes) else 0
+    frames, times_ns = parity_frames(sources[0], start)
+    return (frames[:1] if config.any_views else frames), times_ns
+
+
+def _disparity(config: TrainConfig, views: list[str]) -> dict[str, DisparityOptions]:
+    pairs = {} if config.disparity is None else config.disparity.views
+    return {name: pairs[name].options for name in views if name in pairs}
+
+
+def _fields(
+    config: TrainConfig,
+    sources: list[Source],
+    networks: Networks,
+    features: list[Any],
+) -> dict[str, Any]:
+    views = list(sources[0].views)
+    return {
+        "name": config.name,
+        "task": config.task,
+        "classes": list(config.classes),
+        "rate_hz": round(sources[0].rate_hz, 3),
+        "other_rates": "subsample",
+        "inputs": [
+            VideoInput(
+                n_views=None if config.any_views else len(views),
+                view_names=views,
+                fusion=config.fusion,
+                crop=config.crop,
+                embedder=EmbedderSpec.build(config.embedder.kind, networks.embedder.dims),
+                disparity=_disparity(config, views),
+            )
+        ],
+        "features": features,
+        "head": head_spec(networks.head),
+        "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
+        "warm_up_frames": warm_up_frames(networks.head, sources[0].rate_hz),
+        "look_ahead_frames": networks.head.look_ahead_frames,
+        "stabiliser": config.stabiliser,
+        "data": [one.data for one in sources],
+        "split": Split(
+            unit=config.split.by,
+            train=members_of(sources, config, "train"),
+            validation=members_of(sources, config, "validation"),
+            test=members_of(sources, config, "test"),
+        ),
+        "scores": ManifestScores(
+            evaluated_on="nothing yet",
+            n_frames=0,
+            accuracy=None,
+            balanced_accuracy=None,
+            macro_f1=None,
+            per_class={},
+            confusion=[],
+            more={},
+        ),
+        "compute": [],
+        "library_versions": library_versions(),
+    }

@@ -1,0 +1,305 @@
+"""The evaluation of a model as one JSON value, whatever the model saw: scores, intervals, and what to compare with.
+
+Definitions stand in ``docs/metrics.md``. Only numpy and scipy's special functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...sync.errors import DataError
+from ..splits import Part, runs_of
+from .answers_file import RecordingAnswers
+from .bouts import bout_counts, bout_figures, score_bouts
+from .calibration import calibration_scores
+from .frames import agreement, frame_counts, frame_figures, known_value, score
+from .intervals import Intervals, bootstrap
+from .onsets import TOLERANCE_MS
+from .raters import LABELS, rater_figures
+
+SCHEMA: Final = 1
+FEW_BOUTS: Final = 10
+"""A class with fewer true bouts has scores that hang on single bouts."""
+LabelSource = Literal["people", "machine", "simulated", "unknown"]
+Answer = Literal["stabilised", "raw"]
+ANSWERS: Final[tuple[Answer, ...]] = ("stabilised", "raw")
+
+
+def evaluation_record(
+    recordings: Sequence[RecordingAnswers],
+    classes: Sequence[str],
+    split: Mapping[str, Any],
+    *,
+    causal: bool,
+    look_ahead_frames: int = 0,
+    part: Part = "test",
+    learnt_counts: Mapping[str, int] | None = None,
+    label_source: LabelSource = "unknown",
+    learnt_from: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    compute: Mapping[str, Any] | None = None,
+    tolerance_ms: float = TOLERANCE_MS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score recordings.
+
+    Args:
+        recordings: what was said of each, with what of it is judged.
+        classes: names.
+        split: how judged and learnt frames were kept apart, as the training file has it; ``by`` names the rule.
+        causal: no answer used a later frame.
+        look_ahead_frames: of a model that is not causal, how many later frames an answer uses; 0: without bound.
+        part: that is judged.
+        learnt_counts: frames of each class that were learnt from, for the majority baseline; None: not known, the
+            baseline then knows the scored frames, which flatters it.
+        label_source: who labelled.
+        learnt_from: judged recordings that the model has learnt from; their scores say nothing, and the record says so.
+        notes: what was assumed about the data, one line each; kept as given.
+        compute: times, kept as given: ``training_s``, ``per_minute_s``, ``machine``, ``threads``.
+        tolerance_ms: of `score_onsets`.
+        seed: of the bootstrap.
+
+    Returns:
+        Top-level scores are those of the stabilised label; ``raw`` has those of the most probable class. Beside them
+        ``intervals``, ``recordings``, ``baselines``, ``raters``, ``compare``, ``calibration``, ``compute``, ``notes``
+        and ``warnings``.
+
+    Raises:
+        DataError: no judged frame is labelled.
+    """
+    judged = [one for one in recordings if one.known.any()]
+    if not judged:
+        raise DataError(f"the {part} part holds no labelled frame; label some, or choose another split")
+    scores = {which: _scored(judged, classes, which, tolerance_ms) for which in ANSWERS}
+    intervals = {which: _intervals(judged, classes, which, split, seed) for which in ANSWERS}
+    drawn = intervals["stabilised"]
+    return {
+        "schema": SCHEMA,
+        "causal": causal,
+        "look_ahead_frames": 0 if causal else look_ahead_frames or None,
+        "part": part,
+        "split": dict(split),
+        "label_source": label_source,
+        "classes": list(classes),
+        **scores["stabilised"],
+        **scores,
+        "intervals": {**drawn.about(), **{which: one.plain_values() for which, one in intervals.items()}},
+        "recordings": {
+            one.name: {
+                "n_frames": int(one.known.sum()),
+                "seconds": float(one.known.sum() / one.rate_hz),
+                "group": one.group,
+                **{which: _scored([one], classes, which, tolerance_ms) for which in ANSWERS},
+            }
+            for one in judged
+        },
+        "baselines": {"majority": _majority(judged, classes, learnt_counts)},
+        "calibration": calibration_scores(*said_of(judged)),
+        "raters": _raters(judged, classes),
+        "compare": _compared(judged, classes, tolerance_ms),
+        "compute": dict(compute or {}),
+        "notes": list(notes),
+        "warnings": [
+            *_about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from),
+            *_about_the_scores(scores["stabilised"], classes, drawn),
+        ],
+    }
+
+
+def said_of(recordings: Sequence[RecordingAnswers]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """Truth (n,) and probabilities (n, c) of all scored frames for which something was said."""
+    masks = [one.known & (one.raw >= 0) for one in recordings]
+    return (
+        _joined([one.truth[mask] for one, mask in zip(recordings, masks, strict=True)]),
+        _joined([one.p[mask] for one, mask in zip(recordings, masks, strict=True)]),
+    )
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(list(parts))
+
+
+def _truth(recordings: Sequence[RecordingAnswers]) -> NDArray[np.int16]:
+    return _joined([one.truth[one.known] for one in recordings])
+
+
+def _answer(one: RecordingAnswers, which: Answer) -> NDArray[np.int16]:
+    return one.label if which == "stabilised" else one.raw
+
+
+def _scored(
+    recordings: Sequence[RecordingAnswers], classes: Sequence[str], which: Answer, tolerance_ms: float
+) -> dict[str, Any]:
+    """Frame and bout scores of one kind of answer; those of a class stand together."""
+    predicted = _joined([_answer(one, which)[one.known] for one in recordings])
+    frames = score(_truth(recordings), predicted, classes, _joined([one.p[one.known] for one in recordings])).to_dict()
+    bouts = score_bouts(recordings, [_answer(one, which) for one in recordings], classes, tolerance_ms)
+    by_class = bouts.pop("per_class")
+    return {
+        **frames,
+        "bout_f1": bouts.pop("bout_f1"),
+        "flicker": bouts.pop("flicker"),
+        "bouts": bouts,
+        "per_class": {name: {**frames["per_class"][name], **by_class[name]} for name in classes},
+    }
+
+
+def _intervals(
+    recordings: Sequence[RecordingAnswers], classes: Sequence[str], which: Answer, split: Mapping[str, Any], seed: int
+) -> Intervals:
+    """Bootstrap over what is independent under the split."""
+    unit, units = _units(recordings, split)
+    n_classes = len(classes)
+    frames, bouts = np.zeros((len(units), n_classes, n_classes + 1)), np.zeros((len(units), n_classes, 3))
+    for place, stretches in enumerate(units):
+        for one, start, stop in stretches:
+            cut = slice(start, stop)
+            truth = np.where(one.known[cut], one.truth[cut], -1)
+            said = _answer(one, which)[cut]
+            frames[place] += frame_counts(truth, said, n_classes)
+            bouts[place] += bout_counts(truth, said, n_classes)
+
+    def statistic(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        by_frame = frame_figures(np.tensordot(weights, frames, 1))
+        by_bout = bout_figures(np.tensordot(weights, bouts, 1))
+        return {
+            **{name: by_frame[name] for name in ("macro_f1", "accuracy", "balanced_accuracy", "kappa")},
+            **{name: by_bout[name] for name in ("bout_f1", "bout_f1_micro", "flicker")},
+            **{f"f1.{name}": by_frame["f1_by_class"][:, place] for place, name in enumerate(classes)},
+            **{f"bout_f1.{name}": by_bout["f1_by_class"][:, place] for place, name in enumerate(classes)},
+        }
+
+    return bootstrap(len(units), statistic, unit, seed=seed)
+
+
+def _units(
+    recordings: Sequence[RecordingAnswers], split: Mapping[str, Any]
+) -> tuple[str, list[list[tuple[RecordingAnswers, int, int]]]]:
+    """What is drawn, each as (recording, start, stop).
+
+    The judged blocks of a split by blocks of time, else groups where recordings share them, else recordings. Frames
+    that nobody labelled part no block in two.
+    """
+    if split.get("by") == "time_block":
+        blocks = [(one, start, stop) for one in recordings for start, stop in runs_of(one.judged | (one.truth < 0))]
+        return "block", [[(one, start, stop)] for one, start, stop in blocks if one.known[start:stop].any()]
+    groups: dict[str, list[tuple[RecordingAnswers, int, int]]] = {}
+    for one in recordings:
+        groups.setdefault(one.group or f"recording {one.name}", []).append((one, 0, len(one.truth)))
+    return ("group" if len(groups) < len(recordings) else "recording"), list(groups.values())
+
+
+def _majority(
+    recordings: Sequence[RecordingAnswers], classes: Sequence[str], learnt_counts: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """What the most frequent class scores when it is named in every frame."""
+    counts = (
+        np.bincount(_truth(recordings), minlength=len(classes))
+        if learnt_counts is None
+        else np.array([learnt_counts.get(name, 0) for name in classes])
+    )
+    place = int(counts.argmax())
+    frames = score(_truth(recordings), np.full(len(_truth(recordings)), place), classes)
+    total = np.zeros((len(classes), 3), np.int64)
+    for one in recordings:
+        total += bout_counts(np.where(one.known, one.truth, -1), np.full(len(one.truth), place), len(classes))
+    bouts = bout_figures(total)
+    return {
+        "class": classes[place],
+        "counted_in": "the scored frames" if learnt_counts is None else "the training part",
+        "accuracy": frames.accuracy,
+        "balanced_accuracy": frames.balanced_accuracy,
+        "macro_f1": frames.macro_f1,
+        "kappa": frames.kappa,
+        "bout_f1": known_value(bouts["bout_f1"]),
+        "flicker": known_value(bouts["flicker"]),
+    }
+
+
+def _raters(recordings: Sequence[RecordingAnswers], classes: Sequence[str]) -> dict[str, Any] | None:
+    """How far people agree with each other on the judged frames; None where only one has labelled."""
+    names = list(dict.fromkeys(name for one in recordings for name in one.raters))
+    if not names:
+        return None
+    shown: dict[str, list[NDArray[np.integer]]] = {LABELS: [np.where(one.known, one.truth, -1) for one in recordings]}
+    for name in names:
+        shown[name] = [
+            np.where(one.known, one.raters[name], -1) if name in one.raters else np.full(len(one.truth), -1)
+            for one in recordings
+        ]
+    return rater_figures(shown, classes)
+
+
+def _compared(recordings: Sequence[RecordingAnswers], classes: Sequence[str], tolerance_ms: float) -> dict[str, Any]:
+    """Per other rater: the model against that rater, and that rater against the labels."""
+    result: dict[str, Any] = {}
+    for name in dict.fromkeys(name for one in recordings for name in one.raters):
+        having = [one for one in recordings if name in one.raters]
+        against = [
+            RecordingAnswers(one.name, one.rate_hz, one.raters[name], one.raw, one.label, one.p, one.known, one.group)
+            for one in having
+        ]
+        theirs = _joined([one.raters[name][one.known] for one in having])
+        result[name] = {
+            **{which: _scored(against, classes, which, tolerance_ms) for which in ANSWERS},
+            "agreement_with_labels": agreement(_truth(having), theirs),
+        }
+    return result
+
+
+def _about_the_data(
+    split: Mapping[str, Any],
+    causal: bool,
+    look_ahead_frames: int,
+    part: Part,
+    label_source: LabelSource,
+    learnt_from: Sequence[str],
+) -> list[str]:
+    """What a reader must know of the data before believing a number."""
+    found: list[str] = []
+    if learnt_from:
+        found.append(
+            f"The model has learnt from {', '.join(learnt_from)}, which stand among the scored recordings: their "
+            "scores say what it knows by heart, not what it can."
+        )
+    if part != "test":
+        found.append(f"Scored on the {part} part, which the training has already looked at: too good for new data.")
+    if not causal and not look_ahead_frames:
+        found.append("Not causal: answers used the whole recording, so no rig can give them while it runs.")
+    elif not causal:
+        found.append(
+            f"Answers used the next {look_ahead_frames} frames: on a rig every label comes later by as much, which is "
+            "not in the delays here."
+        )
+    if label_source == "machine":
+        found.append("The labels were made by a machine, not by people: scores say how well the model repeats it.")
+    if label_source == "simulated":
+        found.append("Simulated recordings: scores say nothing of real animals.")
+    if split.get("chosen"):
+        found.append(
+            f"Chosen on the very recordings that are scored: {split['chosen']}. The scores are a little too good; "
+            "`ethostream crossval` chooses anew inside every fold."
+        )
+    if split.get("by") == "time_block":
+        found.append(
+            "Scored blocks lie in the same recordings as those that were learnt from: scores hold for more of the same "
+            "recordings, not for a new animal or day."
+        )
+    return found
+
+
+def _about_the_scores(scores: Mapping[str, Any], classes: Sequence[str], intervals: Intervals) -> list[str]:
+    """Where there is too little to say anything."""
+    found: list[str] = []
+    if intervals.too_few:
+        found.append(f"No interval: {intervals.note}.")
+    by_class = scores["per_class"]
+    absent = [name for name in classes if not by_class[name]["support"]]
+    if absent:
+        found.append(f"The scored frames hold no {', '.join(absent)}: averages leave it out.")
+    few = [f"{name} {by_class[name]['n_true']}" for name in classes if 0 < by_class[name]["n_true"] < FEW_BOUTS]
+    if few:
+        found.append(f"Few true bouts ({', '.join(few)}): these scores hang on single bouts.")
+    return found
