@@ -12,7 +12,7 @@ from pydantic import Field
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel
 from ..cropper import State
-from .history import Smoothing, delayed, sliding_highest, sliding_lowest, with_past
+from .history import Smoothing, delayed, past_of, sliding_highest, sliding_lowest, with_past
 from .layout import PoseLayout
 from .measures import Values
 from .pose_block import PoseBlock
@@ -44,6 +44,16 @@ class PoseContextParameters(StrictModel):
     lowest_s: TimesS = Field(default_factory=list)
 
 
+def _chosen(patterns: list[str], names: tuple[str, ...]) -> list[int]:
+    """Numbers of the outputs that the patterns name, each once, in their own order."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(
+                f"pose_context: no step before it gives {pattern!r} (there are: {', '.join(names) or 'none'})"
+            )
+    return [place for place, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
 class PoseContext:
     """Causal summaries over time of what the steps before it gave."""
 
@@ -55,6 +65,8 @@ class PoseContext:
         sliding_highest,
         sliding_lowest,
         with_past,
+        past_of,
+        _chosen,
     )
 
     def __init__(self, parameters: PoseContextParameters, layout: PoseLayout, before: tuple[str, ...]) -> None:
@@ -111,19 +123,9 @@ class PoseContext:
         found += [sliding_highest(joined[self._n_past + 1 - n :], n) for n in self._highest]
         found += [sliding_lowest(joined[self._n_past + 1 - n :], n) for n in self._lowest]
         after: State = {
-            "past": joined[len(x) :].copy(),
+            "past": past_of(joined, len(x)),
             "smoothed": smoothed,
             "moments": moments,
             "started": np.ones(1, np.int64),
         }
         return after, np.concatenate(found, axis=1, dtype=np.float32, casting="same_kind")
-
-
-def _chosen(patterns: list[str], names: tuple[str, ...]) -> list[int]:
-    """Numbers of the outputs that the patterns name, each once, in their own order."""
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"pose_context: no step before it gives {pattern!r} (there are: {', '.join(names) or 'none'})"
-            )
-    return [place for place, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns)]

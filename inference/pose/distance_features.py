@@ -24,6 +24,14 @@ def ways_to_partner(pose: PoseBlock, points: tuple[int, ...], near: tuple[int, .
     return ways.reshape(len(pose), 2, -1)
 
 
+def _same_for_both(a: ResolvedPlace, b: ResolvedPlace) -> bool:
+    """Whether the partner measures the same distance."""
+    return (a.is_social or b.is_social) and {frozenset(a.points), frozenset(b.points)} == {
+        a.seen_by_partner(),
+        b.seen_by_partner(),
+    }
+
+
 class PoseDistancesParameters(AnimalOptions, SquashOptions):
     """Which distances.
 
@@ -45,7 +53,7 @@ class PoseDistances:
 
     name: ClassVar[str] = "pose_distances"
     version: ClassVar[int] = 1
-    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (ways_to_partner,)
+    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (ways_to_partner, _same_for_both)
 
     def __init__(self, parameters: PoseDistancesParameters, layout: PoseLayout, before: tuple[str, ...]) -> None:
         self._parameters = parameters
@@ -150,11 +158,3 @@ class PoseContact:
                 else:
                     own.append(found)
         return state, self._arrangement.join(pose, np.concatenate(own, axis=2), np.concatenate(joint, axis=1))
-
-
-def _same_for_both(a: ResolvedPlace, b: ResolvedPlace) -> bool:
-    """Whether the partner measures the same distance."""
-    return (a.is_social or b.is_social) and {frozenset(a.points), frozenset(b.points)} == {
-        a.seen_by_partner(),
-        b.seen_by_partner(),
-    }

@@ -1,7 +1,7 @@
 """Raw points to points that are always there: causally, with how old each of them is."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from ..cropper import State
 from .history import frames_since, held
 from .measures import Values
-
-NEVER_FRAMES: Final = 1 << 40
-"""Frames since a point was seen that never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,9 @@ class Filling:
         max_fill: frames.
     """
 
+    never_frames: ClassVar[int] = 1 << 40
+    """Frames since a point was seen that never was."""
+
     def __init__(self, n_animals: int, n_keypoints: int, max_fill: int) -> None:
         self._shape = (n_animals, n_keypoints)
         self._max_fill = max_fill
@@ -49,8 +49,8 @@ class Filling:
     def initial(self) -> State:
         return {
             "xy": np.zeros((*self._shape, 2), np.float64),
-            "since": np.full(self._shape, NEVER_FRAMES, np.int64),
-            "age": np.full(self._shape, NEVER_FRAMES, np.int64),
+            "since": np.full(self._shape, self.never_frames, np.int64),
+            "age": np.full(self._shape, self.never_frames, np.int64),
             "found": np.zeros(self._shape, np.int64),
         }
 

@@ -44,6 +44,13 @@ def with_past(block: Values, past: Values, started: bool) -> Values:
     return np.concatenate([past, block])
 
 
+def past_of(joined: Values, n_frames: int) -> Values:
+    """Of `with_past` what is the past of the next block, after one of ``n_frames``."""
+    past = joined[n_frames:]
+    # After one frame it is all but a row of what it is cut from: a copy would save nothing.
+    return past if n_frames == 1 else past.copy()
+
+
 def delayed(joined: Values, n_past: int, n_frames: int) -> Values:
     """Of `with_past` what was there ``n_frames`` before each frame of the block."""
     return joined[n_past - n_frames : len(joined) - n_frames]
@@ -68,6 +75,8 @@ class Smoothing:
 
 def sliding_highest(joined: Values, width: int) -> Values:
     """Largest of each frame and the ``width - 1`` before it; ``joined`` is (width - 1 + t, n) from `with_past`."""
+    if len(joined) == width:  # one frame
+        return joined.max(axis=0, keepdims=True)
     from scipy.ndimage import maximum_filter1d
 
     return maximum_filter1d(joined, width, axis=0, origin=(width - 1) // 2)[width - 1 :]
@@ -75,6 +84,8 @@ def sliding_highest(joined: Values, width: int) -> Values:
 
 def sliding_lowest(joined: Values, width: int) -> Values:
     """Smallest, likewise."""
+    if len(joined) == width:
+        return joined.min(axis=0, keepdims=True)
     from scipy.ndimage import minimum_filter1d
 
     return minimum_filter1d(joined, width, axis=0, origin=(width - 1) // 2)[width - 1 :]

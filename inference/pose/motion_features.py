@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..cropper import State
 from .arrangement import AnimalOptions, Arrangement
-from .history import delayed, with_past
+from .history import delayed, past_of, with_past
 from .layout import Place, PoseLayout, Segment
 from .measures import Values, cross, dot, length, limited, squash, total, unit
 from .pose_block import PoseBlock
@@ -60,7 +60,7 @@ class PoseMotion:
 
     name: ClassVar[str] = "pose_motion"
     version: ClassVar[int] = 1
-    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (exchanged, delayed, with_past)
+    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (exchanged, delayed, with_past, past_of)
 
     def __init__(self, parameters: PoseMotionParameters, layout: PoseLayout, before: tuple[str, ...]) -> None:
         self._parameters = parameters
@@ -114,8 +114,8 @@ class PoseMotion:
             if parameters.together:
                 joint.append(self._together(velocity))
         after: State = {
-            "past": joined[len(pose) :].copy(),
-            "past_age": ages[len(pose) :].copy(),
+            "past": past_of(joined, len(pose)),
+            "past_age": past_of(ages, len(pose)),
             "started": np.ones(1, np.int64),
         }
         return after, self._arrangement.join(pose, np.concatenate(own, axis=2), np.concatenate(joint, axis=1))
@@ -166,7 +166,7 @@ class PoseTurning:
 
     name: ClassVar[str] = "pose_turning"
     version: ClassVar[int] = 1
-    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (exchanged, delayed, with_past)
+    rests_on: ClassVar[tuple[Callable[..., object], ...]] = (exchanged, delayed, with_past, past_of)
 
     def __init__(self, parameters: PoseTurningParameters, layout: PoseLayout, before: tuple[str, ...]) -> None:
         self._mirrored = parameters.mirrored
@@ -201,5 +201,5 @@ class PoseTurning:
             sine, cosine = np.ascontiguousarray(cross(first, second)), np.ascontiguousarray(dot(first, second))
             rate = np.arctan2(sine, cosine) / (lag * self._dt_s)
             own.append(np.abs(rate) if self._mirrored else rate)
-        after: State = {"past": joined[len(pose) :].copy(), "started": np.ones(1, np.int64)}
+        after: State = {"past": past_of(joined, len(pose)), "started": np.ones(1, np.int64)}
         return after, self._arrangement.join(pose, np.concatenate(own, axis=2), np.zeros((len(pose), 0)))

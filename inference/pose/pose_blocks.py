@@ -58,7 +58,8 @@ def run_pose_blocks(
         stabiliser: instead of the bundle's defaults.
 
     Returns:
-        The labels of `PoseModel.step` on every frame, and its probabilities to rounding.
+        What `PoseModel.step` answers on every frame, its probabilities to rounding: a label can differ where one lies
+        that near to a threshold.
 
     Raises:
         ConfigError: rate or points do not suit the model.

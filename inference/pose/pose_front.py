@@ -1,7 +1,7 @@
 """Raw keypoints in, the head's input out: everything before the head, with its state."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,11 @@ from ...sync.errors import ConfigError
 from ..cropper import State
 from ..manifest import FeatureStepSpec, PoseInput
 from ..set_cropper import under
-from .body_length import BodyLength
-from .filling import Filling
-from .identities import Identified, Identities
-from .pose_block import PoseBlock
+from .preparation import Preparation
 from .registry import layout_of, open_pose_features
 
-FAR_PX: Final = 1e6
-"""Coordinates beyond it are mistakes, and the point is missing."""
-_MS_PER_S: Final = 1000.0
+_PARTS = ("identity", "fill", "body")
+"""What a preparation remembers, by the names that snapshots have."""
 
 
 class PoseFront:
@@ -43,12 +39,7 @@ class PoseFront:
 
     def __init__(self, pose: PoseInput, specs: Sequence[FeatureStepSpec], rate_hz: float) -> None:
         self._layout = layout = layout_of(pose, rate_hz)
-        self._min_likelihood = pose.fill.min_likelihood
-        tells_apart = pose.identity != "tracker" or pose.fill.twin_px is not None
-        self._identities = Identities(pose.identity, pose.fill.twin_px) if tells_apart else None
-        max_fill = round(pose.fill.max_fill_ms / _MS_PER_S * rate_hz)
-        self._filling = Filling(pose.n_animals, len(pose.keypoints), max_fill)
-        self._body = BodyLength(pose.scale, layout)
+        self._preparation = Preparation(pose, layout)
         self._features = open_pose_features(specs, layout)
         self.names: tuple[str, ...] = tuple(name for feature in self._features for name in feature.names)
         self.dims = len(self.names)
@@ -58,9 +49,7 @@ class PoseFront:
 
     def reset(self) -> None:
         """Back to before the first frame."""
-        self._identity_state: State = {} if self._identities is None else self._identities.initial()
-        self._fill_state = self._filling.initial()
-        self._body_state = self._body.initial()
+        self._prepared = self._preparation.initial()
         self._states = [feature.initial() for feature in self._features]
 
     def block(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,7 +73,7 @@ class PoseFront:
         x = np.empty((len(points), self.dims), np.float32)
         if not len(points):
             return x
-        pose = self._prepare(points)
+        self._prepared, pose = self._preparation.block(self._prepared, points)
         column = 0
         for place, feature in enumerate(self._features):
             self._states[place], values = feature.block(self._states[place], pose, x[:, :column])
@@ -99,9 +88,7 @@ class PoseFront:
 
     def seen(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which raw points (..., 3) are there: with coordinates that a picture can have, and likely enough."""
-        x, y, likelihood = points[..., 0], points[..., 1], points[..., 2]
-        # What is no number compares as False.
-        return (np.abs(x) < FAR_PX) & (np.abs(y) < FAR_PX) & (likelihood >= self._min_likelihood)
+        return self._preparation.seen(points)
 
     def missing(self, n_frames: int) -> NDArray[np.float32]:
         """Raw points of frames that were lost, for `block`."""
@@ -109,31 +96,9 @@ class PoseFront:
         points[..., 2] = 0.0
         return points
 
-    def _prepare(self, points: NDArray[np.float32]) -> PoseBlock:
-        seen = self.seen(points)
-        xy = np.where(seen[..., None], points[..., :2], 0.0).astype(np.float64)
-        likelihood = np.where(seen, np.minimum(points[..., 2], 1.0), 0.0).astype(np.float64)
-        if self._identities is None:
-            found = Identified(xy, seen, likelihood, np.zeros(len(xy), np.bool_))
-        else:
-            self._identity_state, found = self._identities.block(self._identity_state, xy, seen, likelihood)
-        self._fill_state, filled = self._filling.block(self._fill_state, found.xy, found.seen)
-        self._body_state, scale_px = self._body.block(self._body_state, filled.xy, found.seen)
-        dt_s = self._layout.dt_s
-        return PoseBlock(
-            layout=self._layout,
-            xy=filled.xy,
-            seen=found.seen,
-            since_s=filled.since.astype(np.float64) * dt_s,
-            age_s=filled.age.astype(np.float64) * dt_s,
-            likelihood=found.likelihood,
-            twin=found.twin,
-            scale_px=scale_px,
-        )
-
     def snapshot(self) -> State:
         """Everything that it remembers, as flat arrays; copies."""
-        parts: dict[str, State] = {"identity": self._identity_state, "fill": self._fill_state, "body": self._body_state}
+        parts = dict(self._prepared)
         parts |= {str(place): state for place, state in enumerate(self._states)}
         state: dict[str, NDArray[Any]] = {
             f"{part}.{key}": value.copy() for part, held in parts.items() for key, value in held.items()
@@ -143,7 +108,5 @@ class PoseFront:
     def restore(self, state: State) -> None:
         """Continue from a snapshot of a front with the same input, steps and rate, bit for bit."""
         copied = {key: value.copy() for key, value in state.items()}
-        self._identity_state = under(copied, "identity.")
-        self._fill_state = under(copied, "fill.")
-        self._body_state = under(copied, "body.")
+        self._prepared = {part: under(copied, f"{part}.") for part in _PARTS}
         self._states = [under(copied, f"{place}.") for place in range(len(self._features))]

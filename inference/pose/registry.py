@@ -16,7 +16,7 @@ from .distance_features import PoseContact, PoseContactParameters, PoseDistances
 from .filling import Filling
 from .history import frames_since, held, latest
 from .identities import Identities, as_one, nearest_order, way_between
-from .layout import PoseLayout
+from .layout import PoseLayout, ResolvedPlace
 from .measures import cross, dot, length, limited, squash, total, unit
 from .motion_features import PoseMotion, PoseMotionParameters, PoseTurning, PoseTurningParameters
 from .pose_block import PoseBlock
@@ -30,13 +30,14 @@ from .posture_features import (
     PoseSpread,
     PoseSpreadParameters,
 )
+from .preparation import Preparation
 from .presence_features import PosePresence, PosePresenceParameters
 
 SHARED: Final[tuple[Callable[..., object], ...]] = (
-    Identities, as_one, nearest_order, way_between, Filling, latest, held, frames_since, BodyLength, PoseBlock,
-    Arrangement, total, dot, cross, length, unit, limited, squash,
+    Preparation, Identities, as_one, nearest_order, way_between, Filling, latest, held, frames_since, BodyLength,
+    PoseLayout, ResolvedPlace, PoseBlock, Arrangement, total, dot, cross, length, unit, limited, squash,
 )  # fmt: skip
-"""What every feature rests on: its input, and plane geometry."""
+"""What every feature rests on: its input, the names in it, and plane geometry."""
 
 StepOptions = tuple[str, int, Mapping[str, Any]]
 """Name, version and parameters of a feature step."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ethostream.inference.pose.body_length import BodyLength
 from ethostream.inference.pose.config import BodyScale
-from ethostream.inference.pose.filling import NEVER_FRAMES, Filled, Filling
+from ethostream.inference.pose.filling import Filled, Filling
 from ethostream.inference.pose.identities import Identified, Identities
 from ethostream.inference.pose.layout import PoseLayout
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def test_a_point_is_held_and_then_goes_to_the_middle_of_those_that_are_there() -
 def test_a_point_that_was_never_seen_is_in_the_middle_at_once() -> None:
     found = filled([[None, None], [None, (8.0, 2.0)], [(4.0, 4.0), None]], 5)
     assert found.xy[:, 0].tolist() == [[[0, 0], [0, 0]], [[8, 2], [8, 2]], [[4, 4], [8, 2]]]
-    assert found.since[0, 0, 0] > NEVER_FRAMES and found.age[1, 0, 0] == 0
+    assert found.since[0, 0, 0] > Filling.never_frames and found.age[1, 0, 0] == 0
 
 
 def test_an_animal_that_was_never_seen_is_where_the_others_are() -> None:

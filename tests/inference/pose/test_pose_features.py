@@ -6,19 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from ethostream.inference.cropper import State
-from ethostream.inference.pose.motion_features import PoseMotion
 from ethostream.inference.pose.pose_front import PoseFront
 from ethostream.inference.pose.registry import (
-    feature_hash,
     layout_of,
     make_pose_feature,
-    pose_feature_names,
-    pose_spec_of,
     pose_specs_of,
 )
-from ethostream.sync.errors import BundleError, ConfigError
+from ethostream.sync.errors import ConfigError
 from numpy.typing import NDArray
-from pose_worlds import ALIKE, IN_ORDER, KEYPOINTS, RATE_HZ, Steps, pose_input
+from pose_worlds import ALIKE, KEYPOINTS, RATE_HZ, Steps, pose_input
 
 NAN = float("nan")
 FIRST = [(20.0, 0.0), (10.0, 0.0), (0.0, 0.0), (-10.0, 0.0)]
@@ -363,31 +359,6 @@ def test_who_leads_is_told_by_places() -> None:
         front([("pose_distances", 1, options | {"lead": {"points": ["nose"], "near": ["partner.nose"]}})])
 
 
-def test_every_feature_is_in_the_recipes_of_the_tests() -> None:
-    assert {name for name, _, _ in ALIKE} == set(pose_feature_names())
-    assert set(pose_feature_names()) - {name for name, _, _ in IN_ORDER} == {"pose_contact"}
-
-
-def test_a_manifest_says_what_a_step_remembers() -> None:
-    spec = pose_spec_of("pose_motion", 1, {"places": ["nose", "hip"], "lags_s": [0.1, 1.0]}, pose_input(), RATE_HZ)
-    assert {one.name: (one.shape, one.dtype) for one in spec.state} == {
-        "past": ([30, 2, 2, 2], "float64"),
-        "past_age": ([30, 2, 2], "float64"),
-        "started": ([1], "int64"),
-    }
-    assert spec.dims == 8 and spec.parameters["max_speed"] == 8.0
-    assert pose_spec_of(spec.name, 1, spec.parameters, pose_input(), RATE_HZ) == spec
-
-
-def test_steps_that_are_not_there() -> None:
-    with pytest.raises(BundleError, match="pose_whiskers v1 is not known"):
-        pose_specs_of([("pose_whiskers", 1, {})], pose_input(), RATE_HZ)
-    with pytest.raises(BundleError, match="pose_motion v2 is not known"):
-        pose_specs_of([("pose_motion", 2, {"places": ["nose"]})], pose_input(), RATE_HZ)
-    with pytest.raises(ConfigError, match="lag: unknown key"):
-        pose_specs_of([("pose_motion", 1, {"places": ["nose"], "lag": 1.0})], pose_input(), RATE_HZ)
-
-
 def test_a_step_leaves_the_state_it_was_given_alone() -> None:
     which = front(ALIKE, identity="nearest")
     which.block(frames(WALK, [SECOND] * 12))
@@ -397,15 +368,6 @@ def test_a_step_leaves_the_state_it_was_given_alone() -> None:
     assert all(np.array_equal(kept[name], again[name]) for name in kept)
     feature = make_pose_feature("pose_spread", 1, {}, layout_of(pose_input(), RATE_HZ))
     assert feature.initial() == {}
-
-
-def test_a_change_in_what_a_feature_rests_on_changes_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = layout_of(pose_input(), RATE_HZ)
-    feature = make_pose_feature("pose_motion", 1, {"places": ["nose"]}, layout)
-    before = feature_hash(feature)
-    assert feature_hash(make_pose_feature("pose_motion", 1, {"places": ["hip"]}, layout)) == before
-    monkeypatch.setattr(PoseMotion, "rests_on", PoseMotion.rests_on[:-1])
-    assert feature_hash(feature) != before
 
 
 def test_angles_are_those_of_atan2() -> None:
