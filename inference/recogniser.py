@@ -142,7 +142,7 @@ class Recogniser:
         self._n_warm[slots] += 1
         warm = self._n_warm[slots] >= self._manifest.warm_up_frames
         trusted = p_slots[warm] if warm.any() else p_slots
-        p = fuse(trusted, self._fusion)
+        p = fuse(trusted, self._fusion, self._manifest.head.output)
         t_head_ns = self._clock.now_ns()
         if reset:
             self.stabiliser.reset()
