@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from ..sync.errors import DataError
 from ..sync.strict import StrictModel
+from .stretches import runs_of
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -237,16 +238,6 @@ def parts_of(
     if part is None:
         raise DataError(f"{name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
     return np.full(len(labels), PARTS.index(part), np.int8)
-
-
-def runs_of(mask: NDArray[np.bool_], min_frames: int = 1) -> list[tuple[int, int]]:
-    """Stretches (start, stop exclusive) of True that are at least ``min_frames`` long."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [
-        (int(start), int(stop))
-        for start, stop in zip(edges[::2], edges[1::2], strict=True)
-        if stop - start >= min_frames
-    ]
 
 
 def stretches_of(name: str, mask: NDArray[np.bool_]) -> list[str]:

@@ -5,7 +5,8 @@ from itertools import groupby
 import numpy as np
 import pytest
 from ethostream.training.scores.answers_file import RecordingAnswers
-from ethostream.training.scores.bouts import bout_counts, bout_figures, bout_runs, matched_pairs, score_bouts
+from ethostream.training.scores.bouts import bout_counts, bout_figures, matched_pairs, score_bouts
+from ethostream.training.stretches import bout_runs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

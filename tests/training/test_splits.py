@@ -10,9 +10,9 @@ from ethostream.training.splits import (
     TimeBlockSplit,
     parts_of,
     refuse_shared,
-    runs_of,
     split_by_block,
 )
+from ethostream.training.stretches import runs_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

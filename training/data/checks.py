@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..scores.bouts import bout_runs
-from ..splits import runs_of
+from ..stretches import bout_runs, runs_of
 
 FEW_BOUTS: Final = 10
 """A class with fewer bouts in all is hardly learnt, and its scores hang on single bouts."""

@@ -20,6 +20,7 @@ from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..networks.embedders import Embedder
 from ..splits import PARTS, Part, TimeBlockSplit, parts_of, refuse_shared, stretches_of
+from ..stretches import class_counts
 
 _RESIZE_BATCH = 64
 PARITY_FRAMES = 24
@@ -145,10 +146,8 @@ def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: b
         copies = [one.name for one in sources if contents.count(one.content) > 1]
         if copies:
             raise DataError(f"{' and '.join(copies)} are the same recording, whose blocks would stand in several parts")
-    counts = np.zeros(len(config.classes), np.int64)
-    for source in sources:
-        labels = source.labels[(parts_of_source(source, config) == PARTS.index("train")) & (source.labels >= 0)]
-        counts += np.bincount(labels, minlength=len(counts))
+    learnt = (one.labels[parts_of_source(one, config) == PARTS.index("train")] for one in sources)
+    counts = class_counts(learnt, len(config.classes))
     absent = [name for name, count in zip(config.classes, counts, strict=True) if not count]
     if absent and not may_be_absent:
         raise DataError(
@@ -156,14 +155,6 @@ def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: b
             "class out of 'classes'"
         )
     return absent
-
-
-def class_counts(recordings: Sequence[Recording], part: Part, n_classes: int) -> NDArray[np.int64]:
-    """Labelled frames of each class in one part, int64 [c]."""
-    total = np.zeros(n_classes, np.int64)
-    for recording in recordings:
-        total += np.bincount(recording.labels[recording.mask(part)], minlength=n_classes)
-    return total
 
 
 def members_of(sources: Sequence[Source], config: TrainConfig, part: Part) -> list[str]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..splits import PARTS, UNUSED, Part, runs_of
+from ..splits import PARTS, UNUSED, Part
+from ..stretches import class_counts, runs_of
 
 _LEAST_STD = 1e-6
 
@@ -116,11 +117,9 @@ def check_head_data(data: Sequence[HeadData], n_features: int, classes: Sequence
 
 def class_counts_of(data: Sequence[HeadData], n_classes: int, sequences: bool = False) -> NDArray[np.int64]:
     """Labelled frames, or sequences, of each class in the training part, int64 [c]."""
-    total = np.zeros(n_classes, np.int64)
-    for one in data:
-        labels = one.sequences_of("train")[:, 2] if sequences else one.labels[one.mask("train")]
-        total += np.bincount(labels, minlength=n_classes)
-    return total
+    return class_counts(
+        (one.sequences_of("train")[:, 2] if sequences else one.labels[one.mask("train")] for one in data), n_classes
+    )
 
 
 def training_statistics(data: Sequence[HeadData]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

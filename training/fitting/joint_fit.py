@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from ..config.training_file import TrainConfig
 from ..networks.embedders import Embedder
 from ..networks.head import SequenceHead
+from ..stretches import class_counts
 from .crop_batches import CropBatch, CropWindows
 from .crop_head_data import head_data
-from .crop_recordings import Recording, class_counts
+from .crop_recordings import Recording
 from .head_data import answers_later
 from .head_validation import Validation
 from .loop import FitModule
@@ -48,7 +49,7 @@ class JointStage(FitModule):
         self._windows = CropWindows(
             self._recordings, config.fit, len(config.classes), config.fusion == "joined", config.seed
         )
-        counts = class_counts(self._recordings, "train", len(config.classes))
+        counts = class_counts((one.labels[one.mask("train")] for one in self._recordings), len(config.classes))
         self.frame_loss = FrameLoss(config.fit.loss, counts, config.fit.class_weights)
 
     def learnt(self) -> dict[str, nn.Module]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..splits import PARTS, runs_of
+from ..splits import PARTS
+from ..stretches import bout_runs, runs_of
 
 Sampling = Literal["frames", "bouts"]
 
@@ -102,9 +103,6 @@ def _bouts_in(runs: NDArray[np.int64], labels: Sequence[NDArray[np.integer]]) ->
     """Stretches of one label inside the runs: (run, start, stop, class), [n, 4]."""
     found: list[NDArray[np.int64]] = []
     for number, (place, start, stop) in enumerate(runs.tolist()):
-        shown = labels[place][start:stop].astype(np.int64)
-        edges = np.flatnonzero(np.diff(shown)) + 1
-        begins, ends = np.append(0, edges), np.append(edges, len(shown))
-        rows = np.stack([np.full(len(begins), number), begins + start, ends + start, shown[begins]], axis=1)
-        found.append(rows[rows[:, 3] >= 0])
+        begins, ends, kinds = bout_runs(labels[place][start:stop])
+        found.append(np.stack([np.full(len(begins), number), begins + start, ends + start, kinds], axis=1))
     return np.concatenate(found)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
+from ..stretches import runs_of
 from .delimited_text import Table
 from .frame_labels import Bout
-from .label_file import Span
 
 VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 """How programs write absent and present."""
@@ -49,17 +49,11 @@ def check_index(table: Table, place: int) -> None:
             )
 
 
-def spans_of(present: NDArray[np.bool_]) -> list[Span]:
-    """The stretches in which a bool vector is true."""
-    edges = np.flatnonzero(np.diff(present.astype(np.int8), prepend=np.int8(0), append=np.int8(0)))
-    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-
-
 def bouts_of_columns(table: Table, names: Sequence[str], present: NDArray[np.bool_]) -> list[Bout]:
     """Bouts of all behaviours in order of time; those of different behaviours may overlap."""
     bouts = [
         Bout(start, stop, name, None, table.rows[start].line)
         for column, name in enumerate(names)
-        for start, stop in spans_of(present[:, column])
+        for start, stop in runs_of(present[:, column])
     ]
     return sorted(bouts, key=lambda bout: (bout.start_frame, bout.stop_frame))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ...sync.errors import DataError
-from .binary_columns import VALUES, bouts_of_columns, check_index, read_columns, spans_of
+from ..stretches import runs_of
+from .binary_columns import VALUES, bouts_of_columns, check_index, read_columns
 from .delimited_text import read_table
 from .file_head import FileHead
 from .label_file import LabelFile, ReadOptions
@@ -57,7 +58,7 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
         {"": bouts_of_columns(table, names, present)},
         names,
         n_frames=len(table.rows),
-        unlabelled={"": spans_of(np.logical_and(blank, ~labelled))},
+        unlabelled={"": runs_of(np.logical_and(blank, ~labelled))},
         notes=notes,
     )
 

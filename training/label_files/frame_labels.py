@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import ConfigError, DataError
+from ..stretches import bout_runs
 
 UNLABELLED = -1
 """Class index of a frame that has no label."""
@@ -120,12 +120,8 @@ def labelled_frames(
 
 def bouts_of(labels: NDArray[np.integer], classes: Sequence[str]) -> list[Bout]:
     """The bouts of a frame-wise label array; the inverse of `frame_labels`."""
-    edges = np.flatnonzero(np.diff(labels, prepend=np.int64(-2), append=np.int64(-2)))
-    return [
-        Bout(int(start), int(stop), classes[int(labels[start])])
-        for start, stop in pairwise(edges)
-        if labels[start] != UNLABELLED
-    ]
+    starts, stops, kinds = (part.tolist() for part in bout_runs(labels))
+    return [Bout(start, stop, classes[kind]) for start, stop, kind in zip(starts, stops, kinds, strict=True)]
 
 
 class _Names:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from .binary_columns import spans_of
+from ..stretches import runs_of
 from .file_head import FileHead
 from .frame_labels import Bout
 from .frame_numbers import half_open
@@ -79,7 +79,7 @@ def _spans_of_vector(path: Path, name: str, vector: NDArray[Any]) -> list[tuple[
         raise DataError(f"{where}: has the shape {vector.shape}; expected one value per frame")
     if (wrong := np.flatnonzero((vector != 0) & (vector != 1))).size:
         raise DataError(f"{where}: value {wrong[0] + 1} is {vector[wrong[0]]:g}; expected 0 or 1 for each frame")
-    return spans_of(vector == 1)
+    return runs_of(vector == 1)
 
 
 def _spans_of_bouts(path: Path, name: str, pairs: NDArray[Any]) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import LabelSource, evaluation_record
 from ..splits import PARTS, Part, parts_of
+from ..stretches import class_counts
 
 STAGES = ("crop", "embed", "head")
 
@@ -166,11 +167,11 @@ def evaluation_of(
 
 def learnt_counts_of(config: TrainConfig, sources: list[Source]) -> dict[str, int]:
     """Labelled frames of each class in the training part."""
-    counts = np.zeros(len(config.classes), np.int64)
-    for source in sources:
-        parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
-        learnt = source.labels[(parts == PARTS.index("train")) & (source.labels >= 0)]
-        counts += np.bincount(learnt, minlength=len(counts))
+    learnt = (
+        one.labels[parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) == PARTS.index("train")]
+        for one in sources
+    )
+    counts = class_counts(learnt, len(config.classes))
     return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
 
 

@@ -19,12 +19,16 @@ from ..data.pose_recordings import PoseRecording, feature_specs, features_of, op
 from ..export.bundle_record import library_versions, this_machine
 from ..export.graphs import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
 from ..fitting.loop import forget_checkpoints
+from ..fitting.progress import WholeProgress
+
 from ..networks.head import HeadModule, warm_up_frames
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
-from .fit_pose import FittedPose, fit_pose
-from .record import DATA_FILE, EVALUATION_FILE, write_json, write_record
+from ..stretches import class_counts
+from .fit_pose import FittedPose, count_fits, fit_pose
+from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
+
 
 PARITY_FRAMES: Final = 90
 _CLOCK: Final = MonotonicClock()
@@ -55,36 +59,47 @@ def train_pose(
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
     run = out.parent / f"{out.name}.run"
-    recordings, rule, check = read_poses(config, root, console, notes)
+    config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    recordings, rule, check = read_poses(config, root, console)
     refuse_absent(config, recordings)
-    rule = with_scale(rule, [one for one in recordings if _mask(config, one, "train").any()])
-    config = config.model_copy(update={"pose": rule})
-    write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
+    # Before the unit of length is measured: whoever repeats the run, or cross-validates it, measures his own.
+    begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
+    measured = rule.scale.start_px is None
+    rule = with_scale(rule, recordings, [_mask(config, one, "train") for one in recordings])
+    config = config.model_copy(update={"pose": rule})
     inputs = [features_of(rule, one.points) for one in recordings]
     console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
-    fitted = fit_pose(config, recordings, inputs, run, quiet, console.print)
+    with WholeProgress(console, "fits", count_fits(config, recordings)) as whole:
+        fitted = fit_pose(config, recordings, inputs, run, quiet, console.print, whole)
+    split = split_of(config, fitted, measured)
     console.print("exporting, and comparing the graphs with what was trained")
     files = export_head(fitted.head)
-    parity = _gate(fitted.head, files, inputs)
+    parity = _gate(fitted.head, files, recordings[0], inputs[0])
+
     fields = _fields(config, rule, recordings, fitted, feature_specs(rule))
     files["parity.npz"] = make_pose_parity(fields, files, *_parity_input(rule, recordings))
     draft = run / "draft"
     write_bundle(draft, fields, files)
-    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
-    answers, per_minute_s = _test_answers(config, fitted, recordings, draft)
+    before_s = seconds_before(fitted.summary)
+    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
+    answers, per_minute_s
+ = _test_answers(config, fitted, recordings, draft)
     evaluation = evaluation_record(
         answers,
         config.classes,
-        split_of(config, fitted),
+        split,
+
         causal=fitted.head.causal and not fitted.head.look_ahead_frames,
         look_ahead_frames=fitted.head.look_ahead_frames,
         learnt_counts=_learnt_counts(config, recordings),
         label_source=config.labels.made_by or "unknown",
-        notes=check.notes,
+        notes=[*check.notes, *fitted.notes],
         compute={
             "training_s": training_s,
+            "resumed": before_s > 0.0,
             "per_minute_s": per_minute_s,
+
             "machine": this_machine(),
             "threads": config.fit.threads,
         },
@@ -110,8 +125,9 @@ def train_pose(
 
 
 def read_poses(
-    config: TrainConfig, root: Path, console: Console, notes: Sequence[str] = ()
+    config: TrainConfig, root: Path, console: Console
 ) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
+
     """Read the recordings of a configuration, look at them and print what was found.
 
     Raises:
@@ -121,8 +137,9 @@ def read_poses(
     entries = [one for one in config.data if isinstance(one, PoseData)]
     recordings, rule = open_poses(entries, root, config.pose, config.classes, config.labels, config.split)
     assumed = sorted({one.rate_hz for one in entries if one.rate_assumed and one.rate_hz is not None})
-    said = [*notes]
-    if assumed and not any("assumed" in note for note in said):
+    said = [*config.notes]
+    if assumed
+ and not any("assumed" in note for note in said):
         said.append(f"assumed: {', '.join(f'{rate:g}' for rate in assumed)} frames/s, which nobody has stated")
     check = check_data([one.checked for one in recordings], config.classes, said)
     print_check(check, console)
@@ -143,19 +160,30 @@ def refuse_absent(config: TrainConfig, recordings: Sequence[PoseRecording]) -> N
         )
 
 
-def split_of(config: TrainConfig, fitted: FittedPose) -> dict[str, Any]:
-    """How what is scored was kept apart from what was learnt, for the record."""
+def split_of(config: TrainConfig, fitted: FittedPose, measured: bool) -> dict[str, Any]:
+    """How what is scored was kept apart from what was learnt, for the record.
+
+    Args:
+        config: of the training.
+        fitted: with it.
+        measured: the unit of length was measured on the recordings, and not stated.
+
+    Returns:
+        The rule; with folds also ``scored``, and ``chosen``: what had a look at the scored recordings.
+    """
     split: dict[str, Any] = config.split.model_dump(mode="json")
     if fitted.folds:
         split["scored"] = "every recording by the model of the fold that has not seen it"
-        split["chosen_on_the_same_folds"] = chosen_on_folds(config)
+        if chosen := chosen_on_folds(config, measured):
+            split["chosen"] = ", ".join(chosen)
     return split
 
 
-def chosen_on_folds(config: TrainConfig) -> list[str]:
+def chosen_on_folds(config: TrainConfig, measured: bool) -> list[str]:
     """What the folds decide beside giving scores."""
     rule = config.choose
     asked = {
+        "unit of length": measured,
         "epochs": rule is None or rule.epochs,
         "temperature": config.fit.temperature,
         "stabiliser": rule is not None and rule.stabiliser,
@@ -163,23 +191,28 @@ def chosen_on_folds(config: TrainConfig) -> list[str]:
     return [name for name, yes in asked.items() if yes]
 
 
+
 def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: FittedPose) -> Scores:
     """An evaluation as the manifest keeps it."""
     how = "folds" if fitted.folds else "test part"
+    chosen = evaluation["split"].get("chosen")
     return Scores(
         evaluated_on=f"{how}, {config.split.by}, raw keypoints to label, stabilised"
-        + (", causal" if evaluation["causal"] else ", not causal"),
+        + (", causal" if evaluation["causal"] else ", not causal")
+        + (f"; chosen on the very recordings that are scored: {chosen}" if chosen else ""),
+
         n_frames=evaluation["n_frames"],
         accuracy=evaluation["accuracy"],
         balanced_accuracy=evaluation["balanced_accuracy"],
         macro_f1=evaluation["macro_f1"],
         per_class=evaluation["stabilised"]["per_class"],
         confusion=evaluation["confusion_matrix"],
-        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals")},
+        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals", "warnings")},
     )
 
 
 def _test_answers(
+
     config: TrainConfig,
     fitted: FittedPose,
     recordings: Sequence[PoseRecording],
@@ -205,29 +238,37 @@ def _test_answers(
     return (fitted.answers if parts is None else answers), spent_s / (longest.n_frames / longest.rate_hz / 60.0)
 
 
-def _gate(head: HeadModule, files: dict[str, bytes], inputs: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Parity of the graphs on real input, repeated where the recording is shorter than the gate asks."""
-    x = inputs[0][None]
-    x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))[:, : 2 * MIN_PARITY_STEPS]
+def _gate(
+    head: HeadModule, files: dict[str, bytes], recording: PoseRecording, inputs: NDArray[np.float32]
+) -> dict[str, float]:
+    """Parity of the graphs on real input in which the behaviour changes, repeated where it is shorter than needed."""
+    n_steps = 2 * MIN_PARITY_STEPS
+    start = min(_first_change(recording, n_steps), max(len(inputs) - n_steps, 0))
+    x = inputs[None, start : start + n_steps]
+    x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))
     sequence = files["head_sequence.onnx"]
+
     return {"head": check_head_parity(head, files.get("head_step.onnx"), sequence, np.ascontiguousarray(x))}
 
 
 def _parity_input(rule: PoseRule, recordings: Sequence[PoseRecording]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Points for ``parity.npz`` from a stretch of the first recording in which the behaviour changes, if any."""
-    first = recordings[0]
-    changes = np.flatnonzero((np.diff(first.labels) != 0) & (first.labels[1:] >= 0) & (first.labels[:-1] >= 0))
-    start = max(int(changes[0]) - PARITY_FRAMES // 2, 0) if len(changes) else 0
-    points = first.points[start : start + PARITY_FRAMES]
+    start = _first_change(recordings[0], PARITY_FRAMES)
+    points = recordings[0].points[start : start + PARITY_FRAMES]
     assert rule.rate_hz is not None
     return points, np.rint(np.arange(len(points)) * (NS_PER_S / rule.rate_hz)).astype(np.int64)
 
 
+def _first_change(recording: PoseRecording, n_frames: int) -> int:
+    """Where a stretch begins that has the first change of behaviour in its middle; 0 where there is none."""
+    labels = recording.labels
+    changes = np.flatnonzero((np.diff(labels) != 0) & (labels[1:] >= 0) & (labels[:-1] >= 0))
+    return max(int(changes[0]) - n_frames // 2, 0) if len(changes) else 0
+
+
+
 def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> dict[str, int]:
-    counts = np.zeros(len(config.classes), np.int64)
-    for one in recordings:
-        learnt = _mask(config, one, "train") & (one.labels >= 0)
-        counts += np.bincount(one.labels[learnt], minlength=len(counts))
+    counts = class_counts((one.labels[_mask(config, one, "train")] for one in recordings), len(config.classes))
     return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stretches import bout_runs
 from .answers_file import RecordingAnswers
 from .frames import divided, known_value
 from .onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
@@ -18,21 +19,6 @@ IOU: Final = 0.5
 """Least overlap (frames in both over frames in either) of a true and a predicted bout that are taken for the same."""
 TRUE, PREDICTED, MATCHED = 0, 1, 2
 """Columns of what `bout_counts` counts."""
-
-
-def bout_runs(
-    labels: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Start, stop (exclusive) and class of every bout, each int64 [bouts]; labels below 0 are of no class."""
-    if not len(labels):
-        none = np.zeros(0, np.int64)
-        return none, none, none
-    shown = np.maximum(labels.astype(np.int64), -1)
-    starts = np.flatnonzero(np.diff(shown, prepend=np.int64(-2)))
-    stops = np.append(starts[1:], len(shown))
-    kinds = shown[starts]
-    is_bout = kinds >= 0
-    return starts[is_bout], stops[is_bout], kinds[is_bout]
 
 
 def matched_pairs(

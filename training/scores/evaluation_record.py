@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..splits import Part, runs_of
+from ..splits import Part
+from ..stretches import runs_of
 from .answers_file import RecordingAnswers
 from .bouts import bout_counts, bout_figures, score_bouts
 from .calibration import calibration_scores

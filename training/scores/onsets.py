@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.clock import NS_PER_MS, NS_PER_S
+from ..stretches import runs_of, value_runs
 
 TOLERANCE_MS = 500.0
 """Default: a trigger this long before a bout begins, or after it has ended, is still taken for that bout's."""
@@ -128,18 +129,13 @@ def _period_ns(t_ns: NDArray[np.int64]) -> int:
     return int(np.median(np.diff(t_ns))) if len(t_ns) > 1 else 0
 
 
-def _stretches(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-
-
 def _inner(
     t_ns: NDArray[np.int64], stop_ns: NDArray[np.int64], known: NDArray[np.bool_], tolerance_ns: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Steps further than the tolerance from what is not judged, and the hours that they are."""
     inner = np.zeros(len(known), np.bool_)
     total_ns = 0
-    for start, stop in _stretches(known):
+    for start, stop in runs_of(known):
         begin, end = int(t_ns[start]) + tolerance_ns, int(stop_ns[stop - 1]) - tolerance_ns
         inner[start:stop] = (t_ns[start:stop] >= begin) & (t_ns[start:stop] < end)
         total_ns += max(0, end - begin)
@@ -150,10 +146,8 @@ def _bouts(
     t_ns: NDArray[np.int64], stop_ns: NDArray[np.int64], truth: NDArray[np.integer], known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Start, stop, class and wholeness (both ends lie inside what is judged) of every true bout."""
-    shown = np.where(known, truth, -1).astype(np.int64)
-    edges = np.flatnonzero(np.diff(shown, prepend=-2))
-    ends = np.append(edges[1:], len(shown)) - 1
-    starts, stops, kinds = t_ns[edges], stop_ns[ends], shown[edges]
+    edges, ends, kinds = value_runs(np.where(known, truth, -1))
+    starts, stops = t_ns[edges], stop_ns[ends - 1]
     before = np.append(-1, kinds[:-1]) >= 0
     after = np.append(kinds[1:], -1) >= 0
     is_bout = kinds >= 0

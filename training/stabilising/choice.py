@@ -17,9 +17,10 @@ from ...inference.stabilisation.stabiliser import Stabiliser
 from ...sync.errors import DataError
 from ..config.choice import ChoiceConfig
 from ..scores.answers_file import RecordingAnswers
-from ..scores.bouts import bout_counts, bout_figures, bout_runs
+from ..scores.bouts import bout_counts, bout_figures
 from ..scores.frames import frame_counts, frame_figures
 from ..splits import PARTS
+from ..stretches import bout_runs
 from .grid import as_options, cusum_options, in_short, stabiliser_grid
 from .target import parse_target
 from .tune import RawAnswers, tune
