@@ -1,8 +1,8 @@
 """Images in, stabilised label out: the pure step that the rig, replay, training and the parity test all run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from .manifest import Manifest
 from .recogniser import Recogniser
 from .set_cropper import Batch, CroppedSet, SetCropper, under
 from .stabilisation.config import StabiliserConfig
+
+EMBED_CROPS: Final = 16
+"""Crops that are embedded at once where many frames are there: more do not make it faster, and take memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,37 @@ class BehaviorModel:
         cropped = self.cropper.step(images)
         if check is not None:
             check()
-        return self._classify(cropped, t_ns, before, index, self._clock.now_ns())
+        t_cropped_ns = self._clock.now_ns()
+        return self._classify(cropped, self._embed(cropped.batches), t_ns, before, index, t_cropped_ns)
+
+    def steps(self, sets: Sequence[tuple[Mapping[str, NDArray[np.uint8]], int]]) -> list[ModelStep | None]:
+        """Frame sets that follow each other, as `step` answers them one by one; their crops are embedded together.
+
+        Whatever was embedded alone or together differs by no more than the rounding of the embedder's graph. Afterwards
+        `step` and this one go on from the same state.
+
+        Args:
+            sets: images by camera and exposure time of each, as `step` takes them.
+
+        Returns:
+            An answer for each; the times in it are those of the whole block.
+        """
+        grid = self._recogniser.grid
+        taken: list[tuple[int, CroppedSet, int, int, int]] = []
+        for place, (images, t_ns) in enumerate(sets):
+            before = grid.index
+            index = grid.step(t_ns)
+            if index is None:
+                continue
+            cropped = self.cropper.step(images)
+            kept = [(places, batch.copy()) for places, batch in cropped.batches]  # the next set is cropped over them
+            taken.append((place, CroppedSet(cropped.crops, kept), t_ns, before, index))
+        t_cropped_ns = self._clock.now_ns()
+        embedded = self._embed_together([cropped.batches for _, cropped, *_ in taken])
+        answers: list[ModelStep | None] = [None] * len(sets)
+        for (place, cropped, t_ns, before, index), embeddings in zip(taken, embedded, strict=True):
+            answers[place] = self._classify(cropped, embeddings, t_ns, before, index, t_cropped_ns)
+        return answers
 
     def step_crops(self, cropped: CroppedSet, t_ns: int, t_cropped_ns: int) -> ModelStep | None:
         """One frame set of which the crops are there: what `step` does once it has cropped.
@@ -154,12 +187,21 @@ class BehaviorModel:
         grid = self._recogniser.grid
         before = grid.index
         index = grid.step(t_ns)
-        return None if index is None else self._classify(cropped, t_ns, before, index, t_cropped_ns)
+        if index is None:
+            return None
+        return self._classify(cropped, self._embed(cropped.batches), t_ns, before, index, t_cropped_ns)
 
-    def _classify(self, cropped: CroppedSet, t_ns: int, before: int, index: int, t_cropped_ns: int) -> ModelStep:
+    def _classify(
+        self,
+        cropped: CroppedSet,
+        embeddings: dict[int, NDArray[np.float32]],
+        t_ns: int,
+        before: int,
+        index: int,
+        t_cropped_ns: int,
+    ) -> ModelStep:
         crops, present = cropped.crops, list(cropped.crops)
         last = self._last_features.copy()
-        embeddings = self._embed(cropped.batches)
         features = self._measure(present, crops, embeddings, index)
         t_embedded_ns = self._clock.now_ns()
 
@@ -200,6 +242,22 @@ class BehaviorModel:
                     f"{(len(places), self.manifest.video.embedder.dims)}; export the bundle again"
                 )
             embeddings.update(zip(places, values, strict=True))
+        return embeddings
+
+    def _embed_together(self, sets: Sequence[list[Batch]]) -> list[dict[int, NDArray[np.float32]]]:
+        """As `_embed` of each set: crops of one shape, whichever set they are of, make up common batches."""
+        rows: dict[tuple[int, ...], list[tuple[int, int, NDArray[np.uint8]]]] = {}
+        for number, batches in enumerate(sets):
+            for places, batch in batches:
+                for place, crop in zip(places, batch, strict=True):
+                    rows.setdefault(crop.shape, []).append((number, place, crop))
+        embeddings: list[dict[int, NDArray[np.float32]]] = [{} for _ in sets]
+        for same in rows.values():
+            for first in range(0, len(same), EMBED_CROPS):
+                part = same[first : first + EMBED_CROPS]
+                values = self._embed([(list(range(len(part))), np.stack([crop for _, _, crop in part]))])
+                for row, (number, place, _) in enumerate(part):
+                    embeddings[number][place] = values[row]
         return embeddings
 
     def _measure(

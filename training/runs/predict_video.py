@@ -1,25 +1,26 @@
-"""A bundle over a video: one row per frame, computed by the very step that runs live."""
+"""A bundle over a video: one row per frame, by the model that runs live.
+
+A thread decodes ahead, and crops are embedded in blocks; everything else goes frame by frame, as on a rig.
+"""
 
 import csv
+import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
-from ...streaming.messages import Behavior
-from ...streaming.video import VideoReader
+from ...inference.model import BehaviorModel, ModelStep
+from ...streaming.read_ahead import ReadAhead
 from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError
 from ..answers.look_ahead import answer_lag
-from ..answers.offline import run_offline
 
 VIEW = "video"
 
@@ -54,7 +55,9 @@ def predict_video(
         VideoError: the video cannot be read.
         ConfigError: its rate does not suit the model, or the model needs several views.
     """
-    yield from _predict(_open_bundle(bundle_path), video_path, pixel_format)
+    bundle = _open_bundle(bundle_path)
+    with ReadAhead(video_path, pixel_format) as frames:
+        yield from _predict(bundle, frames)
 
 
 def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8", "bgr8"] = "mono8") -> dict[str, Any]:
@@ -78,11 +81,13 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
         with part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in loaded.manifest.classes)])
-            rows = _predict(loaded, video, pixel_format)
-            for row in track(rows, video.name, _n_frames(video), console=console, disable=not console.is_terminal):
-                writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *(f"{value:.6f}" for value in row.p)])
-                frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
-                n_frames += 1
+            with ReadAhead(video, pixel_format) as frames:
+                rows = _predict(loaded, frames)
+                for row in track(rows, video.name, frames.n_frames, console=console, disable=not console.is_terminal):
+                    values = (f"{value:.6f}" for value in row.p)
+                    writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *values])
+                    frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
+                    n_frames += 1
         part.replace(out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
@@ -97,13 +102,8 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
     }
 
 
-def _n_frames(video: Path) -> int | None:
-    with VideoReader(video, "mono8") as reader:
-        return reader.n_frames
-
-
 def _open_bundle(path: Path) -> Bundle:
-    loaded = Bundle.load(resolve_bundle(path), max_look_ahead_frames=None)
+    loaded = Bundle.load(resolve_bundle(path), threads=_n_cores(), max_look_ahead_frames=None)
     n_views = loaded.manifest.video.n_views
     if n_views not in (None, 1):
         raise ConfigError(
@@ -114,25 +114,31 @@ def _open_bundle(path: Path) -> Bundle:
     return loaded
 
 
-def _predict(bundle: Bundle, path: Path, pixel_format: Literal["mono8", "bgr8"]) -> Iterator[PredictedFrame]:
+def _n_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _predict(bundle: Bundle, video: ReadAhead) -> Iterator[PredictedFrame]:
     clock = RigClock(ClockAnchor.take())
-    with VideoReader(path, pixel_format) as reader:
-        times_ns: deque[int] = deque()
-
-        def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
-            image = np.empty(reader.shape, np.uint8)
-            while (t_ns := reader.read_into(image)) is not None:
-                times_ns.append(t_ns)
-                yield t_ns, [image]
-
-        last: Behavior | None = None
-        place, lag = 0, answer_lag(bundle.manifest, reader.rate_hz)
-        for answer in run_offline(bundle, {VIEW: reader.shape}, reader.rate_hz, frames(), clock):
+    manifest = bundle.manifest
+    model = BehaviorModel(manifest, bundle.embedder, bundle.head_step, {VIEW: video.shape}, video.rate_hz, clock)
+    times_ns: deque[int] = deque()
+    last: ModelStep | None = None
+    place, lag = 0, answer_lag(manifest, video.rate_hz)
+    for block in video:
+        sets = [({VIEW: image}, t_ns) for image, t_ns in zip(block.images, block.times_ns, strict=True)]
+        for t_ns, answer in zip(block.times_ns, model.steps(sets), strict=True):
+            times_ns.append(t_ns)
             last = answer or last
             assert last is not None, "the first frame is always a step"
             if len(times_ns) > lag:
-                yield PredictedFrame(place, times_ns.popleft() / NS_PER_S, last.label, last.p)
+                yield _row(place, times_ns.popleft(), last)
                 place += 1
-        for rest, t_ns in enumerate(times_ns):  # of these nothing came any more
-            assert last is not None
-            yield PredictedFrame(place + rest, t_ns / NS_PER_S, last.label, last.p)
+    for rest, t_ns in enumerate(times_ns):  # of these nothing came any more
+        assert last is not None
+        yield _row(place + rest, t_ns, last)
+
+
+def _row(frame: int, t_ns: int, answer: ModelStep) -> PredictedFrame:
+    return PredictedFrame(frame, t_ns / NS_PER_S, answer.label, tuple(answer.p.tolist()))
