@@ -28,12 +28,13 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.inference.stabilisation.config import StabiliserConfig
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
+from ethostream.training.answers.stabilised import stabilised_labels
 from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.scores.onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
 from ethostream.training.splits import PARTS
 from ethostream.training.stabilising.grid import as_options, in_short, stabiliser_grid
-from ethostream.training.stabilising.tune import RawAnswers, raw_answers, stabilised
+from ethostream.training.stabilising.tune import RawAnswers, raw_answers
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import track
@@ -130,8 +131,10 @@ def drawn(noise: ClassifierNoise, truth: np.ndarray, seed: int) -> RawAnswers:
 
 
 def scores_of(config: StabiliserConfig, recordings: list[RawAnswers]) -> dict[str, OnsetScores]:
+    classes = list(BEHAVIORS)
     found = [
-        score_onsets(one.t_ns, one.truth, stabilised(list(BEHAVIORS), config, one), BEHAVIORS) for one in recordings
+        score_onsets(one.t_ns, one.truth, stabilised_labels(classes, config, one.p, one.t_ns), BEHAVIORS)
+        for one in recordings
     ]
     return {name: pooled(one[name] for one in found) for name in BEHAVIORS}
 

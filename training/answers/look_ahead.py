@@ -25,3 +25,13 @@ def moved_back(values: NDArray[ScalarT], n_frames: int) -> NDArray[ScalarT]:
     if not n_frames:
         return values
     return values[np.minimum(np.arange(len(values)) + n_frames, len(values) - 1)]
+
+
+def as_given(values: NDArray[ScalarT], n_frames: int) -> NDArray[ScalarT]:
+    """What is said at each frame, and is of the one ``n_frames`` before, [t, ...]: `moved_back` undone.
+
+    The first frames, of which nobody knows what was said at them, get the first answer that there is.
+    """
+    if not n_frames:
+        return values
+    return values[np.maximum(np.arange(len(values)) - n_frames, 0)]

@@ -1,6 +1,7 @@
 """What a model says of whole recordings of keypoints: a head while it is trained, or a bundle as it ships."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from ...inference.pose.pose_blocks import run_pose_blocks
 from ...inference.stabilisation.config import StabiliserConfig
 from ..data.pose_recordings import PoseRecording
 from ..scores.answers_file import RecordingAnswers
-from ..stabilising.choice import stabilised_labels
+from .stabilised import stabilised_labels
 
 
 def answers_from(
@@ -41,19 +42,7 @@ def with_stabiliser(
     answers: RecordingAnswers, classes: Sequence[str], stabiliser: StabiliserConfig
 ) -> RecordingAnswers:
     """The same answers with the labels that a stabiliser makes of them."""
-    label = stabilised_labels(list(classes), stabiliser, answers.p, answers.t_ns)
-    return RecordingAnswers(
-        name=answers.name,
-        rate_hz=answers.rate_hz,
-        truth=answers.truth,
-        raw=answers.raw,
-        label=label,
-        p=answers.p,
-        judged=answers.judged,
-        group=answers.group,
-        raters=answers.raters,
-        fold=answers.fold,
-    )
+    return replace(answers, label=stabilised_labels(list(classes), stabiliser, answers.p, answers.t_ns))
 
 
 def bundle_answers(bundle: Bundle, recording: PoseRecording, judged: NDArray[np.bool_]) -> RecordingAnswers:

@@ -131,6 +131,9 @@ class FitConfig(StrictModel):
         frozen_epochs: at most so many of the head alone before embedder and head are fitted together; 0: none.
         joint_epochs: at most so many of both together; 0: the embedder stays as it was loaded.
         head_epochs: at most so many of the head alone at the end. A model without embedder has this stage only.
+        schedule_epochs: how many epochs the schedule of that last stage is laid out for, and the weight average with
+            it; None: ``head_epochs``. With folds it is set for the model itself: it stops where the folds were best, on
+            the very course on which they were.
         window_frames: length of a window of the joint stage.
         stretch_frames: length of a stretch of the head stages.
         stride_frames: the head stages see every so-manieth frame of a stretch, from a random one on; the head then runs
@@ -167,6 +170,7 @@ class FitConfig(StrictModel):
     frozen_epochs: int = Field(default=0, ge=0)
     joint_epochs: int = Field(default=10, ge=0)
     head_epochs: int = Field(default=30, ge=0)
+    schedule_epochs: int | None = Field(default=None, ge=1)
     window_frames: int = Field(default=48, ge=2)
     stretch_frames: int = Field(default=300, ge=2)
     stride_frames: int = Field(default=1, ge=1)
@@ -213,6 +217,11 @@ class FitConfig(StrictModel):
             raise ValueError("sampling: bouts: every sequence is drawn once already with supervision by sequence")
         if self.stride_frames > 1 and self.supervision != "frame":
             raise ValueError("stride_frames: could leave out the frame that answers for a sequence; leave it at 1")
+        if self.schedule_epochs is not None and self.schedule_epochs < self.head_epochs:
+            raise ValueError(
+                f"schedule_epochs: {self.schedule_epochs} would end before the {self.head_epochs} of head_epochs; give "
+                "as many at least, or leave it out"
+            )
         if self.stride_frames * 2 > self.stretch_frames:
             raise ValueError(f"stride_frames: {self.stride_frames} leaves one frame of a stretch; use longer stretches")
         return self

@@ -15,7 +15,7 @@ from ...inference.stabilisation.config import StabiliserConfig, ThresholdsConfig
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel, read_yaml, validate
 from ..label_files.label_file import FrameConvention, LabelKind
-from ..splits import GroupSplit, Part, RecordingSplit, SplitRule
+from ..splits import GroupSplit, Part, RecordingSplit, SplitRule, TimeBlockSplit
 from .choice import ChoiceConfig
 from .export import ExportConfig
 from .fit import FitConfig
@@ -44,6 +44,25 @@ class LabelOptions(StrictModel):
     made_by: Literal["people", "machine"] | None = None
 
 
+class RaterLabels(StrictModel):
+    """The labels of another rater; a path alone means that file, its format recognised and its only stream.
+
+    Attributes:
+        labels: the label file, which may be that of the recording itself, with another stream.
+        label_kind, frames, stream: as for the recording's own labels; nothing of these is taken from there.
+    """
+
+    labels: Path
+    label_kind: LabelKind | None = None
+    frames: FrameConvention | None = None
+    stream: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"labels": value} if isinstance(value, str | Path) else value
+
+
 class LabelledData(StrictModel):
     """What entries of recordings with label files have in common.
 
@@ -53,7 +72,7 @@ class LabelledData(StrictModel):
         label_kind: its format (`label_files`); None: recognised by its content.
         frames: how it counts frames, where the format leaves that open; None: as its format does.
         stream: which of several streams of labels in it; None: the only one.
-        compare: further label files by name, of other raters: scored against, never trained on.
+        compare: labels of other raters by name: scored against, never trained on.
         group: what the recording belongs to, such as an animal or a day.
         part: with ``split.by: recording``, the part that this recording belongs to.
     """
@@ -63,7 +82,7 @@ class LabelledData(StrictModel):
     label_kind: LabelKind | None = None
     frames: FrameConvention | None = None
     stream: str | None = None
-    compare: dict[Name, Path] = Field(default_factory=dict)
+    compare: dict[Name, RaterLabels] = Field(default_factory=dict)
     group: str | None = None
     part: Part | None = None
 
@@ -247,6 +266,7 @@ class TrainConfig(StrictModel):
         stabiliser: what the bundle carries, unless it is chosen.
         gap_repeat_ms: gaps up to this long repeat the last input; longer ones reset the state.
         export: precision of the embedder in the bundle.
+        notes: what was assumed about the data when this file was made, one line each: printed, and kept with the run.
         seed: of everything random.
     """
 
@@ -271,6 +291,7 @@ class TrainConfig(StrictModel):
     stabiliser: StabiliserConfig = ThresholdsConfig()
     gap_repeat_ms: float = Field(default=100.0, ge=0.0)
     export: ExportConfig = ExportConfig()
+    notes: list[str] = Field(default_factory=list)
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -299,6 +320,19 @@ class TrainConfig(StrictModel):
     def is_pose(self) -> bool:
         """Whether the model takes keypoints; else it takes video."""
         return self.pose is not None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the file's own split sets a validation part aside; folds have none, they make theirs."""
+        match self.split:
+            case GroupSplit(validation=validation):
+                return bool(validation)
+            case TimeBlockSplit(pattern=pattern):
+                return "validation" in pattern
+            case RecordingSplit():
+                return any(entry.part == "validation" for entry in self.data)
+            case _:
+                return False
 
     def _check_input(self) -> None:
         kinds = {"pose" if isinstance(entry, PoseData) else "video" for entry in self.data}

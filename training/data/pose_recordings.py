@@ -23,10 +23,12 @@ from ...sync.errors import ConfigError, DataError
 from ..config.training_file import LabelOptions, PoseData, PoseRule
 from ..splits import Part, SplitRule, part_of
 from .checks import CheckedRecording
-from .recording_labels import StreamLabels, labels_of, read_stream
+from .recording_labels import StreamLabels, labels_of, read_raters, read_stream
 from .video_sources import hash_files
 
 _BLOCK_FRAMES = 4096
+_TELLING_CHANGES = 3
+"""Two recordings with the same labels are the same one, unless these change less often than so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class PoseRecording:
         rate_hz: frames per second of ``points``.
         labels: int16 [t] class index, below 0 where there is none.
         checked: what was found while reading, at the rate of the file.
-        data: fingerprints for the manifest: of the file of points, and of the labels.
+        data: fingerprints for the manifest: of the file of points, and of what is labelled (`StreamLabels.sha256`).
         group: what it belongs to; None: nothing is said.
         part: of the whole recording; None: blocks of time or folds decide.
         compare: labels of other raters by name, likewise.
@@ -59,6 +61,11 @@ class PoseRecording:
     def content(self) -> str:
         """SHA-256 of the file of points: the same animals at the same time."""
         return self.data[0].sha256
+
+    @property
+    def labelling(self) -> str | None:
+        """SHA-256 of its labels, by which two tracks of one recording are known; None: too few to tell it by."""
+        return self.data[1].sha256 if np.count_nonzero(np.diff(self.checked.labels)) >= _TELLING_CHANGES else None
 
     @property
     def n_frames(self) -> int:
@@ -176,12 +183,15 @@ def complete_rule(rule: PoseRule, first: PoseTable, rates_hz: Sequence[tuple[str
     )
 
 
-def with_scale(rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
-    """The rule with the median body length of some recordings, unless it states one.
+def with_scale(
+    rule: PoseRule, recordings: Sequence[PoseRecording], learnt: Sequence[NDArray[np.bool_]] | None = None
+) -> PoseRule:
+    """The rule with the median body length of what is learnt from, to two digits, unless it states one.
 
     Args:
         rule: with its keypoints.
         recordings: those that are learnt from.
+        learnt: frames of them that are, bool [t] each; None: all.
 
     Raises:
         DataError: nowhere are all points of the path there.
@@ -191,8 +201,8 @@ def with_scale(rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
     assert rule.keypoints is not None
     path = [rule.keypoints.index(name) for name in rule.scale.path]
     lengths: list[NDArray[np.float64]] = []
-    for one in recordings:
-        points = one.points[:, :, path].astype(np.float64)
+    for place, one in enumerate(recordings):
+        points = (one.points if learnt is None else one.points[learnt[place]])[:, :, path].astype(np.float64)
         there = (points[..., 2] >= rule.fill.min_likelihood).all(axis=2)
         way = np.hypot(np.diff(points[..., 0], axis=2), np.diff(points[..., 1], axis=2)).sum(axis=2)
         lengths.append(way[there & np.isfinite(way)])
@@ -263,7 +273,7 @@ def _recording(
     points = points_of(table, names)
     stream = read_stream(entry, root / entry.labels, read.rate_hz)
     labels = labels_of(stream, table.n_frames, classes, options)
-    others = {name: read_stream(entry, root / path, read.rate_hz) for name, path in entry.compare.items()}
+    others = read_raters(entry, root, read.rate_hz, stream)
     compare = {name: labels_of(one, table.n_frames, classes, options) for name, one in others.items()}
     every = max(1, round(read.rate_hz / rule.rate_hz))
     name = entry.recording_name
@@ -273,7 +283,7 @@ def _recording(
         rate_hz=rule.rate_hz,
         labels=labels[::every],
         checked=_checked(read, root, stream, labels, points),
-        data=_fingerprints(read, root, every),
+        data=_fingerprints(read, root, every, stream),
         group=entry.group,
         part=None if split is None else part_of(split, entry.part, entry.group, name),
         compare={rater: one[::every] for rater, one in compare.items()},
@@ -300,11 +310,11 @@ def _checked(
     )
 
 
-def _fingerprints(read: _Read, root: Path, every: int) -> list[DataFingerprint]:
+def _fingerprints(read: _Read, root: Path, every: int, labels: StreamLabels) -> list[DataFingerprint]:
     entry, name = read.entry, read.entry.recording_name
     rate = f"{read.rate_hz:g} frames/s{' (assumed)' if entry.rate_assumed else ''}"
     rows = "" if every == 1 else f", of which one in {every} is taken"
-    stream = "" if entry.stream is None else f", stream {entry.stream}"
+    stream = f", stream {labels.stream}" if labels.stream else ""
     return [
         DataFingerprint(
             name=name,
@@ -314,7 +324,7 @@ def _fingerprints(read: _Read, root: Path, every: int) -> list[DataFingerprint]:
         ),
         DataFingerprint(
             name=f"{name}.labels",
-            sha256=hash_files([root / entry.labels]),
+            sha256=labels.sha256,
             n_frames=read.table.n_frames,
             source=f"labels {entry.labels}{stream}",
         ),

@@ -1,5 +1,6 @@
 """The labels of one recording: one stream of a label file, frame by frame, and what is odd about them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..config.training_file import LabelledData, LabelOptions
+from ..config.training_file import LabelledData, LabelOptions, RaterLabels
 from ..label_files import Span, read_labels
 from ..label_files.frame_labels import Bout, frame_labels
 
@@ -18,6 +19,7 @@ class StreamLabels:
 
     Attributes:
         path: of the file.
+        stream: its name there; "" where the format has but one.
         bouts: in order of time; they may overlap where the format has several behaviours at once.
         n_frames: how many frames the file is about: what it says, or the end of its last bout.
         names: of the behaviours in it, by name.
@@ -26,6 +28,7 @@ class StreamLabels:
     """
 
     path: Path
+    stream: str
     bouts: list[Bout]
     n_frames: int
     names: list[str]
@@ -40,13 +43,19 @@ class StreamLabels:
             edges[min(bout.stop_frame, n_frames)] -= 1
         return np.cumsum(edges[:-1]).astype(np.int16)
 
+    @property
+    def sha256(self) -> str:
+        """Of what is labelled and not of how it is written: the same labels in another file have the same."""
+        rows = "\n".join(f"{bout.start_frame} {bout.stop_frame} {bout.behavior}" for bout in self.bouts)
+        return hashlib.sha256(rows.encode()).hexdigest()
 
-def read_stream(entry: LabelledData, path: Path, rate_hz: float | None) -> StreamLabels:
+
+def read_stream(entry: LabelledData | RaterLabels, path: Path, rate_hz: float | None) -> StreamLabels:
     """Read the labels that an entry means.
 
     Args:
         entry: kind, convention and stream.
-        path: the file: the entry's own labels, or those of another rater.
+        path: its file, from anywhere.
         rate_hz: of the recording, for files that state times.
 
     Raises:
@@ -58,12 +67,38 @@ def read_stream(entry: LabelledData, path: Path, rate_hz: float | None) -> Strea
     end = max((bout.stop_frame for bout in bouts), default=0)
     return StreamLabels(
         path=path,
+        stream=stream,
         bouts=bouts,
         n_frames=end if found.n_frames is None else found.n_frames,
         names=sorted({bout.behavior for bout in bouts}),
         unlabelled=found.unlabelled.get(stream, []),
         notes=list(found.notes),
     )
+
+
+def read_raters(entry: LabelledData, root: Path, rate_hz: float | None, own: StreamLabels) -> dict[str, StreamLabels]:
+    """Read the labels of the other raters of a recording, by name.
+
+    Args:
+        entry: the recording.
+        root: folder that relative paths start from.
+        rate_hz: of the recording.
+        own: the labels that are learnt from.
+
+    Raises:
+        DataError: as `read_stream`, or a rater's labels are the recording's own: he would agree with himself.
+    """
+    found: dict[str, StreamLabels] = {}
+    for name, rater in entry.compare.items():
+        labels = read_stream(rater, root / rater.labels, rate_hz)
+        if labels.path.resolve() == own.path.resolve() and labels.stream == own.stream:
+            where = f"stream {own.stream!r} of {own.path}" if own.stream else str(own.path)
+            raise DataError(
+                f"compare {name}: {where} holds the recording's own labels, and a rater agrees with himself; name "
+                "another file, or another 'stream' of this one: compare: {NAME: {labels: FILE, stream: STREAM}}"
+            )
+        found[name] = labels
+    return found
 
 
 def labels_of(stream: StreamLabels, n_frames: int, classes: list[str], options: LabelOptions) -> NDArray[np.int16]:

@@ -21,7 +21,7 @@ from ..config.training_file import LabelOptions, PoseData, SimulatedData, TrainC
 from ..label_files.frame_labels import Bout, frame_labels
 from ..splits import Part, part_of
 from .checks import CheckedRecording
-from .recording_labels import labels_of, read_stream
+from .recording_labels import labels_of, read_raters, read_stream
 
 FrameIterator = Iterator[list[NDArray[np.uint8]]]
 _CHUNK = 1 << 20
@@ -38,6 +38,7 @@ class Source:
         n_frames: of every view.
         part: with a split by recording or group.
         content: names what is seen in it; two recordings with the same content are the same animal at the same time.
+        images: SHA-256 of what the images of its views are made from: files and how they are decoded, or a simulation.
         open_frames: starts from the first frame; each item holds one image per view, valid until the next.
         labels: class index of every frame, int16 [n_frames], below 0 where there is none.
         checked: what was found while it was opened.
@@ -52,6 +53,7 @@ class Source:
     n_frames: int
     part: Part | None
     content: str
+    images: str
     data: DataFingerprint
     open_frames: Callable[[], FrameIterator]
     labels: NDArray[np.int16]
@@ -136,9 +138,13 @@ def _with_views(source: Source, config: TrainConfig, root: Path) -> Source:
     parameters = "" if config.disparity is None else config.disparity.model_dump_json(exclude={"calibration"})
     if config.disparity is not None:
         parameters += hash_files([root / config.disparity.calibration])
-    sha256 = hashlib.sha256(f"{source.data.sha256} {chosen} {parameters}".encode()).hexdigest()
+    sha256, images = (
+        hashlib.sha256(f"{one} {chosen} {parameters}".encode()).hexdigest()
+        for one in (source.data.sha256, source.images)
+    )
     return replace(
         source,
+        images=images,
         views={name: there[name] for name in chosen},
         open_frames=frames,
         data=source.data.model_copy(update={"sha256": sha256, "source": f"{source.data.source}; views {chosen}"}),
@@ -163,11 +169,10 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
             "be synchronised frame by frame"
         )
     n_frames = counts.pop()
-    label_paths = {"": root / entry.labels} | {name: root / path for name, path in entry.compare.items()}
     rate_hz = next(iter(rates.values()))
-    streams = {name: read_stream(entry, path, rate_hz) for name, path in label_paths.items()}
+    own = read_stream(entry, root / entry.labels, rate_hz)
+    streams = {"": own, **read_raters(entry, root, rate_hz, own)}
     labels = {name: labels_of(stream, n_frames, classes, options) for name, stream in streams.items()}
-    own = streams[""]
     checked = CheckedRecording(
         name=entry.recording_name,
         n_frames={"video": n_frames, "labels": own.n_frames},
@@ -186,6 +191,7 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
         n_frames=n_frames,
         part=part,
         content=content,
+        images=hashlib.sha256(f"{content} {list(paths)} {entry.pixel_format}".encode()).hexdigest(),
         data=DataFingerprint(
             name=entry.recording_name,
             sha256=hash_files([*paths.values(), root / entry.labels]),
@@ -253,6 +259,7 @@ def _simulated_source(
         n_frames=entry.n_frames,
         part=part,
         content=f"simulated world of seed {seed}",
+        images=hashlib.sha256(f"simulated {seed} {parameters}".encode()).hexdigest(),
         data=DataFingerprint(
             name=f"{entry.name}-{seed}",
             sha256=hashlib.sha256(f"{seed} {parameters}".encode() + labels.tobytes()).hexdigest(),

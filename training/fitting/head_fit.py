@@ -20,6 +20,7 @@ from .head_data import HeadData, check_head_data, class_counts_of, training_stat
 from .head_validation import Validation
 from .loop import FitModule, run_stage, torch_threads
 from .losses import FrameLoss
+from .progress import WholeProgress
 from .temperature import calibrate_head
 
 
@@ -35,6 +36,7 @@ def fit_head(
     fusion: Fusion = "mean",
     stage: str = "head",
     learnt_before: bool = False,
+    whole: WholeProgress | None = None,
 ) -> dict[str, Any]:
     """Fit a head in place.
 
@@ -55,6 +57,7 @@ def fit_head(
         fusion: how rows of one recording are combined for validation.
         stage: ``head``, or ``frozen`` before the joint stage.
         learnt_before: its weights know features already: a new normalisation may not change what it answers.
+        whole: the bar over all fits.
 
     Returns:
         See `run_stage`; with ``rule.temperature`` also ``calibration``.
@@ -86,7 +89,8 @@ def fit_head(
     validation = Validation(shown, rule, classes, loss, fusion)
     n_epochs = rule.frozen_epochs if stage == "frozen" else rule.head_epochs
     with torch_threads(rule.threads):
-        summary = run_stage(HeadStage(stage, rule, seed, n_epochs, run, head, shown, batches, loss, validation), quiet)
+        module = HeadStage(stage, rule, seed, n_epochs, run, head, shown, batches, loss, validation)
+        summary = run_stage(module, quiet, whole)
         if rule.temperature and validation and stage == "head":
             summary["calibration"] = calibrate_head(head, data).to_dict()
     return summary

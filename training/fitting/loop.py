@@ -26,7 +26,7 @@ from ..config.fit import FitConfig
 from .checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from .epoch_log import EpochLog
 from .optimizers import build_optimizer, set_course
-from .progress import FitProgress
+from .progress import FitProgress, WholeProgress
 from .weight_average import WeightAverage, copied_weights
 
 STAGES: Final = ("frozen", "joint", "head")
@@ -49,6 +49,10 @@ class FitModule(lightning.LightningModule):
         self.n_done = 0
         self.n_steps_done = 0
         self.n_resumed = 0
+        # The model that follows folds stops where they were best, on the course that they were on.
+        self.n_course_epochs = (rule.schedule_epochs if stage == "head" else None) or n_epochs
+        self.seconds_before = 0.0
+        self.began_ns = stopwatch_ns()
         self.best_epoch = -1
         self.best_value: float | None = None
         self.ended = False
@@ -129,6 +133,12 @@ class FitModule(lightning.LightningModule):
         self.best_epoch, self.best_value = content["best_epoch"], content["best_value"]
         self._reference, self._n_worse = content["reference"], content["n_worse"]
         self.ended, self.history = content["ended"], content["history"]
+        self.seconds_before = content["seconds"]
+
+    @property
+    def seconds_now(self) -> float:
+        """Since this call began."""
+        return (stopwatch_ns() - self.began_ns) / NS_PER_S
 
     def keep_best(self) -> None:
         """Give the networks the weights of the best epoch."""
@@ -170,7 +180,8 @@ class FitModule(lightning.LightningModule):
             torch.manual_seed(_seed_of(self.seed, self.stage, self.n_done))
             for module in self.learnt().values():
                 module.train()
-        set_course(self._optimizer, self.rule.schedule, self.n_steps_done, self.n_epochs * len(self._batches))
+        n_steps = self.n_course_epochs * len(self._batches)
+        set_course(self._optimizer, self.rule.schedule, self.n_steps_done, n_steps)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         loss = self.loss_of(batch)
@@ -180,7 +191,7 @@ class FitModule(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.n_steps_done += 1
         if self._average is not None:
-            self._average.add(self.learnt(), self.n_steps_done, self.n_epochs * len(self._batches))
+            self._average.add(self.learnt(), self.n_steps_done, self.n_course_epochs * len(self._batches))
 
     def on_train_epoch_end(self) -> None:
         loss = float(np.mean(self._losses)) if self._losses else None
@@ -256,6 +267,7 @@ class FitModule(lightning.LightningModule):
             "n_worse": self._n_worse,
             "ended": self.ended,
             "history": self.history,
+            "seconds": self.seconds_before + self.seconds_now,
         }
 
     def _depends_on(self) -> Iterable[str | bytes | NDArray[Any]]:
@@ -268,17 +280,18 @@ class FitModule(lightning.LightningModule):
         yield from self.learns_from()
 
 
-def run_stage(module: FitModule, quiet: bool = False) -> dict[str, Any]:
+def run_stage(module: FitModule, quiet: bool = False, whole: WholeProgress | None = None) -> dict[str, Any]:
     """Fit one stage, from its checkpoint if there is one, and give its networks the weights of the best epoch.
 
     Args:
         module: the stage.
         quiet: no progress bar.
+        whole: the bar over all fits, that of this one stands below it.
 
     Returns:
         ``epochs`` that ran, ``best_epoch``, ``monitor`` and its ``best_value``, ``validation_macro_f1`` of the best
-        epoch (both None without a validation part), ``seconds`` that it took now, and ``resumed_from_epoch`` (0: it
-        began anew).
+        epoch (both None without a validation part), ``seconds`` that it took in all, ``seconds_before`` of them in
+        calls that were killed, and ``resumed_from_epoch`` (0: it began anew).
 
     Raises:
         ConfigError: the devices asked for are not there.
@@ -288,11 +301,11 @@ def run_stage(module: FitModule, quiet: bool = False) -> dict[str, Any]:
     rule = module.rule
     require_devices(rule)
     module.prepare()
-    began_ns = stopwatch_ns()
+    before = module.seconds_before
     if module.ended:
         EpochLog(module.run, module.stage, module.history).close()  # its last line may be missing
     else:
-        _train(module, quiet)
+        _train(module, quiet, whole)
     module.to("cpu")
     if rule.devices > 1:  # the processes that learnt are gone
         content = read_checkpoint(module.checkpoint_path)
@@ -309,7 +322,8 @@ def run_stage(module: FitModule, quiet: bool = False) -> dict[str, Any]:
         "monitor": rule.monitor,
         "best_value": module.best_value,
         "validation_macro_f1": scores.get("macro_f1"),
-        "seconds": (stopwatch_ns() - began_ns) / NS_PER_S,
+        "seconds": before + module.seconds_now,
+        "seconds_before": before,
         "resumed_from_epoch": module.n_resumed,
     }
 
@@ -351,12 +365,17 @@ def torch_threads(n: int) -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def _train(module: FitModule, quiet: bool) -> None:
+def _train(module: FitModule, quiet: bool, whole: WholeProgress | None) -> None:
     rule = module.rule
     callbacks: list[Callback] = []
     if not quiet:
         module.progress = FitProgress(
-            module.stage, len(module.batches()) // rule.devices, module.n_epochs, module.n_done, rule.monitor
+            module.stage,
+            len(module.batches()) // rule.devices,
+            module.n_epochs,
+            module.n_done,
+            rule.monitor,
+            whole if rule.devices == 1 else None,  # a bar that is shown cannot go to other processes
         )
         callbacks.append(module.progress)
     try:

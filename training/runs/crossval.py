@@ -4,29 +4,29 @@ Everything is done anew for every fold, on the other recordings alone: unit of l
 temperature and stabiliser. What is scored has taken part in none of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from ...sync.clock import NS_PER_S, MonotonicClock
-from ..answers.of_pose import answers_from
-from ..config.training_file import TrainConfig
-from ..data.pose_recordings import PoseRecording, features_of, with_scale
+from ..config.training_file import PoseRule, TrainConfig
+from ..data.checks import DataCheck, check_data, print_check
+from ..data.pose_recordings import PoseRecording
+from ..data.video_sources import open_sources
 from ..export.bundle_record import this_machine
-from ..fitting.loop import forget_checkpoints
-from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
+from ..fitting.progress import WholeProgress
+from ..scores.answers_file import ANSWERS_FILE, write_answers
 from ..scores.evaluation_record import evaluation_record
-from ..splits import FoldSplit, KFoldSplit, LeaveOneOutSplit, RecordingSplit, folds_of
-from .crossval_video import crossval_video
-from .fit_pose import fit_pose, frame_answers
-from .record import DATA_FILE, EVALUATION_FILE, words_of, write_json, write_record
+from ..splits import FoldSplit, RecordingSplit, folds_of
+from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, run_fold, single_recordings
+from .evaluate_video import label_source_of
+from .record import DATA_FILE, EVALUATION_FILE, begin_run, words_of, write_json
 from .train_pose import read_poses
 
+Opened = tuple[Sequence[PoseRecording], PoseRule]
+RunFolds = Callable[[Sequence[FoldTask]], Sequence[FoldResult]]
 _CLOCK: Final = MonotonicClock()
 
 
@@ -37,67 +37,50 @@ def crossval(
     rule: FoldSplit,
     quiet: bool = False,
     notes: Sequence[str] = (),
+    run_folds: RunFolds | None = None,
 ) -> dict[str, Any]:
-    """Cross-validate a model of keypoints; one of video goes to `crossval_video`.
+    """Cross-validate a model of keypoints or of video.
 
     Args:
-        config: its own split says how validation data are had inside the training part of each fold: folds of their
-            own, or, with any other split, none.
+        config: its own split says how validation data are had inside the training part of each fold; see
+            `crossval_fold.inner_split`, and for video, where it is not looked at, `crossval_fold`.
         root: folder that relative paths start from.
         run: folder for what is found: ``evaluation.json``, ``answers.npz``, ``config.yaml``, ``command.txt`` and a
-            folder per fold with its logs. Folds that are done are not done again by the same call.
+            folder per fold. Folds that are done are not done again by the same call.
         rule: outer folds.
         quiet: nothing is printed.
         notes: what was assumed about the data.
+        run_folds: does the folds and returns what `run_fold` says of each, in order; None: one after the other, here.
 
     Returns:
         ``run``, ``folds`` (members and summary of each) and ``evaluation``, of all recordings pooled, with intervals
         over recordings or groups.
 
     Raises:
-        DataError: the data do not fit, or are too few for the folds.
+        ConfigError, DataError, VideoError: what the user gave does not fit, or is too little for the folds.
     """
-    if not config.is_pose:
-        return crossval_video(config, root, run, rule, quiet)
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
-    recordings, read_rule, check = read_poses(config, root, console, notes)
-    folds = folds_of(rule, [one.name for one in recordings], [one.group for one in recordings])
-    write_record(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
+    config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    tasks, opened, check = plan_folds(config, root, run, rule, console)
+    begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
-    answers: list[RecordingAnswers] = []
-    summaries: list[dict[str, Any]] = []
-    for number, held in enumerate(folds):
-        names = [recordings[place].name for place in held]
-        console.print(f"[bold]fold {number + 1} of {len(folds)}[/]: scored on {', '.join(names)}")
-        learnt = [one for place, one in enumerate(recordings) if place not in held]
-        if absent := _absent(config, [one.labels for one in learnt]):
-            console.print(f"  no frame of {', '.join(absent)} outside this fold: it cannot be learnt here")
-        pose = with_scale(read_rule, learnt)
-        inner = config.model_copy(update={"pose": pose, "split": _inner(config, learnt)})
-        of_fold = run / f"fold-{number + 1}"
-        learnt = [_for_training(one) for one in learnt]
-        fitted = fit_pose(
-            inner, learnt, [features_of(pose, one.points) for one in learnt], of_fold, quiet, console.print
-        )
-        shown = [recordings[place] for place in held]
-        for one, p in zip(
-            shown, frame_answers(fitted.head, [features_of(pose, one.points) for one in shown]), strict=True
-        ):
-            judged = np.ones(one.n_frames, np.bool_)
-            answers.append(answers_from(one, p, judged, config.classes, fitted.stabiliser, number))
-        summaries.append({"scored": names, **fitted.summary})
-    causal = config.head.causal and not config.head.look_ahead_frames
+    spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
+    results = _one_after_the_other(tasks, opened, console) if run_folds is None else run_folds(tasks)
+    summaries = [one.summary for one in results]
+    answers = [answer for one in results for answer in one.answers]
+    head = config.head
     evaluation = evaluation_record(
         answers,
         config.classes,
-        {**rule.model_dump(mode="json"), "n_folds": len(folds)},
-        causal=causal,
-        look_ahead_frames=config.head.look_ahead_frames,
-        label_source=config.labels.made_by or "unknown",
-        notes=check.notes,
+        {**rule.model_dump(mode="json"), "n_folds": len(tasks), "inner": summaries[0]["inner"]},
+        causal=head.causal and not head.look_ahead_frames,
+        look_ahead_frames=head.look_ahead_frames,
+        label_source=label_source_of(config),
+        notes=[*check.notes, *(note for one in summaries for note in one["notes"])],
         compute={
-            "training_s": (_CLOCK.now_ns() - began_ns) / NS_PER_S,
+            "training_s": spent_s + sum(float(one["seconds"]) for one in summaries),
+            "resumed": any(one["resumed"] for one in summaries),
             "machine": this_machine(),
             "threads": config.fit.threads,
         },
@@ -105,26 +88,44 @@ def crossval(
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
-    for folder in (*run.glob("**/fold-*"), *run.glob("**/member-*")):
-        forget_checkpoints(folder)
     return {"run": str(run), "folds": summaries, "evaluation": evaluation}
 
 
-def _inner(config: TrainConfig, learnt: Sequence[PoseRecording]) -> FoldSplit | RecordingSplit:
-    """How validation data are had inside the training part: in as many folds as its recordings allow, or not at all."""
-    rule = config.split
-    if not isinstance(rule, KFoldSplit | LeaveOneOutSplit):
-        return RecordingSplit()
-    n_units = len({one.group if rule.unit == "group" and one.group else f"recording {one.name}" for one in learnt})
-    if n_units < 2:
-        return RecordingSplit()
-    return rule if isinstance(rule, LeaveOneOutSplit) else rule.model_copy(update={"folds": min(rule.folds, n_units)})
+def plan_folds(
+    config: TrainConfig, root: Path, run: Path, rule: FoldSplit, console: Console
+) -> tuple[list[FoldTask], Opened | None, DataCheck]:
+    """Read the recordings, print what was found, and deal the folds out.
+
+    Returns:
+        The folds, the recordings of keypoints as they were read (None for video), and what was found.
+
+    Raises:
+        ConfigError, DataError, VideoError: the data do not fit, or are too few for the folds.
+    """
+    opened: Opened | None = None
+    if config.is_pose:
+        recordings, pose, check = read_poses(config, root, console)
+        opened = recordings, pose
+        n_folds = len(folds_of(rule, [one.name for one in recordings], [one.group for one in recordings]))
+        data = tuple(found.sha256 for one in recordings for found in one.data)
+    else:
+        entries = single_recordings(config.data)
+        n_folds = len(folds_of(rule, [name_of(one) for one in entries], [one.group for one in entries]))
+        whole = [one.model_copy(update={"part": "train"}) for one in entries]
+        sources = open_sources(config.model_copy(update={"data": whole, "split": RecordingSplit()}), root)
+        data = tuple(one.data.sha256 for one in sources)
+        check = check_data([one.checked for one in sources], config.classes, config.notes)
+        print_check(check, console)
+    return [FoldTask(config, root, run, rule, number, data) for number in range(n_folds)], opened, check
 
 
-def _for_training(recording: PoseRecording) -> PoseRecording:
-    """A recording that is learnt from, whatever part the training file gives it."""
-    return replace(recording, part="train")
-
-
-def _absent(config: TrainConfig, labels: Sequence[NDArray[np.int16]]) -> list[str]:
-    return [name for place, name in enumerate(config.classes) if not any((one == place).any() for one in labels)]
+def _one_after_the_other(tasks: Sequence[FoldTask], opened: Opened | None, console: Console) -> list[FoldResult]:
+    n_fits = sum(count_fold_fits(task, [] if opened is None else opened[0]) for task in tasks)
+    found: list[FoldResult] = []
+    with WholeProgress(console, "cross-validation", n_fits) as whole:
+        for task in tasks:
+            console.print(f"[bold]fold {task.number + 1} of {len(tasks)}[/]")
+            # A training of video shows bars of its own, which would be drawn over this one.
+            quiet = console.quiet or opened is None
+            found.append(run_fold(task, quiet, console.print, whole, opened))
+    return found

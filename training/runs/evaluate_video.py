@@ -1,6 +1,6 @@
 """Honest scores of a bundle: the whole pipeline, from raw frames, causally, on the part that it has not seen."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ def evaluation_of(
     part: Part = "test",
     learnt_counts: Mapping[str, int] | None = None,
     training_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores of answers, as `evaluate` gives them.
 
@@ -150,6 +151,8 @@ def evaluation_of(
         part: which.
         learnt_counts: frames of each class that were learnt from; see `learnt_counts_of`.
         training_s: how long the training took, where that is known.
+        notes: what is odd about the data.
+
     """
     record = evaluation_record(
         [one.recording for one in answers],
@@ -160,6 +163,7 @@ def evaluation_of(
         part=part,
         learnt_counts=learnt_counts,
         label_source=label_source_of(config),
+        notes=notes,
         compute={"training_s": training_s, "per_minute_s": _per_minute_s(answers), "machine": this_machine()},
     )
     return {"bundle": bundle.identity, "provider": bundle.provider, **record, "compute_ms": _compute(answers)}

@@ -2,7 +2,8 @@
 
 With a split into folds as many heads are fitted as there are folds, each without one of them. What these say of the
 fold that they have not seen chooses the temperature, the stabiliser and, if asked for, the number of epochs; then one
-head is fitted on everything. So no recording is given up for validation, and every choice is made on unseen ones.
+head is fitted on everything. So no recording is given up for validation, and every choice is made on unseen ones. The
+one on everything stops where the folds were best, on the course of the learning rate that they were on.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 
 from ...inference.manifest import HeadOutput
 from ...inference.stabilisation.config import StabiliserConfig
@@ -26,12 +26,14 @@ from ..data.pose_recordings import PoseRecording
 from ..fitting.head_data import HeadData
 from ..fitting.head_fit import fit_head
 from ..fitting.head_validation import head_logits
+from ..fitting.progress import WholeProgress
 from ..fitting.temperature import calibration_of
 from ..networks.ensemble import EnsembleHead
 from ..networks.head import HeadModule, SequenceHead, build_head, probabilities
 from ..scores.answers_file import RecordingAnswers
 from ..splits import PARTS, UNUSED, KFoldSplit, LeaveOneOutSplit, Part, folds_of, parts_of
 from ..stabilising.choice import choose_stabiliser, count_candidates
+from .record import forget_beyond
 
 Say = Callable[[str], None]
 
@@ -47,6 +49,7 @@ class FittedPose:
             validation part; empty where there is none.
         folds: the answers are those of folds.
         summary: epochs, temperature, choice and the like, for JSON.
+        notes: what a reader of its scores must know, one line each.
     """
 
     head: HeadModule
@@ -54,6 +57,32 @@ class FittedPose:
     answers: list[RecordingAnswers]
     folds: bool
     summary: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """Where and how the fits of one call are made."""
+
+    config: TrainConfig
+    recordings: Sequence[PoseRecording]
+    inputs: Sequence[NDArray[np.float32]]
+    run: Path
+    quiet: bool
+    say: Say
+    whole: WholeProgress
+
+
+def count_fits(config: TrainConfig, recordings: Sequence[PoseRecording]) -> int:
+    """How many heads `fit_pose` fits.
+
+    Raises:
+        DataError: there are not enough recordings for the folds.
+    """
+    n_folds = 0
+    if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
+        n_folds = len(folds_of(config.split, [one.name for one in recordings], [one.group for one in recordings]))
+    return (n_folds + 1) * config.head.ensemble
 
 
 def fit_pose(
@@ -63,6 +92,7 @@ def fit_pose(
     run: Path,
     quiet: bool,
     say: Say,
+    whole: WholeProgress | None = None,
 ) -> FittedPose:
     """Fit and choose. Deterministic by ``config.seed``; a run that was killed goes on where it was.
 
@@ -73,96 +103,113 @@ def fit_pose(
         run: folder for checkpoints and logs.
         quiet: no progress bars.
         say: told what is done.
+        whole: the bar over all fits, of which these are `count_fits`; None: it has a bar of its own.
 
     Raises:
         DataError: there is nothing to learn from, or not enough recordings for the folds.
     """
+    if whole is None:
+        with WholeProgress(Console(stderr=True, quiet=quiet), "fits", count_fits(config, recordings)) as own:
+            return fit_pose(config, recordings, inputs, run, quiet, say, own)
+    fits = _Fits(config, recordings, inputs, run, quiet, say, whole)
     if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
-        return _with_folds(config, config.split, recordings, inputs, run, quiet, say)
-    return _with_parts(config, recordings, inputs, run, quiet, say)
+        return _with_folds(fits, config.split)
+    return _with_parts(fits)
 
 
-def _with_parts(
-    config: TrainConfig,
-    recordings: Sequence[PoseRecording],
-    inputs: Sequence[NDArray[np.float32]],
-    run: Path,
-    quiet: bool,
-    say: Say,
-) -> FittedPose:
+def _with_parts(fits: _Fits) -> FittedPose:
+    config, recordings, inputs = fits.config, fits.recordings, fits.inputs
+    forget_beyond(fits.run, "fold", 0)
     parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
-    head, summary = _fit_one(config, config.fit, recordings, inputs, parts, run, quiet)
+    bare = config.fit.model_copy(update={"temperature": False})  # one for all members together, below
+    head, summary = _fit_one(fits, bare, parts, fits.run)
     judged = [part == PARTS.index("validation") for part in parts]
     places = [place for place, one in enumerate(recordings) if (judged[place] & (one.labels >= 0)).any()]
-    found = frame_answers(head, [inputs[place] for place in places])
+    logits = frame_logits(head, [inputs[place] for place in places])
+    temperature, calibration = 1.0, dict[str, Any]()
+    if config.fit.temperature and places:
+        every = np.concatenate([z[judged[place]] for place, z in zip(places, logits, strict=True)])
+        truth = np.concatenate([recordings[place].labels[judged[place]] for place in places])
+        temperature, calibration = _temperature(every, truth, head.output)
     answers = [
         answers_from(recordings[place], p, judged[place], config.classes, config.stabiliser)
-        for place, p in zip(places, found, strict=True)
+        for place, p in zip(places, (_p(z, temperature, head.output) for z in logits), strict=True)
     ]
-    stabiliser, answers, choice = _choose(config, answers, quiet, say)
-    return FittedPose(head, stabiliser, answers, False, {"fit": summary, **choice})
+    stabiliser, answers, choice = _choose(fits, answers)
+    head.scale_logits(1.0 / temperature)
+    notes: list[str] = []
+    rule = config.choose
+    asked = {"temperature": config.fit.temperature, "stabiliser": rule is not None and rule.stabiliser}
+    if not places and any(asked.values()):
+        what = " and ".join(name for name, yes in asked.items() if yes)
+        notes.append(f"nothing to choose {what} on, since there is no validation part: as configured")
+        fits.say(notes[-1])
+    return FittedPose(head, stabiliser, answers, False, {"fit": summary, **calibration, **choice}, notes)
 
 
-def _with_folds(
-    config: TrainConfig,
-    rule: KFoldSplit | LeaveOneOutSplit,
-    recordings: Sequence[PoseRecording],
-    inputs: Sequence[NDArray[np.float32]],
-    run: Path,
-    quiet: bool,
-    say: Say,
-) -> FittedPose:
+def _with_folds(fits: _Fits, rule: KFoldSplit | LeaveOneOutSplit) -> FittedPose:
+    config, recordings, say = fits.config, fits.recordings, fits.say
     folds = folds_of(rule, [one.name for one in recordings], [one.group for one in recordings])
+    forget_beyond(fits.run, "fold", len(folds))
     # Without a validation part the last epoch is kept.
     shown: Part | None = "validation" if config.choose is None or config.choose.epochs else None
     bare = config.fit.model_copy(update={"temperature": False})  # one for all folds together, below
     logits: dict[int, NDArray[np.float32]] = {}
     fold_of: dict[int, int] = {}
     fitted: list[dict[str, Any]] = []
+    notes: list[str] = []
     output: HeadOutput = "softmax"
     for number, held in enumerate(folds):
         say(f"fold {number + 1} of {len(folds)}: without {', '.join(recordings[place].name for place in held)}")
+        absent = absent_classes(config, [one for place, one in enumerate(recordings) if place not in held])
+        if absent:
+            notes.append(
+                f"fold {number + 1} of {len(folds)} does without {', '.join(absent)}, which no other recording shows: "
+                "its head cannot know it, and what is chosen on the folds is chosen on its answers, too"
+            )
+            say(notes[-1])
         parts = [_whole(one, "train" if place not in held else shown) for place, one in enumerate(recordings)]
-        head, summary = _fit_one(config, bare, recordings, inputs, parts, run / f"fold-{number + 1}", quiet)
-        fitted.append(summary)
+        head, summary = _fit_one(fits, bare, parts, fits.run / f"fold-{number + 1}")
+        fitted.append({**summary, "absent": absent})
         output = head.output
-        for place, found in zip(held, frame_logits(head, [inputs[place] for place in held]), strict=True):
+        for place, found in zip(held, frame_logits(head, [fits.inputs[place] for place in held]), strict=True):
             logits[place], fold_of[place] = found, number
     temperature, calibration = 1.0, dict[str, Any]()
     if config.fit.temperature:
         every = np.concatenate([logits[place] for place in range(len(recordings))])
-        best = calibration_of(every, np.concatenate([one.labels for one in recordings]), output)
-        temperature, calibration = best.temperature, {"calibration": best.to_dict()}
+        temperature, calibration = _temperature(every, np.concatenate([one.labels for one in recordings]), output)
     answers: list[RecordingAnswers] = []
     for place, one in enumerate(recordings):
-        p = probabilities(torch.from_numpy(logits[place] / np.float32(temperature)), output).numpy()
+        p = _p(logits[place], temperature, output)
         answers.append(
             answers_from(one, p, np.ones(len(p), np.bool_), config.classes, config.stabiliser, fold_of[place])
         )
-    stabiliser, answers, choice = _choose(config, answers, quiet, say)
+    stabiliser, answers, choice = _choose(fits, answers)
     epochs = config.fit.head_epochs
     if shown is not None:
         epochs = max(round(float(np.mean([one["best_epoch"] + 1 for one in fitted]))), 1)
-    say(f"the model itself: all {len(recordings)} recordings, {epochs} epochs")
-    whole = [_whole(one, "train") for one in recordings]
-    once = bare.model_copy(update={"head_epochs": epochs})
-    head, summary = _fit_one(config, once, recordings, inputs, whole, run, quiet)
+    horizon = config.fit.schedule_epochs or config.fit.head_epochs
+    say(f"the model itself: all {len(recordings)} recordings, {epochs} epochs of a course of {horizon}")
+    once = bare.model_copy(update={"head_epochs": epochs, "schedule_epochs": horizon})
+    head, summary = _fit_one(fits, once, [_whole(one, "train") for one in recordings], fits.run)
     head.scale_logits(1.0 / temperature)
-    return FittedPose(head, stabiliser, answers, True, {"folds": fitted, "fit": summary, **calibration, **choice})
+    summary = {"folds": fitted, "fit": {**summary, "schedule_epochs": horizon}, **calibration, **choice}
+    return FittedPose(head, stabiliser, answers, True, summary, notes)
+
+
+def absent_classes(config: TrainConfig, learnt: Sequence[PoseRecording]) -> list[str]:
+    """Classes that no frame of some recordings shows."""
+    return [name for place, name in enumerate(config.classes) if not any((one.labels == place).any() for one in learnt)]
 
 
 def _fit_one(
-    config: TrainConfig,
-    rule: FitConfig,
-    recordings: Sequence[PoseRecording],
-    inputs: Sequence[NDArray[np.float32]],
-    parts: Sequence[NDArray[np.int8]],
-    run: Path,
-    quiet: bool,
+    fits: _Fits, rule: FitConfig, parts: Sequence[NDArray[np.int8]], run: Path
 ) -> tuple[HeadModule, dict[str, Any]]:
+    config = fits.config
+    forget_beyond(run, "member", config.head.ensemble)
     data = [
         HeadData(one.name, x[None], one.labels, part)
-        for one, x, part in zip(recordings, inputs, parts, strict=True)
+        for one, x, part in zip(fits.recordings, fits.inputs, parts, strict=True)
         if (part != UNUSED).any()
     ]
     with torch.random.fork_rng():
@@ -170,33 +217,48 @@ def _fit_one(
         members: list[SequenceHead] = []
         fitted: list[dict[str, Any]] = []
         for number in range(config.head.ensemble):
-            torch.manual_seed(config.seed + number)
-            head = build_head(config.head, inputs[0].shape[1], len(config.classes), output)
+            seed = config.seed + number
+            torch.manual_seed(seed)
+            head = build_head(config.head, fits.inputs[0].shape[1], len(config.classes), output)
             folder = run / f"member-{number + 1}" if number else run
-            fitted.append(fit_head(head, data, rule, config.classes, config.seed + number, folder, quiet))
+            fitted.append(fit_head(head, data, rule, config.classes, seed, folder, fits.quiet, whole=fits.whole))
             members.append(head.eval())
+            fits.whole.end_fits()
     if len(members) == 1:
         return members[0], fitted[0]
-    best_epoch = round(float(np.mean([one["best_epoch"] for one in fitted])))
-    return EnsembleHead(members).eval(), {**fitted[0], "best_epoch": best_epoch, "members": fitted}
+    together = {
+        "best_epoch": round(float(np.mean([one["best_epoch"] for one in fitted]))),
+        "seconds": sum(float(one["seconds"]) for one in fitted),
+        "seconds_before": sum(float(one["seconds_before"]) for one in fitted),
+    }
+    return EnsembleHead(members).eval(), {**fitted[0], **together, "members": fitted}
 
 
 def _whole(recording: PoseRecording, part: Part | None) -> NDArray[np.int8]:
     return np.full(recording.n_frames, UNUSED if part is None else PARTS.index(part), np.int8)
 
 
+def _temperature(
+    logits: NDArray[np.float32], truth: NDArray[np.int16], output: HeadOutput
+) -> tuple[float, dict[str, Any]]:
+    best = calibration_of(logits, truth, output)
+    return best.temperature, {"calibration": best.to_dict()}
+
+
+def _p(logits: NDArray[np.float32], temperature: float, output: HeadOutput) -> NDArray[np.float32]:
+    return probabilities(torch.from_numpy(logits / np.float32(temperature)), output).numpy()
+
+
 def _choose(
-    config: TrainConfig, answers: list[RecordingAnswers], quiet: bool, say: Say
+    fits: _Fits, answers: list[RecordingAnswers]
 ) -> tuple[StabiliserConfig, list[RecordingAnswers], dict[str, Any]]:
-    rule = config.choose
-    if rule is not None and rule.stabiliser and not answers:
-        say("no validation part: the stabiliser stays as it was configured")
+    config, rule = fits.config, fits.config.choose
     if rule is None or not rule.stabiliser or not answers:
         return config.stabiliser, answers, {}
-    with Progress(console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        task = bar.add_task("stabilisers", total=count_candidates(rule))
-        choice = choose_stabiliser(rule, config.stabiliser, config.classes, answers, lambda n: bar.advance(task, n))
-    say(f"stabiliser: {choice.words}")
+    look_ahead = config.head.look_ahead_frames
+    with fits.whole.task("stabilisers", count_candidates(rule)) as advance:
+        choice = choose_stabiliser(rule, config.stabiliser, config.classes, answers, advance, look_ahead)
+    fits.say(f"stabiliser: {choice.words}")
     answers = [with_stabiliser(one, config.classes, choice.chosen) for one in answers]
     return choice.chosen, answers, {"stabiliser": {"words": choice.words, "tried": choice.tried}}
 

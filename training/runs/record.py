@@ -2,14 +2,17 @@
 
 import json
 import shlex
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
 from ...sync.errors import ReportError
 from ...sync.whole_file import write_whole
 from ..config.training_file import VIDEO_KEYS, TrainConfig
+from ..scores.answers_file import ANSWERS_FILE
 from ..splits import FoldSplit, KFoldSplit
 
 CONFIG_FILE: Final = "config.yaml"
@@ -18,6 +21,7 @@ METRICS_FILE: Final = "metrics.jsonl"
 EVALUATION_FILE: Final = "evaluation.json"
 DATA_FILE: Final = "data.json"
 """What was found while the data were read."""
+_CURVES_FOLDER: Final = "tensorboard"
 
 
 def resolved(config: TrainConfig, root: Path) -> dict[str, Any]:
@@ -45,12 +49,16 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def words_of(rule: FoldSplit) -> list[str]:
     """Options of `crossval` for a split."""
     if isinstance(rule, KFoldSplit):
-        return ["--folds", str(rule.folds), "--fold-seed", str(rule.seed)]
-    return ["--leave-one-out"]
+        return ["--folds", str(rule.folds), "--fold-seed", str(rule.seed), "--unit", rule.unit]
+    return ["--leave-one-out", "--unit", rule.unit]
 
 
-def write_record(run: Path, config: TrainConfig, root: Path, command: list[str]) -> None:
-    """Write ``config.yaml`` and ``command.txt``.
+def begin_run(run: Path, config: TrainConfig, root: Path, command: list[str]) -> None:
+    """Write ``config.yaml`` and ``command.txt``, and clear away what an earlier run has left in the folder.
+
+    Folds, members, curves and scores of an earlier run would be taken for those of this one. They stay where this one
+    goes on from them: the run was not finished and is given again as it was, or a checkpoint is there, of which the fit
+    itself knows whose it is.
 
     Args:
         run: the folder; made if it is not there.
@@ -65,8 +73,50 @@ def write_record(run: Path, config: TrainConfig, root: Path, command: list[str])
     words = [str(file.resolve()) if word == "{config}" else word for word in command]
     text = yaml.safe_dump(resolved(config, root), sort_keys=False, allow_unicode=True, width=120)
     try:
+        if (run / COMMAND_FILE).is_file():  # else it is no run folder, and nothing in it is ours
+            same = file.is_file() and file.read_text(encoding="utf-8") == text
+            finished = (run / EVALUATION_FILE).is_file()
+            if (finished or not same) and next(run.rglob("checkpoint*.ckpt"), None) is None:
+                _clear(run)
+            for name in (EVALUATION_FILE, ANSWERS_FILE):
+                (run / name).unlink(missing_ok=True)
         run.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)
         write_whole(run / COMMAND_FILE, shlex.join(["ethostream", *words]) + "\n")
     except OSError as error:
         raise ReportError(f"{run}: cannot be written ({error.strerror}); make room, or give another --out") from error
+
+
+def seconds_before(fitted: Mapping[str, Any]) -> float:
+    """Seconds that the fits of a summary took in calls that were killed, added up.
+
+    Args:
+        fitted: what fits say of themselves by name, one or a list of them each; anything else in it is passed over.
+    """
+    every: list[Any] = []
+    for value in fitted.values():
+        every += value if isinstance(value, list) else [value]
+    return sum(float(one["seconds_before"]) for one in every if isinstance(one, dict) and "seconds_before" in one)
+
+
+def forget_beyond(run: Path, kind: Literal["fold", "member"], n: int) -> None:
+    """Remove ``fold-5`` and on of an earlier run with more folds than ``n``; likewise members.
+
+    Raises:
+        ReportError: they cannot be removed.
+    """
+    try:
+        for folder in run.glob(f"{kind}-*"):
+            number = folder.name.removeprefix(f"{kind}-")
+            if number.isdecimal() and int(number) > n:
+                shutil.rmtree(folder)
+    except OSError as error:
+        raise ReportError(f"{run}: {kind}s of an earlier run cannot be removed ({error.strerror})") from error
+
+
+def _clear(run: Path) -> None:
+    for folder in (*run.glob("fold-*"), *run.glob("member-*"), run / _CURVES_FOLDER):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    for name in (METRICS_FILE, DATA_FILE):
+        (run / name).unlink(missing_ok=True)

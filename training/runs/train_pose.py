@@ -20,7 +20,6 @@ from ..export.bundle_record import library_versions, this_machine
 from ..export.graphs import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
 from ..fitting.loop import forget_checkpoints
 from ..fitting.progress import WholeProgress
-
 from ..networks.head import HeadModule, warm_up_frames
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
@@ -28,7 +27,6 @@ from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretc
 from ..stretches import class_counts
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
-
 
 PARITY_FRAMES: Final = 90
 _CLOCK: Final = MonotonicClock()
@@ -83,13 +81,11 @@ def train_pose(
     write_bundle(draft, fields, files)
     before_s = seconds_before(fitted.summary)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
-    answers, per_minute_s
- = _test_answers(config, fitted, recordings, draft)
+    answers, per_minute_s = _test_answers(config, fitted, recordings, draft)
     evaluation = evaluation_record(
         answers,
         config.classes,
         split,
-
         causal=fitted.head.causal and not fitted.head.look_ahead_frames,
         look_ahead_frames=fitted.head.look_ahead_frames,
         learnt_counts=_learnt_counts(config, recordings),
@@ -99,7 +95,6 @@ def train_pose(
             "training_s": training_s,
             "resumed": before_s > 0.0,
             "per_minute_s": per_minute_s,
-
             "machine": this_machine(),
             "threads": config.fit.threads,
         },
@@ -124,10 +119,7 @@ def train_pose(
     }
 
 
-def read_poses(
-    config: TrainConfig, root: Path, console: Console
-) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
-
+def read_poses(config: TrainConfig, root: Path, console: Console) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
     """Read the recordings of a configuration, look at them and print what was found.
 
     Raises:
@@ -138,8 +130,7 @@ def read_poses(
     recordings, rule = open_poses(entries, root, config.pose, config.classes, config.labels, config.split)
     assumed = sorted({one.rate_hz for one in entries if one.rate_assumed and one.rate_hz is not None})
     said = [*config.notes]
-    if assumed
- and not any("assumed" in note for note in said):
+    if assumed and not any("assumed" in note for note in said):
         said.append(f"assumed: {', '.join(f'{rate:g}' for rate in assumed)} frames/s, which nobody has stated")
     check = check_data([one.checked for one in recordings], config.classes, said)
     print_check(check, console)
@@ -191,7 +182,6 @@ def chosen_on_folds(config: TrainConfig, measured: bool) -> list[str]:
     return [name for name, yes in asked.items() if yes]
 
 
-
 def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: FittedPose) -> Scores:
     """An evaluation as the manifest keeps it."""
     how = "folds" if fitted.folds else "test part"
@@ -200,7 +190,6 @@ def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: Fitt
         evaluated_on=f"{how}, {config.split.by}, raw keypoints to label, stabilised"
         + (", causal" if evaluation["causal"] else ", not causal")
         + (f"; chosen on the very recordings that are scored: {chosen}" if chosen else ""),
-
         n_frames=evaluation["n_frames"],
         accuracy=evaluation["accuracy"],
         balanced_accuracy=evaluation["balanced_accuracy"],
@@ -212,7 +201,6 @@ def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: Fitt
 
 
 def _test_answers(
-
     config: TrainConfig,
     fitted: FittedPose,
     recordings: Sequence[PoseRecording],
@@ -264,7 +252,6 @@ def _first_change(recording: PoseRecording, n_frames: int) -> int:
     labels = recording.labels
     changes = np.flatnonzero((np.diff(labels) != 0) & (labels[1:] >= 0) & (labels[:-1] >= 0))
     return max(int(changes[0]) - n_frames // 2, 0) if len(changes) else 0
-
 
 
 def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> dict[str, int]:

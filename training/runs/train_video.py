@@ -42,7 +42,7 @@ from ..networks.head import warm_up_frames
 from ..quantisation.quantise import quantise_bundle
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from .evaluate_video import answers_of_part, evaluation_of, learnt_counts_of
-from .record import DATA_FILE, EVALUATION_FILE, write_json, write_record
+from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
 
 FLOAT32_FOLDER = "float32"
 _CLOCK: Final = MonotonicClock()
@@ -88,7 +88,8 @@ def train_video(
 
     Returns:
         ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
-        also ``quantisation``, its record.
+        also ``quantisation``, its record; ``absent`` names classes that could not be learnt.
+
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit.
@@ -102,8 +103,10 @@ def train_video(
     if absent:
         console.print(f"no frame of {', '.join(absent)} in the training part: it cannot be learnt")
     run = out.parent / f"{out.name}.run"
-    write_record(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
-    check = check_data([one.checked for one in sources], config.classes, notes)
+    config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
+    check = check_data([one.checked for one in sources], config.classes, config.notes)
+
     print_check(check, console)
     write_json(run / DATA_FILE, check.to_dict())
     with torch.random.fork_rng():
@@ -125,13 +128,22 @@ def train_video(
     files["parity.npz"] = make_parity(fields, files, frames, times_ns)
     draft = run / "draft"
     write_bundle(draft, fields, files)
-    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
+    before_s = seconds_before(fitted)
+    training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
+
     console.print("scoring the test part through the whole pipeline")
     drafted = Bundle.load(draft, max_look_ahead_frames=None)
     answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
     evaluation: dict[str, Any] = evaluation_of(
-        drafted, config, answers, learnt_counts=learnt_counts_of(config, sources), training_s=training_s
+        drafted,
+        config,
+        answers,
+        learnt_counts=learnt_counts_of(config, sources),
+        training_s=training_s,
+        notes=check.notes,
     )
+    evaluation["compute"]["resumed"] = before_s > 0.0
+
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
     write_json(run / EVALUATION_FILE, evaluation)
     int8 = config.export.precision == "int8"
@@ -145,8 +157,9 @@ def train_video(
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
         identity = quantised.write(out)
-        compute = {**quantised.evaluation["compute"], "training_s": training_s}
-        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute}
+        compute = {**quantised.evaluation["compute"], "training_s": training_s, "resumed": before_s > 0.0}
+        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute, "notes": check.notes}
+
         answers = quantised.answers
         more = {"quantisation": quantised.record.model_dump(mode="json")}
         write_json(run / EVALUATION_FILE, evaluation)
@@ -156,6 +169,7 @@ def train_video(
         "out": str(out),
         "run": str(run),
         "fit": fitted,
+        "absent": absent,
         "parity": parity,
         "evaluation": evaluation,
         **more,

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from ...inference.stabilisation.config import StabiliserConfig
+from ...inference.stabilisation.smoothing import ExponentialSmoothing
 from ...inference.stabilisation.stabiliser import Stabiliser
 from ...sync.errors import DataError
+from ..answers.look_ahead import as_given
+from ..answers.stabilised import stabilised_labels
 from ..config.choice import ChoiceConfig
 from ..scores.answers_file import RecordingAnswers
 from ..scores.bouts import bout_counts, bout_figures
@@ -46,7 +49,7 @@ class StabiliserScores:
         config: its options.
         bout_f1, macro_f1: undefined ones count as 0.
         flicker: predicted bouts per true bout; infinite where there is no true one.
-        delay_ms: by how much it typically delays the class that it delays most.
+        delay_ms: by how much the label of the class that it delays most typically comes late, look-ahead included.
     """
 
     config: StabiliserConfig
@@ -93,29 +96,30 @@ def choose_stabiliser(
     classes: list[str],
     answers: Sequence[RecordingAnswers],
     progress: Callable[[int], None] | None = None,
+    look_ahead_frames: int = 0,
 ) -> StabiliserChoice:
-    """Try every candidate and choose.
+    """Try every candidate and choose. Only judged frames have a say, those of their labels included.
 
     Args:
         rule: what is asked for.
         own: the training file's stabiliser, a candidate as well.
         classes: of the model.
-        answers: with ``p`` of recordings that were not learnt from; their ``label`` is not looked at.
+        answers: with ``p`` of recordings that were not learnt from, each answer at the frame that it is of; their
+            ``label`` is not looked at.
         progress: told after each candidate.
+        look_ahead_frames: by how many frames a rig gets these answers later; they are part of every delay.
 
     Raises:
         DataError: there is a target and nothing meets it.
     """
     if rule.target is not None:
-        return _for_target(rule.target, own, classes, answers, progress)
-    candidates = [own, *candidates_for(classes, answers)]
-    scored: list[StabiliserScores] = []
-    for config in candidates:
-        one = score_candidate(config, classes, answers)
-        if one.delay_ms <= rule.max_delay_ms or config is own:
-            scored.append(one)
-        if progress is not None:
-            progress(1)
+        return _for_target(rule.target, own, classes, answers, progress, look_ahead_frames)
+    look_ahead_ms = look_ahead_frames * 1000.0 / answers[0].rate_hz
+    every = candidates_for(classes, answers)
+    quick = [one for one in every if typical_delay_ms(one, classes, look_ahead_ms) <= rule.max_delay_ms]
+    if progress is not None:
+        progress(len(every) - len(quick))
+    scored = score_candidates([own, *quick], classes, answers, look_ahead_ms, progress)
     best = pick(scored, rule)
     tried = sorted(scored, key=lambda one: -one.quality)
     return StabiliserChoice(
@@ -173,43 +177,93 @@ def candidates_for(classes: list[str], answers: Sequence[RecordingAnswers]) -> l
 
 
 def mean_bouts_ms(answers: Sequence[RecordingAnswers], n_classes: int) -> list[float]:
-    """Mean length of a true bout of each class, ms; that of all classes for one that has none."""
+    """Mean length of a true bout of each class in judged frames, ms; that of all classes for one that has none."""
     lengths: list[list[float]] = [[] for _ in range(n_classes)]
     for one in answers:
-        for start, stop, kind in zip(*(part.tolist() for part in bout_runs(one.truth)), strict=True):
+        judged = np.where(one.known, one.truth, -1)  # others may be those of the test part
+        for start, stop, kind in zip(*(part.tolist() for part in bout_runs(judged)), strict=True):
             lengths[kind].append((stop - start) / one.rate_hz * 1000.0)
     together = [length for of_class in lengths for length in of_class]
     mean = float(np.mean(together)) if together else 1000.0
     return [float(np.mean(of_class)) if of_class else mean for of_class in lengths]
 
 
+def typical_delay_ms(config: StabiliserConfig, classes: list[str], look_ahead_ms: float = 0.0) -> float:
+    """By how much the label of the class that a stabiliser delays most typically comes late."""
+    stated = Stabiliser(classes, config, look_ahead_ms=look_ahead_ms).delays
+    return max(delay.typical_ms for delay in stated.values())
+
+
+def score_candidates(
+    configs: Sequence[StabiliserConfig],
+    classes: list[str],
+    answers: Sequence[RecordingAnswers],
+    look_ahead_ms: float = 0.0,
+    progress: Callable[[int], None] | None = None,
+) -> list[StabiliserScores]:
+    """Run every stabiliser over every recording; candidates that smooth alike share the smoothed probabilities.
+
+    Args:
+        configs: the candidates.
+        classes: of the model.
+        answers: of recordings.
+        look_ahead_ms: part of every delay.
+        progress: told after each candidate.
+    """
+    truths = [np.where(one.known, one.truth, -1) for one in answers]
+    alike: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        alike.setdefault(repr([config.smoothing_of(name) for name in classes]), []).append(place)
+    found: dict[int, StabiliserScores] = {}
+    for places in alike.values():
+        smoothed = [_smoothed(classes, configs[places[0]], one) for one in answers]
+        for place in places:
+            bare = configs[place].model_copy(update={"smoothing_ms": 0.0})
+            labels = [stabilised_labels(classes, bare, p, one.t_ns) for p, one in zip(smoothed, answers, strict=True)]
+            delay_ms = typical_delay_ms(configs[place], classes, look_ahead_ms)
+            found[place] = _scored(configs[place], delay_ms, truths, labels, len(classes))
+            if progress is not None:
+                progress(1)
+    return [found[place] for place in range(len(configs))]
+
+
 def score_candidate(
     config: StabiliserConfig, classes: list[str], answers: Sequence[RecordingAnswers]
 ) -> StabiliserScores:
     """Run one stabiliser over every recording."""
-    n = len(classes)
-    frames, bouts = np.zeros((n, n + 1), np.int64), np.zeros((n, 3), np.int64)
-    for one in answers:
-        truth = np.where(one.known, one.truth, -1)
-        label = stabilised_labels(classes, config, one.p, one.t_ns)
-        frames += frame_counts(truth, label, n)
-        bouts += bout_counts(truth, label, n)
+    return score_candidates([config], classes, answers)[0]
+
+
+def _smoothed(classes: list[str], config: StabiliserConfig, one: RecordingAnswers) -> NDArray[np.floating]:
+    """The probabilities as the decider of a stabiliser gets them, bit for bit."""
+    time_constants_ms = [config.smoothing_of(name) for name in classes]
+    if not any(time_constants_ms):
+        return one.p
+    smoothing, rows = ExponentialSmoothing(time_constants_ms), np.empty(one.p.shape, np.float64)
+    for place, (row, t_ns) in enumerate(zip(one.p, one.t_ns.tolist(), strict=True)):
+        rows[place] = smoothing.step(row, t_ns)
+    return rows
+
+
+def _scored(
+    config: StabiliserConfig,
+    delay_ms: float,
+    truths: Sequence[NDArray[np.int16]],
+    labels: Sequence[NDArray[np.int16]],
+    n_classes: int,
+) -> StabiliserScores:
+    frames, bouts = np.zeros((n_classes, n_classes + 1), np.int64), np.zeros((n_classes, 3), np.int64)
+    for truth, label in zip(truths, labels, strict=True):
+        frames += frame_counts(truth, label, n_classes)
+        bouts += bout_counts(truth, label, n_classes)
     by_frame, by_bout = frame_figures(frames), bout_figures(bouts)
-    delays_ms = [delay.typical_ms for delay in Stabiliser(classes, config).delays.values()]
     return StabiliserScores(
         config=config,
         bout_f1=float(np.nan_to_num(by_bout["bout_f1"])),
         macro_f1=float(np.nan_to_num(by_frame["macro_f1"])),
         flicker=float(np.nan_to_num(by_bout["flicker"], nan=np.inf)),
-        delay_ms=max(delays_ms),
+        delay_ms=delay_ms,
     )
-
-
-def stabilised_labels(
-    classes: list[str], config: StabiliserConfig, p: NDArray[np.float32], t_ns: NDArray[np.int64]
-) -> NDArray[np.int16]:
-    """The label of every step, int16 [t], by the object that runs on the rig; below 0 before the first."""
-    return Stabiliser(classes, config).run(p, t_ns).astype(np.int16)
 
 
 def _for_target(
@@ -218,12 +272,14 @@ def _for_target(
     classes: list[str],
     answers: Sequence[RecordingAnswers],
     progress: Callable[[int], None] | None,
+    look_ahead_frames: int,
 ) -> StabiliserChoice:
+    # Delays and false triggers count from when a rig gets the answers, as `ethostream tune` counts them.
     raw = [
         RawAnswers(
             name=one.name,
             t_ns=one.t_ns,
-            p=one.p,
+            p=as_given(one.p, look_ahead_frames),
             truth=one.truth,
             parts=np.where(one.judged, PARTS.index("validation"), -1).astype(np.int8),
         )

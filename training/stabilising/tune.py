@@ -13,10 +13,10 @@ from scipy.special import gammaincinv
 
 from ...inference.bundle import Bundle
 from ...inference.stabilisation.config import StabiliserConfig
-from ...inference.stabilisation.stabiliser import Stabiliser
 from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError, DataError
 from ..answers.offline import run_offline
+from ..answers.stabilised import stabilised_labels
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..scores.onsets import OnsetScores, pooled, score_onsets
@@ -136,11 +136,6 @@ def _time_ns(place: int, source: Source) -> int:
     return round(place * NS_PER_S / source.rate_hz)
 
 
-def stabilised(classes: list[str], config: StabiliserConfig, answers: RawAnswers) -> NDArray[np.int16]:
-    """The label of every step, by the object that runs on the rig; below 0 before the first."""
-    return Stabiliser(classes, config).run(answers.p, answers.t_ns).astype(np.int16)
-
-
 def score_stabiliser(
     classes: list[str],
     config: StabiliserConfig,
@@ -154,7 +149,7 @@ def score_stabiliser(
         score_onsets(
             one.t_ns,
             one.truth,
-            stabilised(classes, config, one),
+            stabilised_labels(classes, config, one.p, one.t_ns),
             classes,
             one.parts == PARTS.index(part),
             tolerance_ms,
