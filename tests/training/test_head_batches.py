@@ -157,6 +157,8 @@ def test_statistics_are_those_of_the_training_frames() -> None:
     assert np.allclose(std, rows.astype(np.float64).std(0), rtol=1e-5)
     flat = replace(data[0], x=np.full_like(data[0].x, 3.0))
     assert training_statistics([flat])[1].tolist() == [1.0] * N_FEATURES  # what never changes is not blown up
+    noise = data[0].x[..., :1] * np.float32(1e-3) + np.float32(3000.0)  # to single digits of float32
+    assert training_statistics([replace(data[0], x=noise)])[1].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.config.fit import FitConfig
 from ethostream.training.fitting.checkpoint import read_checkpoint
-from ethostream.training.fitting.head_data import HeadData, class_counts_of
+from ethostream.training.fitting.head_data import HeadData, class_counts_of, training_statistics
 from ethostream.training.fitting.head_validation import Validation, head_logits, recording_logits
 from ethostream.training.fitting.loop import checkpoint_path, forget_checkpoints, require_devices
 from ethostream.training.fitting.losses import FrameLoss
@@ -222,6 +222,14 @@ def test_a_class_that_is_absent_and_a_feature_that_never_changes_do_no_harm(tmp_
     head, summary = fitted(tmp_path, data, monitor="balanced_accuracy")
     assert 0.5 < summary["best_value"] <= 0.7  # two of three
     assert all(np.isfinite(value).all() for value in weights_of(head).values())
+
+
+def test_a_feature_in_large_units_counts_as_much_as_in_small_ones(tmp_path: Path) -> None:
+    data = [replace(one, x=one.x * np.array([1, 1, 0.01, 1, 1], np.float32)) for one in problem()]
+    head, _ = fitted(tmp_path, data, head_epochs=1)
+    _, spread = training_statistics(data)
+    assert spread[2] < 1e-3
+    assert np.array_equal(head.std.numpy(), spread)
 
 
 def test_one_frame_is_enough_to_run(tmp_path: Path) -> None:

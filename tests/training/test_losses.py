@@ -79,6 +79,19 @@ def test_binary_losses_are_those_of_torch_and_of_the_paper() -> None:
     assert torch.allclose(loss(kind="binary_focal", gamma=2.0)(logits, targets, counts), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["focal", "binary_focal"])
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
+def test_an_answer_that_is_quite_sure_leaves_a_slope_that_is_a_number(kind: str, gamma: float) -> None:
+    logits = torch.tensor([[[40.0, -40.0, 0.0], [-40.0, 40.0, 0.0], [17.5, 0.0, -3.0]]], requires_grad=True)
+    targets = functional.one_hot(torch.zeros(1, 3, dtype=torch.int64), 3).float()
+    value = loss(kind=kind, gamma=gamma)(logits, targets, torch.ones(1, 3, dtype=torch.bool))
+    value.backward()
+    assert torch.isfinite(value)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 1].abs().max() > 0.01  # what is answered wrong is still learnt from
+
+
 def test_logit_adjustment_leaves_no_class_favoured() -> None:
     """Answers that know nothing but the shares fit the adjusted loss best when they favour no class."""
     labels = torch.from_numpy(np.repeat([0, 1, 2], COUNTS))

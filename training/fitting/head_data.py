@@ -10,7 +10,9 @@ from ...sync.errors import DataError
 from ..splits import PARTS, UNUSED, Part
 from ..stretches import class_counts, runs_of
 
-_LEAST_STD = 1e-6
+_LEAST_SPREAD = 1e-5
+"""A feature whose standard deviation is below so much, or below so much of its mean, counts as one that never changes:
+two ways of computing it in float32 differ by a tenth of that, and blown up such noise would be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +137,5 @@ def training_statistics(data: Sequence[HeadData]) -> tuple[NDArray[np.float32], 
     mean = sum(one.sum(axis=(0, 1), dtype=np.float64) for one in rows) / n
     square = sum(np.square(one - mean).sum(axis=(0, 1)) for one in rows) / n
     std = np.sqrt(np.asarray(square))
-    std[std < _LEAST_STD] = 1.0
+    std[std < _LEAST_SPREAD * np.maximum(np.abs(mean), 1.0)] = 1.0
     return np.asarray(mean).astype(np.float32), std.astype(np.float32)

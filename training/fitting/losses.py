@@ -52,7 +52,7 @@ class FrameLoss(nn.Module):
             return self._binary(chosen, wanted)
         log_p = torch.log_softmax(chosen + self.adjustment, dim=-1)
         weighed = wanted * self.weight
-        each = -log_p if self._rule.kind == "cross_entropy" else -log_p * (1.0 - log_p.exp()) ** self._rule.gamma
+        each = -log_p if self._rule.kind == "cross_entropy" else -log_p * self._faded(1.0 - log_p.exp())
         norm = weighed.sum() if self._relative else counts.sum()
         return (weighed * each).sum() / norm.clamp_min(_LEAST)
 
@@ -60,10 +60,15 @@ class FrameLoss(nn.Module):
         yes, no = -functional.logsigmoid(logits), -functional.logsigmoid(-logits)
         if self._rule.kind == "binary_focal":
             p = torch.sigmoid(logits)
-            yes, no = yes * (1.0 - p) ** self._rule.gamma, no * p**self._rule.gamma
+            yes, no = yes * self._faded(1.0 - p), no * self._faded(p)
         own, other = targets * self.weight, (1.0 - targets) * self.other_weight
         norm = (own + other).sum() if self._relative else torch.tensor(float(logits.numel()), device=logits.device)
         return (own * yes + other * no).sum() / norm.clamp_min(_LEAST)
+
+    def _faded(self, missing: Tensor) -> Tensor:
+        """The focal factor of what an answer lacks; of an exponent below 1 the slope at 0 would be infinite."""
+        factor: Tensor = missing.clamp_min(_LEAST) ** self._rule.gamma
+        return factor
 
     def temporal(self, logits: Tensor, inside: Tensor) -> Tensor:
         """Truncated mean squared change of the log probabilities between neighbouring frames (Farha & Gall 2019).

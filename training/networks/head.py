@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...inference.manifest import HeadOutput
-from ...sync.errors import LookAheadError
+from ...sync.errors import DataError, LookAheadError
 from ..config.head import HeadConfig, HeadKind, NormKind
 from .attention import TransformerCore, TwoSidedTransformerCore
 from .convolution import CentredTcnCore, TcnCore
@@ -142,9 +142,15 @@ class SequenceHead(HeadModule):
         return self.exit if self.entry is None else self.entry
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Set what is subtracted from and divides each feature, float32 [f]."""
+        """Set what is subtracted from and divides each feature, float32 [f]; see `training_statistics`.
+
+        Raises:
+            DataError: a divisor is not above 0.
+        """
+        if not bool((std > 0.0).all()):
+            raise DataError(f"a feature would be divided by {float(std.min()):g}; give 1 where one never changes")
         self.mean.copy_(mean)
-        self.std.copy_(std.clamp_min(1e-3))
+        self.std.copy_(std)
 
     def scale_logits(self, factor: float) -> Self:
         with torch.no_grad():
