@@ -132,7 +132,8 @@ def ask_poses(configs: Mapping[str, PoseSourceConfig]) -> list[Finding]:
             table = read_pose(config.path)
             form = format_of(name, config, table)
         except (DataError, ConfigError) as error:
-            findings.append(Finding(f"pose source {name}", "error", str(error), "give a file that a tracker wrote"))
+            text, _, cure = str(error).rpartition("; ")
+            findings.append(Finding(f"pose source {name}", "error", text or cure, cure if text else ""))
             continue
         said = f"{len(form.animals)} animal(s), {len(form.keypoints)} keypoints, {table.n_frames} frames"
         findings.append(Finding(f"pose source {name}", "ok", f"{said} at {form.rate_hz:g} Hz"))

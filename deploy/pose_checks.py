@@ -6,6 +6,7 @@ from ..acquisition.pose.pose_files import read_pose
 from ..acquisition.pose.pose_source import format_of
 from ..inference.bundled import look_up
 from ..inference.config import TaskConfig
+from ..inference.gap import StepGrid
 from ..inference.pose.select import PointSelection
 from ..streaming.pose_format import PoseFormat
 from ..sync.errors import ConfigError
@@ -28,7 +29,7 @@ def pose_source_of(task: TaskConfig, poses: Mapping[str, PoseFormat]) -> str | N
 
     Raises:
         ConfigError: the task names a source that the rig has not, or none of several; or it names one, and its model
-            takes none; or the source lacks keypoints or animals of the model.
+            takes none; or the source lacks keypoints or animals of the model, or comes at a rate that does not suit it.
     """
     if not takes_pose(task):
         if task.pose_source is not None:
@@ -47,8 +48,9 @@ def pose_source_of(task: TaskConfig, poses: Mapping[str, PoseFormat]) -> str | N
     if source not in poses:
         raise ConfigError(f"pose_source={source}: the rig has no such source (it has: {have})")
     assert task.bundle is not None
-    one = poses[source]
-    PointSelection(one.animals, one.keypoints, look_up(task.bundle)[0].pose, f"pose.{source}")
+    one, manifest = poses[source], look_up(task.bundle)[0]
+    PointSelection(one.animals, one.keypoints, manifest.pose, f"pose.{source}")
+    StepGrid(manifest.rate_hz, one.rate_hz, manifest.other_rates, "poses")
     return source
 
 
@@ -56,8 +58,14 @@ def check_inputs(task: TaskConfig, rig: RigConfig) -> None:
     """Whether a rig has what its task looks at.
 
     Raises:
-        ConfigError: a model that takes pose on another host, or a task that looks at frames where there is no camera.
+        ConfigError: a model that takes pose on another host or on a GPU, or a task that looks at frames where there is
+            no camera.
     """
+    if takes_pose(task) and task.provider != "cpu":
+        raise ConfigError(
+            f"provider: {task.provider} is to run an embedder, and bundle {task.bundle} takes pose and has none; set "
+            "it to cpu"
+        )
     if takes_pose(task) and rig.remote_model is not None:
         raise ConfigError(f"remote_model: bundle {task.bundle} takes pose, and crops are what travels; leave it out")
     wanted = "tracking" if task.tracking is not None else f"bundle {task.bundle}" if task.bundle is not None else ""

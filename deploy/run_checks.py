@@ -14,6 +14,7 @@ from ..streaming.recording_config import LOSSLESS_16_BIT
 from ..sync.clock import FakeClock
 from ..sync.errors import ConfigError
 from .config import RigConfig, RunConfig
+from .pose_checks import takes_pose
 
 _RATE_TOLERANCE = 0.01
 
@@ -37,10 +38,19 @@ def probe_formats(run: RunConfig) -> tuple[dict[str, CameraFormat], float]:
     if max(rates) - min(rates) > _RATE_TOLERANCE * max(rates):
         listed = ", ".join(f"{name} {one.rate_hz:g} Hz" for name, one in formats.items())
         raise ConfigError(f"cameras of one rig need one frame rate: {listed}; set rate_hz so that they agree")
+    check_pixels(run, formats)
+    return formats, rates[0]
+
+
+def check_pixels(run: RunConfig, formats: Mapping[str, CameraFormat]) -> None:
+    """Whether all that looks at frames takes what the cameras deliver.
+
+    Raises:
+        ConfigError: a camera delivers 16-bit grey to what takes 8 bits.
+    """
     for name, one in formats.items():
         if one.pixel_format == "mono16":
             _check_mono16(run, name)
-    return formats, rates[0]
 
 
 def _check_mono16(run: RunConfig, camera: str) -> None:
@@ -52,7 +62,8 @@ def _check_mono16(run: RunConfig, camera: str) -> None:
             f"recording.codec={recording.codec}: camera {camera} delivers mono16, which it cannot hold; set "
             f"recording.codec to {codecs}, or the camera's pixel_format to mono8"
         )
-    if run.task.bundle is not None and (views is None or camera in views):
+    looks_at_frames = run.task.bundle is not None and not takes_pose(run.task)
+    if looks_at_frames and (views is None or camera in views):
         raise ConfigError(
             f"bundle={run.task.bundle}: models see 8-bit images, and camera {camera} delivers mono16; set its "
             "pixel_format to mono8, or leave it out of the task's views"

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sync.errors import BundleError, LookAheadError
+from ..sync.errors import BundleError, LookAheadError, ProviderError
 from . import parity
 from .backend import Graph, GraphOpener, Provider, Tell
 from .bundle_files import check_hashes, read_bundle_files, sha256
@@ -91,7 +91,8 @@ class Bundle:
 
         Args:
             path: folder or zip.
-            provider: what must run the embedder; the head runs where ``gpu`` says, or with it on the CPU.
+            provider: what must run the embedder; the head runs where ``gpu`` says, or with it on the CPU. Without an
+                embedder it is ``cpu``.
             threads: per graph.
             max_look_ahead_frames: frames of the future that the task allows; None: any number, for whole recordings.
             opener: the backend of what runs in ONNX Runtime from ordinary memory.
@@ -102,7 +103,7 @@ class Bundle:
             BundleError: the manifest has a fault, or a graph cannot be opened.
             BundleHashError: a file is missing or was changed.
             LookAheadError: the model needs more of the future than is allowed.
-            ProviderError: the provider is not there.
+            ProviderError: the provider is not there, or the model has nothing for it to run.
             ParityError: an output differs.
         """
         files = read_bundle_files(path)
@@ -114,6 +115,11 @@ class Bundle:
             )
         if max_look_ahead_frames is not None:
             check_look_ahead(manifest, max_look_ahead_frames)
+        if manifest.takes_pose and provider != "cpu":
+            raise ProviderError(
+                f"bundle {manifest.name}: takes pose and has no embedder, which is what {provider} would run; set "
+                "provider: cpu"
+            )
         gpu = gpu or GpuConfig()
         head_on = "cpu" if provider == "cpu" else gpu.head
         embedder: Graph | None = None

@@ -19,6 +19,13 @@ RATE_TOLERANCE: Final = 0.02
 
 NEVER: Final = -1
 
+Input = Literal["frame sets", "poses"]
+_CURES: Final[dict[Input, str]] = {
+    "frame sets": "set the cameras to {rate:g} Hz",
+    "poses": "give the rate of the video that was tracked (pose.NAME.rate_hz, or --fps), or track one of {rate:g} Hz",
+}
+"""What brings input to the rate of a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class GapPlan:
@@ -42,22 +49,29 @@ class StepGrid:
     nominal rate adds up over a long session.
     """
 
-    def __init__(self, model_rate_hz: float, set_rate_hz: float, other_rates: Literal["refuse", "subsample"]) -> None:
-        """Compare the rates.
+    def __init__(
+        self,
+        model_rate_hz: float,
+        set_rate_hz: float,
+        other_rates: Literal["refuse", "subsample"],
+        what: Input = "frame sets",
+    ) -> None:
+        """Compare the rates; ``what`` comes at ``set_rate_hz``.
 
         Raises:
             ConfigError: the rates differ and the rule refuses, or one is no whole multiple of the other.
         """
         self.every = max(1, round(set_rate_hz / model_rate_hz))
+        cure = _CURES[what].format(rate=model_rate_hz)
         if other_rates == "refuse" and self.every != 1:
             raise ConfigError(
-                f"frame sets come at {set_rate_hz:g} Hz, the model was trained at {model_rate_hz:g} Hz and refuses "
-                f"other rates; set the cameras to {model_rate_hz:g} Hz or use a bundle with other_rates 'subsample'"
+                f"{what} come at {set_rate_hz:g} Hz, the model was trained at {model_rate_hz:g} Hz and refuses other "
+                f"rates; {cure}, or use a bundle with other_rates 'subsample'"
             )
         if abs(set_rate_hz / (self.every * model_rate_hz) - 1.0) > RATE_TOLERANCE:
             raise ConfigError(
-                f"frame sets come at {set_rate_hz:g} Hz, which is no whole multiple of the model's {model_rate_hz:g} "
-                f"Hz; set the cameras to {model_rate_hz:g} Hz"
+                f"{what} come at {set_rate_hz:g} Hz, which is no whole multiple of the model's {model_rate_hz:g} Hz; "
+                f"{cure}"
             )
         self._set_ns = round(NS_PER_S / set_rate_hz)
         self.step_ns = self._set_ns * self.every

@@ -89,7 +89,8 @@ class Recogniser:
         self._n_slots = n_slots
         self._fusion: Fusion = fusion
         self._clock = clock
-        self.grid = StepGrid(manifest.rate_hz, rate_hz, manifest.other_rates)
+        what = "poses" if manifest.takes_pose else "frame sets"
+        self.grid = StepGrid(manifest.rate_hz, rate_hz, manifest.other_rates, what)
         self._head = Head(head_step, manifest.head, n_slots)
         self.stabiliser = Stabiliser(
             manifest.classes,

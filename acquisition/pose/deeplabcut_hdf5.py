@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _CURE: Final = "give the .h5 that DeepLabCut's analysis wrote, or the CSV beside it"
 _BLOCK: Final = "values_block_"
-_MAX_FRAMES: Final = 100_000_000
+_FEW_VALUES: Final = 20_000_000
+_MOST_TIMES: Final = 100
+"""A table with its missing rows may hold so many values, or so many times those of the file: more is a wild number."""
 
 
 def holds_pandas(file: "h5py.File") -> bool:
@@ -102,9 +104,13 @@ def _by_frame(path: Path, numbers: NDArray[Any], values: NDArray[np.float64]) ->
     if numbers.dtype.kind not in "iu":
         raise DataError(f"{path}: its rows are not numbered by frame ({numbers.dtype}); {_CURE}")
     back = np.flatnonzero(np.diff(numbers.astype(np.int64)) <= 0)
-    if len(back) or numbers[0] < 0 or numbers[-1] >= _MAX_FRAMES:
-        row = int(back[0]) + 1 if len(back) else 0 if numbers[0] < 0 else len(numbers) - 1
+    if len(back) or numbers[0] < 0:
+        row = int(back[0]) + 1 if len(back) else 0
         raise DataError(f"{path}: row {row}: frame number {numbers[row]} is out of turn; {_CURE}")
+    most = max(_FEW_VALUES // values.shape[1], _MOST_TIMES * len(values))
+    if numbers[-1] >= most:
+        row = len(numbers) - 1
+        raise DataError(f"{path}: row {row}: frame number {numbers[row]}, and there are {len(numbers)} rows; {_CURE}")
     whole = np.full((int(numbers[-1]) + 1, values.shape[1]), np.nan)
     whole[numbers] = values
     return whole

@@ -46,9 +46,13 @@ def _read_hdf5(path: Path) -> PoseTable:
     except OSError as error:
         why = error.strerror or "it is no HDF5 file, or was cut"
         raise DataError(f"{path}: cannot be read ({why}); give a file of {KINDS}") from error
-    with file:
-        if holds_sleap_analysis(file):
-            return read_sleap_analysis(path, file)
-        if holds_pandas(file):
-            return read_deeplabcut_hdf5(path, file)
+    try:
+        with file:
+            if holds_sleap_analysis(file):
+                return read_sleap_analysis(path, file)
+            if holds_pandas(file):
+                return read_deeplabcut_hdf5(path, file)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        # All that h5py raises on what is not as it was written.
+        raise DataError(f"{path}: is damaged ({error}); export it again, or restore it from a copy") from error
     raise DataError(f"{path}: holds neither a table of DeepLabCut nor an analysis of SLEAP; files of {KINDS} are read")

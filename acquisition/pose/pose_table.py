@@ -39,6 +39,11 @@ class PoseTable:
     def n_frames(self) -> int:
         return len(self.points)
 
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """(animals, keypoints) which points there are in any frame."""
+        return np.logical_or.reduce(~np.isnan(self.points[..., X]), axis=0)
+
 
 def make_pose_table(
     path: Path,

@@ -59,6 +59,8 @@ def _scores(path: Path, file: "h5py.File", stored: list[str], shape: tuple[int, 
     if "point_scores" not in file:
         return np.ones(shape)
     kept: Any = file["point_scores"]
+    if getattr(kept, "ndim", 0) != len(stored):
+        raise DataError(f"{path}: point_scores have not the axes {', '.join(stored)}; {_CURE}")
     scores = np.asarray(kept[:], np.float64).transpose([stored.index(axis) for axis in _ORDER[:3]])
     if scores.shape != shape:
         raise DataError(f"{path}: point_scores are of {scores.shape}, points of {shape}; {_CURE}")

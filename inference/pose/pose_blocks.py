@@ -66,7 +66,7 @@ def run_pose_blocks(
         BundleError: feature code differs.
     """
     manifest = bundle.manifest
-    grid = StepGrid(manifest.rate_hz, rate_hz, manifest.other_rates)
+    grid = StepGrid(manifest.rate_hz, rate_hz, manifest.other_rates, "poses")
     times_ns = exposure_times(len(points), rate_hz)
     steps = [place for place, t_ns in enumerate(times_ns.tolist()) if grid.step(t_ns) is not None]
     frames = np.array(steps, np.int64)

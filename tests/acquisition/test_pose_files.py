@@ -313,3 +313,49 @@ def test_animals_with_points_of_their_own_have_all_and_lack_the_others(tmp_path:
     assert (table.animals, table.keypoints) == (("m1", "single"), ("nose", "port"))
     gone = [float("nan"), float("nan"), 0.0]
     np.testing.assert_array_equal(table.points[0], np.array([[[1, 2, 0.5], gone], [gone, [3, 4, 0.7]]], np.float32))
+
+
+def write_compressed_analysis(path: Path) -> Path:
+    """SLEAP's analysis as SLEAP writes it: compressed, so that damage shows when it is unpacked."""
+    rng = np.random.default_rng(3)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("tracks", data=rng.normal(size=(2, 2, 3, 200)), compression="gzip")
+        file.create_dataset("point_scores", data=rng.random((2, 3, 200)), compression="gzip")
+        file.create_dataset("track_names", data=[b"a", b"b"])
+        file.create_dataset("node_names", data=[b"n0", b"n1", b"n2"])
+    return path
+
+
+def test_a_damaged_analysis_is_refused_by_name(tmp_path: Path) -> None:
+    """Bytes turned over all through the file: it is read, or refused, and nothing else."""
+    whole = write_compressed_analysis(tmp_path / "whole.h5").read_bytes()
+    assert read_pose(tmp_path / "whole.h5").n_frames == 200
+    refused = 0
+    for place in np.linspace(0, len(whole) - 1, 150).astype(int).tolist():
+        data = bytearray(whole)
+        data[place] ^= 0xFF
+        (tmp_path / "a.h5").write_bytes(data)
+        try:
+            read_pose(tmp_path / "a.h5")
+        except DataError as error:
+            refused += 1
+            assert str(tmp_path / "a.h5") in str(error) and ";" in str(error)
+    assert refused > 100
+
+
+@pytest.mark.parametrize("dataset", ["tracks", "point_scores"])
+def test_an_analysis_with_other_axes_is_refused(tmp_path: Path, dataset: str) -> None:
+    path = write_compressed_analysis(tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        del file[dataset]
+        file[dataset] = np.zeros((200, 3))
+    with pytest.raises(DataError, match=r"a\.h5: .*axes"):
+        read_pose(path)
+
+
+def test_one_wild_frame_number_asks_for_no_memory(tmp_path: Path) -> None:
+    """A flipped bit in the last number would make gigabytes of missing frames."""
+    path = write_hdf5(tmp_path / "a.h5", [0, 1, 90_000_000], np.zeros((3, 8)), HEAD)
+    with pytest.raises(DataError, match=r"a\.h5: row 2: frame number 90000000.*3 rows"):
+        read_pose(path)
+    assert read_pose(write_hdf5(tmp_path / "b.h5", [0, 50_000], np.zeros((2, 8)), HEAD)).n_frames == 50_001

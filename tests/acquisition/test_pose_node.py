@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from ethostream.acquisition.pose.config import PoseFileConfig
 from ethostream.acquisition.pose.pose_node import PoseLoop
-from ethostream.acquisition.pose.pose_source import FilePoseSource, PoseFrame
+from ethostream.acquisition.pose.pose_source import FilePoseSource, PoseFrame, format_of
+from ethostream.acquisition.pose.pose_table import PoseTable, make_pose_table
 from ethostream.streaming.messages import CameraStatus, Message, Pose
 from ethostream.streaming.node import NodeContext, NodeSpec
-from ethostream.streaming.pose_format import points_of
-from ethostream.streaming.topics import Topic
-from ethostream.streaming.wire import decode
+from ethostream.streaming.pose_format import points_bytes, points_of
+from ethostream.streaming.topics import POSE, Topic
+from ethostream.streaming.wire import decode, encode
 from ethostream.sync.clock import NS_PER_S, ClockAnchor, FakeClock
-from ethostream.sync.errors import ConfigError
+from ethostream.sync.errors import ConfigError, WireError
+from hypothesis import given
+from hypothesis import strategies as st
 
 N = 45
 RATE_HZ = 29.97
@@ -86,7 +89,7 @@ def make_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def config(path: Path, **options: Any) -> PoseFileConfig:
-    return PoseFileConfig.model_validate({"path": path, "rate_hz": RATE_HZ, **options})
+    return PoseFileConfig.model_validate({"kind": "file", "path": path, "rate_hz": RATE_HZ, **options})
 
 
 def test_each_frame_comes_at_its_time(path: Path, make_bench: Any) -> None:
@@ -163,3 +166,49 @@ def test_a_crash_is_a_lost_source(path: Path, make_bench: Any) -> None:
 def test_a_rate_that_nobody_says_is_asked_for(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pose\.a\.rate_hz: .*a\.csv does not say"):
         FilePoseSource("a", config(path, rate_hz=None), FakeClock())
+
+
+def test_animals_are_chosen_by_name_and_in_that_order(tmp_path: Path, make_bench: Any) -> None:
+    names = ("m1", "m2", "single")
+    head = [f"{level},{','.join(row)}" for level, row in (
+        ("scorer", "n" * 9), ("individuals", [one for one in names for _ in range(3)]),
+        ("bodyparts", ["nose"] * 6 + ["corner"] * 3), ("coords", ["x", "y", "likelihood"] * 3),
+    )]  # fmt: skip
+    (tmp_path / "a.csv").write_text("\n".join([*head, "0,1,2,0.5,3,4,0.5,5,6,0.5"]) + "\n")
+    bench = make_bench()
+    bench.run(FilePoseSource("a", config(tmp_path / "a.csv", animals=["m2", "m1"]), bench.clock))
+    (pose,) = bench.poses
+    assert pose.animals == ("m2", "m1")
+    np.testing.assert_array_equal(points_of(pose)[:, 0], np.array([[3, 4, 0.5], [1, 2, 0.5]], np.float32))
+    for wrong, words in ((["m1", "m3"], r"pose\.a\.animals: m3.*has m1, m2, single"), (["m1", "m1"], "m1 .*twice")):
+        with pytest.raises(ConfigError, match=words):
+            FilePoseSource("a", config(tmp_path / "a.csv", animals=wrong), FakeClock())
+
+
+def many_tracks(path: Path, n_animals: int) -> PoseTable:
+    points = np.zeros((2, n_animals, 13, 3), np.float32)
+    return make_pose_table(
+        path, tuple(f"track_{i}" for i in range(n_animals)), tuple(f"k{i}" for i in range(13)), points
+    )
+
+
+def test_more_points_than_a_message_holds_are_refused_when_the_file_is_read(path: Path) -> None:
+    """Broken tracks of SLEAP are hundreds of animals: the bus would refuse the first frame, again and again."""
+    with pytest.raises(ConfigError, match=r"pose\.a: .*430 animals with 13 keypoints.*65536.*pose\.NAME\.animals"):
+        format_of("a", config(path), many_tracks(path, 430))
+    names = [f"track_{i}" for i in range(2)]
+    assert format_of("a", config(path, animals=names), many_tracks(path, 430)).animals == names
+
+
+@given(st.integers(300, 420))
+def test_what_is_let_through_can_be_published(n_animals: int) -> None:
+    table = many_tracks(Path("a.csv"), n_animals)
+    names, keypoints = table.animals, table.keypoints
+    pose = Pose("a", 2**31, 2**40, 2**62, 2**62, names, keypoints, points_bytes(table.points[0]))
+    try:
+        format_of("a", config(table.path), table)
+    except ConfigError:
+        with pytest.raises(WireError):
+            encode(POSE, "pose.a", 2**62, pose)
+    else:
+        encode(POSE, "pose.a", 2**40, pose)

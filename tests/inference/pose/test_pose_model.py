@@ -288,7 +288,24 @@ def test_keypoints_are_found_by_name() -> None:
     assert PointSelection(["a", "b"], KEYPOINTS, pose_input(), "it").of(POINTS) is POINTS
     with pytest.raises(ConfigError, match=r"the source: has no keypoint hip, tail \(it has nose, neck"):
         PointSelection(["a", "b"], ["nose", "neck"], pose_input(), "the source")
-    with pytest.raises(ConfigError, match=r"has 3 animal\(s\)"):
+    with pytest.raises(ConfigError, match=r"has 3 animal\(s\).*pose\.NAME\.animals"):
         PointSelection(["a", "b", "c"], KEYPOINTS, pose_input(), "the source")
     with pytest.raises(ConfigError, match="do not fit 2 animals with 5"):
         selection.of(POINTS)
+
+
+def test_animals_without_a_keypoint_of_the_model_are_left_out() -> None:
+    """DeepLabCut's unique body parts, and a track of another skeleton."""
+    names = ["corner", *KEYPOINTS]
+    there = np.ones((4, 5), bool)
+    there[1, 1:] = there[3] = False
+    selection = PointSelection(["a", "single", "b", "gone"], names, pose_input(), "it", there)
+    points = np.arange(2 * 4 * 5 * 3, dtype=np.float32).reshape(2, 4, 5, 3)
+    assert np.array_equal(selection.of(points), points[:, [0, 2], 1:])
+    assert selection.left_out == ["single", "gone"]
+    there[3, 2] = True
+    with pytest.raises(ConfigError, match=r"has 4 animal\(s\).*takes 2; use a bundle"):
+        PointSelection(["a", "single", "b", "other"], names, pose_input(), "it", there)
+    never = PointSelection(["a", "b"], names, pose_input(), "it", np.zeros((2, 5), bool))
+    assert never.left_out == [], "an animal that was never seen is one all the same"
+    assert never.of(points[:, :2]).shape == (2, 2, 4, 3)
