@@ -12,14 +12,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from ..streaming.messages import CameraStatus, Heartbeat
 from ..streaming.node import NodeSpec
 from ..streaming.publisher import HIGH_WATER
 from ..streaming.ring import SHM, ring_prefix
 from ..sync.clock import NS_PER_S, RigClock
-from .process_table import ProcessRow
+from .process_table import ProcessRow, pose_node
 
 READY_TIMEOUT_S = 120.0
 """Bring-up of the slowest node: loading and proving a large model."""
@@ -155,6 +155,11 @@ class Child:
         """The camera whose process it is, else None."""
         name = self.row.config.get("name")
         return name if self.row.source and isinstance(name, str) else None
+
+    @property
+    def brings(self) -> Literal["camera", "pose source"]:
+        """What `camera` is, in words."""
+        return "pose source" if self.camera is not None and self.row.node == pose_node(self.camera) else "camera"
 
     @property
     def has_rules(self) -> bool:

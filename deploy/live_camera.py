@@ -10,6 +10,8 @@ from .snapshot import CameraNow, Problem
 RATE_NS = 2 * NS_PER_S
 MAX_RATE_FRAMES = 2_048
 SILENT_NS = NS_PER_S
+SILENT_PERIODS = 2
+"""Silence begins after a second, and where frames are further apart after so many of their periods."""
 RESTART_NS = 5 * NS_PER_S
 """Frames this much older than the last: a replay that has begun again."""
 _CURES = {
@@ -28,7 +30,7 @@ class LiveCamera:
 
     def __init__(self, name: str, kind: Literal["camera", "pose source"] = "camera") -> None:
         self._name = name
-        self._kind = kind
+        self.kind = kind
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=MAX_RATE_FRAMES)
         self._epoch = -1
         self._heard_ns: int | None = None
@@ -67,7 +69,14 @@ class LiveCamera:
             return self._status.state
         if self._heard_ns is None:
             return "waiting"
-        return "silent" if now_ns - self._heard_ns > SILENT_NS else "running"
+        return "silent" if now_ns - self._heard_ns > self._patience_ns() else "running"
+
+    def _patience_ns(self) -> int:
+        status = self._status
+        # A pose source says its nominal rate, which does not fall while nothing comes.
+        if status is None or status.counts != "poses" or status.rate_hz <= 0.0:
+            return SILENT_NS
+        return max(SILENT_NS, round(SILENT_PERIODS * NS_PER_S / status.rate_hz))
 
     def now(self, now_ns: int) -> CameraNow:
         status, state = self._status, self.state(now_ns)
@@ -99,5 +108,5 @@ class LiveCamera:
             text = "lost"
         else:
             return None
-        words = f"{text}; {_CURES[self._kind][state]}"
-        return Problem("error", f"{self._kind} {self._name}", words, now_ns / NS_PER_MS)
+        words = f"{text}; {_CURES[self.kind][state]}"
+        return Problem("error", f"{self.kind} {self._name}", words, now_ns / NS_PER_MS)

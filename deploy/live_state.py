@@ -195,10 +195,13 @@ class LiveState:
 
     def _problems_now(self, now_ns: int) -> tuple[Problem, ...]:
         sources = (*self._cameras.values(), *self._poses.values())
-        found = [problem for one in sources if (problem := one.problem(now_ns)) is not None]
+        amiss = [(one.kind, problem) for one in sources if (problem := one.problem(now_ns)) is not None]
+        found = [problem for _, problem in amiss]
         if len(found) > MANY_CAMERAS:
-            names = ", ".join(problem.who.removeprefix("camera ") for problem in found)
-            found = [Problem("error", f"{len(found)} cameras", f"{found[0].text} ({names})", now_ns / NS_PER_MS)]
+            kinds = {kind for kind, _ in amiss}
+            kind = kinds.pop() if len(kinds) == 1 else "source"
+            names = ", ".join(problem.who.removeprefix(f"{kind} ") for problem in found)
+            found = [Problem("error", f"{len(found)} {kind}s", f"{found[0].text} ({names})", now_ns / NS_PER_MS)]
         if (full := self._recording.problem(now_ns)) is not None:
             found.append(full)
         for name, (beat, heard_ns) in self._nodes.items():

@@ -318,7 +318,7 @@ class Supervisor:
             self._say(publisher, f"{words}; started again in {step.wait_s:g} s{disarmed}")
         if child.camera is not None and child.was_ready:
             # What it had grabbed and not published died with it: how many is not known, that it happened is declared.
-            why = f"camera process failed: {words}"
+            why = f"{child.brings} process failed: {words}"
             gap = Gap("device", child.camera, child.epoch, child.last_seq + 1, 0, why, self._clock.now_ns())
             publisher.publish(GAP, gap, child.camera)
 

@@ -5,6 +5,7 @@ counts as captured has come, or never will: the difference was lost on the bus.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..sync.clock import NS_PER_S
 from .header_filter import REORDER_WINDOW, HeaderFilter
@@ -15,7 +16,7 @@ SETTLE_FRAMES = 2 * REORDER_WINDOW
 """Frames this far behind the newest are final: twice the window within which a camera waits for a late frame."""
 AWAY = "estimated: "
 """The reason of a gap begins so where its number of frames comes from the time that a camera was away."""
-NEVER_DECLARED = "missing, and the camera process ended before it could say whether the device dropped it"
+NEVER_DECLARED = "missing, and the {what} process ended before it could say whether the device dropped it"
 
 
 @dataclass(slots=True)
@@ -54,10 +55,12 @@ class FrameAccount:
     Args:
         camera: its name.
         rate_hz: its nominal rate, from which is estimated what it missed while it was away; 0: no estimate.
+        what: it is, in words.
     """
 
-    def __init__(self, camera: str, rate_hz: float = 0.0) -> None:
+    def __init__(self, camera: str, rate_hz: float = 0.0, what: Literal["camera", "pose source"] = "camera") -> None:
         self.camera = camera
+        self.what = what
         self._rate_hz = rate_hz
         self._away: list[tuple[int, int, int, str]] = []
         self.headers = HeaderFilter()
@@ -129,9 +132,9 @@ class FrameAccount:
         received = self.headers.received.get(status.epoch, SeqSet())
         missing = SeqSet([(status.first_seq, stop)]).minus(received.union(epoch.device, epoch.bus)).smallest(budget)
         if n_captured_lost > 0:
-            reason = "lost between camera and recorder" + (", or by the device" if n_untold else "")
+            reason = f"lost between {self.what} and recorder" + (", or by the device" if n_untold else "")
         else:
-            reason = "counted by the device, its own declaration was lost between camera and recorder"
+            reason = f"counted by the device, its own declaration was lost between {self.what} and recorder"
         gaps: list[Gap] = []
         for start, end in missing.runs():
             epoch.bus.add_run(start, end)
@@ -164,7 +167,8 @@ class FrameAccount:
             self._epoch(run.epoch).n_lost += run.n
             gaps.append(Gap("recorder", self.camera, run.epoch, run.first_seq, run.n, run.reason, t_ns))
         orphans, self._orphans = self._orphans, []
-        gaps += [Gap("bus", self.camera, epoch, first, n, NEVER_DECLARED, t_ns) for epoch, first, n in orphans]
+        never = NEVER_DECLARED.format(what=self.what)
+        gaps += [Gap("bus", self.camera, epoch, first, n, never, t_ns) for epoch, first, n in orphans]
         away, self._away = self._away, []
         gaps += [Gap("device", self.camera, epoch, first, n, AWAY + words, t_ns) for epoch, first, n, words in away]
         return gaps
@@ -191,10 +195,8 @@ class FrameAccount:
         # Frames that the device counted after its last header are accounted for by number.
         n = round(away_s * self._rate_hz) - (0 if inclusive else 1) - (old.last_seq - seq)
         if n > 0:
-            self._away.append(
-                (max(before), old.last_seq + 1, n, f"the camera was away for {away_s:.3f} s {words}; {n} frames at "
-                 f"{self._rate_hz:g} Hz")
-            )  # fmt: skip
+            told = f"the {self.what} was away for {away_s:.3f} s {words}; {n} frames at {self._rate_hz:g} Hz"
+            self._away.append((max(before), old.last_seq + 1, n, told))
 
     def close_epochs(self) -> None:
         """No status will come any more: where the last one is lacking, declare what is missing between frames."""

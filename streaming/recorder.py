@@ -44,8 +44,10 @@ class Recorder:
         self._writer = writer
         self._clock = clock
         self._publish = publish
-        sources = {**writer.info.cameras, **writer.info.poses}
-        self._accounts = {name: FrameAccount(name, one.rate_hz) for name, one in sources.items()}
+        self._accounts = {name: FrameAccount(name, one.rate_hz) for name, one in writer.info.cameras.items()}
+        self._accounts |= {
+            name: FrameAccount(name, one.rate_hz, "pose source") for name, one in writer.info.poses.items()
+        }
         self._encoders = {
             name: CameraEncoder(
                 name, lambda name=name: writer.open_video(name), config.queue_frames, writer.flusher.wait_written
@@ -286,7 +288,8 @@ class Recorder:
             if waiting and not (patience and len(waiting) < len(self._accounts)):
                 return
             if waiting:
-                self._alarm("warning", f"recording has begun without {', '.join(waiting)}; check these cameras")
+                named = ", ".join(f"{self._accounts[name].what} {name}" for name in waiting)
+                self._alarm("warning", f"recording has begun without {named}; look at their logs")
             self._say("started", now)
         elif now >= self._next_status_ns:
             self._say("video_stopped" if self._video_stopped else "running", now)
@@ -333,8 +336,8 @@ class Recorder:
             self._accounts[camera].close_epochs()
             self._alarm(
                 "error",
-                f"{'pose source' if camera in self._writer.info.poses else 'camera'} {camera}: ended without a last "
-                "status; frames it took after the last one here are not accounted for",
+                f"{self._accounts[camera].what} {camera}: ended without a last status; frames it took after the last "
+                "one here are not accounted for",
             )
         t_end_ns = max((account.last_exposure_ns for account in self._accounts.values()), default=0)
         for camera, account in self._accounts.items():

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..sync.errors import FrameOverwrittenError, SharedMemoryError
 
 SHM_VARIABLE = "ETHOSTREAM_SHM"
-SHM = Path(os.environ.get(SHM_VARIABLE) or "/dev/shm")
-"""Where rings lie: any folder in memory; processes of one rig inherit the variable."""
+SHM = Path(os.environ.get(SHM_VARIABLE) or "/dev/shm").resolve()
+"""Where rings lie: any folder in memory; processes of one rig inherit the variable, and the folder it starts from."""
 _MAGIC = b"ETHORING"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIQIIII")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -334,3 +336,15 @@ def test_the_command_refuses_a_rig_that_cannot_fit(tmp_path: Path) -> None:
     assert done.exception.exit_code == 2
     assert "n 983 = 983 Mbit/s, of 940 usable: does not fit" in str(done.exception)
     assert json.loads(done.stdout)["fits"] is False
+
+
+def test_a_folder_for_rings_may_be_named_from_where_the_rig_starts(tmp_path: Path) -> None:
+    """Read once, when the program begins; so it is a program here."""
+    (tmp_path / "rings").mkdir()
+    words = "from ethostream.streaming.ring import SHM; print(SHM, SHM.relative_to('/'))"
+    environment = {**os.environ, "ETHOSTREAM_SHM": "rings"}
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    whole = str((tmp_path / "rings").resolve())
+    assert done.stdout.split() == [whole, whole.removeprefix("/")]

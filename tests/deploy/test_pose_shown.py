@@ -4,6 +4,7 @@ from io import StringIO
 from typing import Any
 
 import msgspec
+import pytest
 from ethostream.deploy.live_state import LiveState
 from ethostream.deploy.live_table import plain_line, table
 from ethostream.deploy.report import RunReport
@@ -31,6 +32,38 @@ def shown(*messages: Message, cameras: tuple[str, ...] = ()) -> Any:
     for one in messages:
         state.add(one, START_NS + 2 * NS_PER_S)
     return state.snapshot(START_NS + 2 * NS_PER_S)
+
+
+@pytest.mark.parametrize(("rate_hz", "silent_after_s"), [(30.0, 1.0), (1.0, 2.0), (0.2, 10.0)])
+def test_a_slow_source_is_silent_after_two_of_its_periods(rate_hz: float, silent_after_s: float) -> None:
+    state = LiveState("rig", (), poses=("tracker",))
+    state.add(pose(0), START_NS)
+    state.add(status("running", rate_hz=rate_hz), START_NS)
+
+    def shown_after(seconds: float) -> Any:
+        now = state.snapshot(START_NS + round(seconds * NS_PER_S))
+        return now.poses[0].state, [one.who for one in now.problems]
+
+    assert shown_after(silent_after_s * 0.99) == ("running", [])
+    assert shown_after(silent_after_s * 1.01) == ("silent", ["pose source tracker"])
+
+
+def test_many_sources_are_not_called_cameras() -> None:
+    def who(cameras: int, poses: int) -> tuple[str, str]:
+        names = tuple(f"cam{i}" for i in range(cameras)), tuple(f"pose{i}" for i in range(poses))
+        state = LiveState("rig", names[0], poses=names[1])
+        for name in names[0]:
+            state.add(status("lost", camera=name, counts="frames"), START_NS)
+        for name in names[1]:
+            state.add(status("lost", camera=name), START_NS)
+        (problem,) = state.snapshot(START_NS).problems
+        return problem.who, problem.text
+
+    assert who(3, 0)[0] == "3 cameras" and who(0, 3) == (
+        "3 pose sources",
+        "lost; look at its log (pose0, pose1, pose2)",
+    )
+    assert who(2, 1)[0] == "3 sources" and "(camera cam0, camera cam1, pose source pose0)" in who(2, 1)[1]
 
 
 def text(snapshot: Any) -> str:

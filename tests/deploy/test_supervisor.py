@@ -110,6 +110,19 @@ def test_a_killed_source_is_started_again_and_never_armed(run: Run) -> None:
     assert any("killed by SIGKILL" in text and "started again" in text for text in watcher.alarms)
 
 
+@pytest.mark.parametrize(("node", "what"), [("camera.left", "camera"), ("pose.left", "pose source")])
+def test_what_a_failed_process_brought_is_named_in_its_gap(run: Run, tmp_path: Path, node: str, what: str) -> None:
+    note = tmp_path / "note"
+    note.touch()
+    outcome, _, _ = run(
+        row(node, "crashes_once", config={"name": "left"}),
+        row("ears", "hears_gaps", source=False, stop_order=2, config={"note": str(note)}),
+        until=lambda _: bool(note.read_text()),
+    )
+    assert outcome.restarts == {node: 1}
+    assert note.read_text().startswith(f"left: {what} process failed: {node}: killed by SIGKILL")
+
+
 def test_a_node_that_may_not_fail_ends_the_run(run: Run) -> None:
     outcome, _, _ = run(row("one", "crashes_once", restart="never"), row("two", "steady"), until=lambda _: False)
     assert outcome.reason == "failed"

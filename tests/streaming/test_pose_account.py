@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from ethostream.streaming.event_log import EventLog, EventLogWriter, LoggedMessage
-from ethostream.streaming.messages import Alarm, CameraStatus, Pose, RecordingStatus
+from ethostream.streaming.messages import Alarm, CameraStatus, Gap, Pose, RecordingStatus
 from ethostream.streaming.pose_format import PoseFormat, points_bytes, points_of, set_id_of
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.repair import repair
@@ -201,3 +201,25 @@ def test_frames_under_the_name_of_a_pose_source_are_refused(make_rig: Any) -> No
     source.play(range(3))
     source.status("stopped")
     rig.end_well()
+
+
+def test_what_is_said_of_a_source_is_not_said_of_a_camera(make_rig: Any) -> None:
+    """Lost on the way, away, killed before its last word, and not yet heard."""
+    rig = make_rig(cameras=("cam0",), poses={"tracker": FORM, "slow": FORM})
+    for seq in range(300):
+        rig.cameras["cam0"].frame(seq)
+    source = Source(rig)
+    source.play(range(100), lost=(17,))
+    source.status()
+    source.play(range(200, 250), lost=(230,), epoch=1)
+    rig.turn(3100)
+    rig.turn()
+    (begun,) = [one.text for one in rig.of(Alarm) if "has begun without" in one.text]
+    assert "without pose source slow" in begun and "camera" not in begun
+    rig.cameras["cam0"].status(stopped=True)
+    rig.close()
+    reasons = [one.reason for one in rig.of(Gap) if one.camera == "tracker"]
+    assert any("lost between pose source and recorder" in one for one in reasons)
+    assert any("the pose source was away for" in one for one in reasons)
+    assert any("the pose source process ended before" in one for one in reasons)
+    assert not any("camera" in one for one in reasons)

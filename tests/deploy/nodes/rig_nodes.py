@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 from ethostream.streaming.frames import FrameSender
-from ethostream.streaming.messages import Alarm, Control
+from ethostream.streaming.messages import Alarm, Control, Gap
 from ethostream.streaming.node import SUPERVISOR, NodeContext
-from ethostream.streaming.topics import ALARM, CONTROL
+from ethostream.streaming.topics import ALARM, CONTROL, GAP
 from ethostream.sync.clock import NS_PER_S
 from ethostream.sync.errors import CameraLostError, CameraOpenError
 
@@ -42,6 +42,18 @@ def hears_commands(context: NodeContext) -> None:
                     left_ns = message.until_ns - context.clock.now_ns() if message.until_ns else NS_PER_S * 3600
                     file.write(f"{message.command} {left_ns / NS_PER_S}\n")
                     file.flush()
+            context.beat()
+
+
+def hears_gaps(context: NodeContext) -> None:
+    """Notes what the supervisor declares."""
+    with context.subscribe([GAP], [SUPERVISOR]) as bus, Path(context.spec.config["note"]).open("a") as file:
+        while not context.should_stop:
+            for received in bus.receive(20):
+                if isinstance(received.message, Gap):
+                    file.write(f"{received.message.camera}: {received.message.reason}\n")
+                    file.flush()
+            context.ready_when_heard(bus.heard)
             context.beat()
 
 
