@@ -22,6 +22,7 @@ from ..streaming.messages import (
 )
 from ..streaming.node import SUPERVISOR, NodeContext
 from ..streaming.pixel_format import frame_shape
+from ..streaming.set_ids import SETS_PER_EPOCH
 from ..streaming.subscriber import EverySubscriber
 from ..streaming.topics import (
     CAMERA_STATUS,
@@ -42,8 +43,6 @@ from .node_config import InferenceNodeConfig
 from .set_taker import STATE_PERIOD_NS, SetTaker
 
 _POLL_MS = 20
-_SETS_PER_EPOCH = 1_000_000_000
-"""Set ids of a process that was started again begin here, so that an id names one set for ever."""
 _LAST_WORDS_MS = 1000
 """A camera that was killed says no last word: nothing more is awaited of it after this silence."""
 _START_DEADLINES = 2
@@ -64,7 +63,7 @@ class LiveSets:
             round(NS_PER_S / config.rate_hz),
             None if config.tolerance_ms is None else round(config.tolerance_ms * NS_PER_MS),
             None if config.deadline_ms is None else round(config.deadline_ms * NS_PER_MS),
-            first_id=context.spec.epoch * _SETS_PER_EPOCH,
+            first_id=context.spec.epoch * SETS_PER_EPOCH,
         )
         self._start_ns = _START_DEADLINES * self._assembler.deadline_ns
         self._shapes = {name: tuple(shape) for name, shape in config.views.items()}

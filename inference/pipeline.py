@@ -13,16 +13,14 @@ from ..streaming.messages import Behavior, Box, Decision, FrameSet, SourceFrame
 from ..sync.clock import NS_PER_US, Clock
 from .bundle import Bundle
 from .config import TaskConfig
-from .cropper import State
+from .deciding_pipeline import DecidingPipeline, StepInput
 from .disparity import DisparityViews
 from .model import BehaviorModel, ModelStep
-from .pipeline_state import NO_SET, PipelineMemory, pack_pipeline, unpack_pipeline
-from .rules.engine import TRIALS_PER_EPOCH, Rules
 from .set_cropper import CroppedSet
 from .set_views import SetViews
 
 
-class BehaviorPipeline:
+class BehaviorPipeline(DecidingPipeline):
     """Model, stabiliser and rules over frame sets. One thread steps it."""
 
     def __init__(
@@ -54,31 +52,11 @@ class BehaviorPipeline:
         Raises:
             ConfigError: views, rate, rules or stabiliser do not suit the model.
         """
-        self._bundle = bundle
-        self._classes = tuple(bundle.manifest.classes)
-        self._clock = clock
         self._views = SetViews(views, disparity, cameras)
         self.model = BehaviorModel(
             bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
         )
-        self.rules = Rules(
-            task.rules,
-            bundle.manifest.classes,
-            armed,
-            zones=task.zones,
-            arming=task.arming,
-            views=list(views),
-            first_trial=epoch * TRIALS_PER_EPOCH,
-            tracked=task.tracking is not None,
-        )
-        self._anew = True
-        self._last_set_id = NO_SET
-
-    def reset(self) -> None:
-        """Forget everything; also after `step` raised, since it may have been half done."""
-        self.model.reset()
-        self.rules.reset()
-        self._anew = True
+        super().__init__(bundle, task, clock, self.model, self.model.views, zoned=list(views), armed=armed, epoch=epoch)
 
     def step(
         self,
@@ -109,7 +87,7 @@ class BehaviorPipeline:
         step = self.model.step(seen, middle_ns(sources), check)
         if step is None:
             return None
-        return self._decide(frame_set, sources, step, n_skipped, t_taken_ns, t_decided_ns)
+        return self._decide(self._seen(frame_set, sources, step, n_skipped, t_taken_ns), step, t_decided_ns)
 
     def step_crops(
         self,
@@ -139,7 +117,7 @@ class BehaviorPipeline:
         step = self.model.step_crops(cropped, middle_ns(sources), t_cropped_ns)
         if step is None:
             return None
-        return self._decide(frame_set, sources, step, n_skipped, t_taken_ns, None, t_arrived_ns)
+        return self._decide(self._seen(frame_set, sources, step, n_skipped, t_taken_ns, t_arrived_ns), step, None)
 
     def crop_only(
         self, frame_set: FrameSet, images: Mapping[str, NDArray[np.uint8]], check: Callable[[], None] | None = None
@@ -151,91 +129,36 @@ class BehaviorPipeline:
         if check is not None:
             check()
 
-    def _decide(
-        self,
-        frame_set: FrameSet,
-        sources: tuple[SourceFrame, ...],
-        step: ModelStep,
-        n_skipped: int,
-        t_taken_ns: int,
-        t_decided_ns: int | None,
-        t_arrived_ns: int = 0,
-    ) -> tuple[Behavior, list[Decision]]:
-        decided_ns = self._clock.now_ns() if t_decided_ns is None else t_decided_ns
-        behavior = self._message(frame_set, sources, step, n_skipped, t_taken_ns, decided_ns, t_arrived_ns)
-        self._anew = False
-        self._last_set_id = frame_set.set_id
-        return behavior, self.rules.step(behavior)
-
     def settle(self) -> None:
         """Learn from the last set what only later steps need: once its decisions are on their way."""
         self.model.cropper.settle()
 
-    def _message(
+    def _seen(
         self,
         frame_set: FrameSet,
         sources: tuple[SourceFrame, ...],
         step: ModelStep,
         n_skipped: int,
         t_taken_ns: int,
-        t_decided_ns: int,
-        t_arrived_ns: int,
-    ) -> Behavior:
-        missing = tuple(camera for camera in self.model.views if camera not in step.views)
+        t_arrived_ns: int = 0,
+    ) -> StepInput:
         boxes = (
             Box(camera, crop.x_px, crop.y_px, crop.width_px, crop.height_px, crop.valid)
             for camera, crop in zip(step.views, step.crops, strict=True)
         )
-        t_exposure_ns = min(one.t_exposure_ns for one in believed(sources))
-        return Behavior(
+        return StepInput(
             set_id=frame_set.set_id,
-            status="partial" if missing else "complete",
             sources=sources,
-            missing=missing,
-            bundle=self._bundle.identity,
-            p=tuple(float(value) for value in step.p),
-            raw=step.raw,
-            label=step.label,
-            label_since_ns=step.label_since_ns,
-            n_skipped=n_skipped,
-            gap_frames=step.gap_frames,
-            warm=step.warm,
+            missing=tuple(camera for camera in self.model.views if camera not in step.views),
             boxes=tuple(boxes),
-            t_exposure_ns=t_exposure_ns,
+            n_skipped=n_skipped,
+            t_exposure_ns=min(one.t_exposure_ns for one in believed(sources)),
             t_received_ns=max(one.t_received_ns for one in sources),
             t_taken_ns=t_taken_ns,
             t_cropped_ns=step.t_cropped_ns,
             t_embedded_ns=step.t_embedded_ns,
-            t_head_ns=step.t_head_ns,
-            t_decided_ns=t_decided_ns,
-            classes=self._classes,
-            reset=step.reset or self._anew,
             t_arrived_ns=t_arrived_ns,
-            previous_set_id=self._last_set_id,
-            t_label_ns=t_exposure_ns - step.behind_ns if step.behind_ns else 0,
         )
-
-    def snapshot(self, beside: State | None = None) -> bytes:
-        """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
-        memory = PipelineMemory(
-            self.model.snapshot(), self.rules.snapshot(), self._anew, self._last_set_id, beside or {}
-        )
-        return pack_pipeline(memory, self.model.views)
-
-    def restore(self, payload: bytes) -> State:
-        """Continue from a snapshot of a pipeline with the same bundle and views, bit for bit.
-
-        Returns:
-            What was kept ``beside`` it.
-
-        Raises:
-            BundleError: it is no snapshot, or one of other views or another version.
-        """
-        memory = unpack_pipeline(payload, self.model.views, self.model.snapshot(), self._bundle.identity)
-        self.model.restore(memory.model)
-        self.rules.restore(memory.rules)
-        self._anew, self._last_set_id = memory.anew, memory.last_set_id
-        return memory.beside
 
 
 def middle_ns(sources: tuple[SourceFrame, ...]) -> int:

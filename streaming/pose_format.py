@@ -9,11 +9,11 @@ from pydantic import Field
 from ..sync.errors import WireError
 from ..sync.strict import StrictModel
 from .messages import Pose, SourceFrame
+from .set_ids import SETS_PER_EPOCH
 
 N_VALUES: Final = 3
 """Of each point: x px, y px, likelihood."""
 _WIRE: Final = np.dtype("<f4")
-_FRAMES_PER_EPOCH: Final = 1_000_000_000
 
 
 class PoseFormat(StrictModel):
@@ -57,7 +57,7 @@ def points_of(pose: Pose) -> NDArray[np.float32]:
 
 def set_id_of(pose: Pose) -> int:
     """Number of a pose as `Behavior` and `Decision` name it: one for every frame of a source, over all its epochs."""
-    return pose.epoch * _FRAMES_PER_EPOCH + pose.seq
+    return pose.epoch * SETS_PER_EPOCH + pose.seq
 
 
 def source_frame_of(pose: Pose) -> SourceFrame:
