@@ -5,7 +5,7 @@ told to the engine in the order in which they were recorded.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import msgspec
 
 from ...streaming.messages import Arming, Behavior, Decision, Message, SyncPulse, Tracks
 from ...streaming.recording_reader import Recording
+from ...streaming.set_ids import SETS_PER_EPOCH
 from ...streaming.topics import ARMING, BEHAVIOR, DECISION, SYNC_PULSE, TRACKS
 from ...sync.clock import NS_PER_S
 from ...sync.errors import ConfigError
@@ -21,8 +22,6 @@ from .config import RuleConfig
 from .engine import TRIALS_PER_EPOCH, Rules
 from .yoked import session_zero_ns, with_seeds, with_times
 
-SETS_PER_EPOCH: Final = 1_000_000_000
-"""As the inference process numbers its sets: those of a process that was started again begin here."""
 _COMPARED: Final = ("action", "reason", "trial", "t_due_ns")
 _PER_PROGRESS: Final = 2048
 
@@ -113,7 +112,7 @@ def rehearse(
     engine: Rules | None = None
     before: list[Message] = []
     arming: Arming | None = None
-    epoch = 0
+    epoch: int | None = None
     size = max(1, recording.events.path.stat().st_size)
     for n, logged in enumerate(recording.messages([BEHAVIOR, TRACKS, SYNC_PULSE, ARMING, DECISION])):
         if on_progress is not None and n % _PER_PROGRESS == 0:
@@ -129,9 +128,10 @@ def rehearse(
             else:
                 _tell(engine, message)
         else:
-            if engine is None or message.set_id // SETS_PER_EPOCH != epoch:
+            begun = _epoch_of(message, epoch, recording.info.poses)
+            if engine is None or begun != epoch:
                 again = engine is not None
-                epoch = message.set_id // SETS_PER_EPOCH
+                epoch = begun
                 engine = _open(rules, task, message, epoch, zero_ns, as_recorded)
                 for one in () if again else before:
                     _tell(engine, one)
@@ -144,6 +144,20 @@ def rehearse(
     if engine is None:
         raise ConfigError(f"{recording.path}: no behaviour in it; record with a task that names a bundle")
     return found
+
+
+def _epoch_of(message: Behavior, epoch: int | None, poses: Collection[str]) -> int:
+    """How often the model's process was started before this answer.
+
+    Args:
+        message: the answer.
+        epoch: that of the answer before; None: there is none.
+        poses: names of the pose sources.
+    """
+    if not message.t_arrived_ns and not any(one.camera in poses for one in message.sources):
+        return message.set_id // SETS_PER_EPOCH  # it numbers its sets itself
+    # Poses and crops are numbered by who sends them. Of a model's process only the first answer follows no other.
+    return 0 if epoch is None else epoch + (message.previous_set_id < 0)
 
 
 def _fixed(rules: list[RuleConfig], recording: Recording | None) -> tuple[list[RuleConfig], list[str]]:

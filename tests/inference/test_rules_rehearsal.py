@@ -13,13 +13,15 @@ from ethostream.deploy import cli
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import TRIALS_PER_EPOCH, Rules
-from ethostream.inference.rules.rehearsal import SETS_PER_EPOCH, rehearse
+from ethostream.inference.rules.rehearsal import rehearse
 from ethostream.inference.rules.yoked import with_seeds, with_times
-from ethostream.streaming.messages import Arming, Behavior, Decision, Message, SyncPulse, Tracks
+from ethostream.streaming.messages import Arming, Behavior, Decision, Message, SourceFrame, SyncPulse, Tracks
+from ethostream.streaming.pose_format import PoseFormat
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.recording_writer import RecordingWriter
+from ethostream.streaming.set_ids import SETS_PER_EPOCH
 from ethostream.streaming.topics import TOPICS
 from ethostream.streaming.wire import encode
 from ethostream.sync.errors import ConfigError
@@ -47,7 +49,8 @@ TASK: dict[str, Any] = {
 def record(folder: Path, messages: Sequence[Message], task: dict[str, Any] | None = None) -> Path:
     """A recording of events only that holds these messages in this order."""
     form = {"cam0": RecordedFormat(width=64, height=48, pixel_format="mono8", rate_hz=30.0)}
-    writer = RecordingWriter(folder, "s", form, RecordingConfig(video=False), 0, {"task": task or {}})
+    poses = {"tracker": PoseFormat(rate_hz=30.0, animals=["a"], keypoints=["nose"])}
+    writer = RecordingWriter(folder, "s", form, RecordingConfig(video=False), 0, {"task": task or {}}, poses=poses)
     for seq, message in enumerate(messages):
         topic = OF_MESSAGE[type(message)]
         writer.events.append(topic, "", seq, encode(topic, "inference", seq, message), seq)
@@ -139,6 +142,65 @@ def test_who_arms_before_the_first_set_of_a_new_process_is_heard(tmp_path: Path)
     task = TaskConfig.model_validate({"bundle": "demo", "rules": rules, "actuators": {"log": {"kind": "log"}}})
     recording = Recording.open(record(tmp_path / "rec", messages))
     assert [one.action for one in rehearse(recording, task, as_recorded=True).decisions] == ["fired"]
+
+
+NUMBERED_ELSEWHERE: dict[str, Any] = {
+    "bundle": "demo",
+    "rules": [
+        {"name": "light", "actuator": "log", "on_enter": "groom", "refractory_ms": 900, "sham": {"fraction": 0.5}},
+        {"name": "once", "actuator": "log", "on_enter": "rear", "max_count": 2},
+    ],
+    "actuators": {"log": {"kind": "log"}},
+}
+
+
+def live_elsewhere(takes: str, killed: str) -> list[Message]:
+    """Ten seconds of a model that takes what another process numbers; one of both is killed in the middle."""
+    rules = with_seeds(TaskConfig.model_validate(NUMBERED_ELSEWHERE).rules, lambda: 11)
+    engine = Rules(rules, CLASSES, True)
+    engine.begin(START_NS)
+    messages: list[Message] = []
+    previous = -1
+    for step in range(300):
+        t_ms = 5000 + 33 * step
+        late = step >= 160
+        if step == 160 and killed == "model":
+            engine = Rules(rules, CLASSES, False, first_trial=TRIALS_PER_EPOCH)
+            engine.begin(START_NS, round(t_ms * MS))
+            previous = -1
+        if step == 190:
+            engine.set_armed(True, "person", round(t_ms * MS) - 1)
+        set_id = int(late and killed == "source") * SETS_PER_EPOCH + step
+        changes: dict[str, Any] = {"reset": True, "warm": False} if step in (0, 160) else {}
+        if takes == "poses":
+            changes["sources"] = (SourceFrame("tracker", set_id // SETS_PER_EPOCH, step, t_ms * MS, 0, t_ms * MS),)
+        else:
+            changes["t_arrived_ns"] = t_ms * MS
+        since_ns = (5000 + 33 * (step - step % 3)) * MS
+        labels = ["still", "groom", "still", "rear"]
+        one = behavior(
+            labels[step // 3 % 4], t_ms, set_id=set_id, previous_set_id=previous, label_since_ns=since_ns, **changes
+        )
+        previous = set_id
+        decisions = engine.step(one)
+        messages += [*engine.take_changes(), one, *decisions]
+    return messages
+
+
+@pytest.mark.parametrize("takes", ["poses", "crops"])
+@pytest.mark.parametrize("killed", ["source", "model"])
+def test_a_source_that_is_started_again_is_no_new_model(tmp_path: Path, takes: str, killed: str) -> None:
+    """Poses and crops are numbered by another process than the model's: only the model's own start is one of rules."""
+    messages = live_elsewhere(takes, killed)
+    recording = Recording.open(record(tmp_path / "rec", messages, seeded(NUMBERED_ELSEWHERE, 11)))
+    found = rehearse(recording, TaskConfig.model_validate(NUMBERED_ELSEWHERE), as_recorded=True)
+    live_decisions = [one for one in messages if isinstance(one, Decision)]
+    assert found.compare() == {"equal": len(live_decisions), "different": 0, "differences": []}
+    assert found.decisions == live_decisions
+    assert {one.reason for one in live_decisions} >= {"onset", "refractory"}
+    assert (max(one.trial for one in live_decisions) >= TRIALS_PER_EPOCH) == (killed == "model")
+    late = {one.action for one in live_decisions if one.t_exposure_ns >= (5000 + 33 * 160) * MS}
+    assert late & {"fired", "sham"} and "withheld" in late
 
 
 def test_another_task_differs_and_the_difference_is_named(recorded: Path) -> None:
