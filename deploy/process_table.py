@@ -130,7 +130,7 @@ def live_table(
     outside = [
         *trigger_rows(run, formats, rate_hz),
         *time_rows(run),
-        *lsl_rows(run, tuple(formats), upstream=deciding[-1:]),
+        *lsl_rows(run, tuple(formats), upstream=deciding),
     ]
     rows += outside
     if recording_folder is not None:

@@ -126,6 +126,7 @@ def run_replay(
             "speed": speed,
             "ring_slots": max(_REPLAY_SLOTS, run.rig.bus.ring_slots),
             "pose": poses.model,
+            "frames": poses.model is None or monitor,
         },
         poses,
     )

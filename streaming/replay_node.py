@@ -7,7 +7,7 @@ many are under way at a time: nothing is lost at any speed.
 """
 
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +53,7 @@ from .topics import (
 _PUBLISHED_KEPT = 8192
 _HANDED_KEPT = 4096
 _OUT_OF_ORDER = 16
-"""A frame whose camera is so many frames further does not come any more."""
+"""A frame whose camera is so many frames further, or began anew so many frames ago, does not come any more."""
 _POLL_MS = 20
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class ReplayNodeConfig(StrictModel):
         ring_slots: frames per camera in shared memory.
         inference: node that answers.
         pose: the source whose poses the model takes; None: it takes frame sets.
+        frames: somebody looks at frames; else no video is read. A model on frame sets needs them.
     """
 
     recording: Path
@@ -79,6 +80,7 @@ class ReplayNodeConfig(StrictModel):
     ring_slots: int = Field(default=64, ge=32)
     inference: str = "inference"
     pose: str | None = None
+    frames: bool = True
 
 
 def main(context: NodeContext) -> None:
@@ -87,7 +89,8 @@ def main(context: NodeContext) -> None:
     recording = Recording.open(config.recording)
     if config.pose is None:
         recording.need_video("it cannot be replayed")
-    recording.load_indices(context.beat)
+    if config.frames:
+        recording.load_indices(context.beat)
     with context.subscribe([FRAME_SET, REPLAY_SET], nodes=[config.inference]) as answers:
         if context.wait_for_start() is None:
             return
@@ -120,6 +123,7 @@ class _Replay:
         self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
         self._newest: dict[tuple[str, int], int] = {}
+        self._n_out = Counter[tuple[str, int]]()
         self._passed: deque[FrameSet] = deque()
         self._under_way: deque[tuple[int, dict[str, int]]] = deque()
         self._in_a_hole = False
@@ -148,7 +152,7 @@ class _Replay:
 
     def _handle(self, message: msgspec.Struct) -> None:
         if isinstance(message, FrameHeader):
-            if self._recording.info.video:  # without, the model takes pose, and does not ask for frames
+            if self._config.frames and self._recording.info.video:  # without, the model takes pose
                 self._frame(message)
                 self._hand_over(end=False)
         elif isinstance(message, Pose):
@@ -195,6 +199,7 @@ class _Replay:
         """A frame is out, or has no pixels here."""
         start = key[:2]
         self._newest[start] = max(key[2], self._newest.get(start, -1))
+        self._n_out[start] += 1
         self._published[key] = found
         if len(self._published) > _PUBLISHED_KEPT:
             self._published.popitem(last=False)
@@ -259,9 +264,15 @@ class _Replay:
 
     def _is_out(self, key: FrameKey) -> bool | None:
         """Whether a frame is published; False: without pixels here, or its header is lost; None: it may still come."""
+        if key in self._published:
+            return self._published[key]
         camera, epoch, seq = key
-        lost = self._newest.get((camera, epoch), -1) > seq + _OUT_OF_ORDER
-        return self._published.get(key, False if lost else None)
+        passed = self._newest.get((camera, epoch), -1) > seq + _OUT_OF_ORDER
+        # What a process sent as it was killed may have reached the model and not the recorder.
+        began_anew = any(
+            name == camera and later > epoch and n > _OUT_OF_ORDER for (name, later), n in self._n_out.items()
+        )
+        return False if passed or began_anew else None
 
     def _hand_over(self, *, end: bool) -> None:
         """Hand over the next sets of the plan whose frames are all out; ``end``: no more frames will come."""

@@ -1,5 +1,6 @@
 """Rigs with a pose source in real processes: played, classified, recorded, verified, and replayed to the same."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
+from ethostream.acquisition.camera import CameraFormat
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.deploy.config import load_run
 from ethostream.deploy.pose_checks import check_inputs, pose_source_of
+from ethostream.deploy.process_table import PosesOfRun, live_table
 from ethostream.deploy.replay_run import run_replay
 from ethostream.deploy.rig_run import run_rig
 from ethostream.deploy.supervised_run import RunResult
@@ -18,11 +21,11 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.pose.pose_pipeline import PosePipeline
 from ethostream.streaming.event_log import EventLog, EventLogWriter
-from ethostream.streaming.messages import Behavior, Decision, FrameSet, Pose, ReplaySet
-from ethostream.streaming.pose_format import PoseFormat, points_of, set_id_of
+from ethostream.streaming.messages import Behavior, Decision, FrameSet, Message, PipelineState, Pose, ReplaySet
+from ethostream.streaming.pose_format import PoseFormat, points_bytes, points_of, set_id_of
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.replay_plan import every_pose
-from ethostream.streaming.topics import BEHAVIOR, DECISION, FRAME_SET, POSE
+from ethostream.streaming.topics import BEHAVIOR, DECISION, FRAME_SET, PIPELINE_STATE, POSE, Topic
 from ethostream.streaming.wire import encode
 from ethostream.sync.clock import FakeClock
 from ethostream.sync.errors import ConfigError
@@ -190,12 +193,56 @@ def test_beside_a_camera_and_with_a_source_that_is_killed(tmp_path: Path, bundle
     assert sum(behavior.reset for behavior in behaviors) == 2, "at its beginning, and after the gap"
     assert {len(one.sources) for one in sets} == {1} and {one.sources[0].camera for one in sets} == {"cam0"}
     assert live.recording is not None
+    (live.recording / "cam0.mkv").write_bytes(b"no video")  # nobody looks at frames
     replay = run_replay(live.recording, Quiet(), None, None, None, False, None)
     assert replay.outcome.failures == []
     found = replay.report["replay"]
     assert found["different"] == 0 and found["missing"] == found["unreplayable"] <= 1, found
-    assert found["behaviors"] > 50
+    assert found["behaviors"] - found["not_compared"] > 50, found
+    assert replay.report["nodes"]["replay"]["counters"]["frames"] == 0
     assert replay.report["cameras"]["cam0"]["captured"] == live.report["cameras"]["cam0"]["captured"]
+
+
+@pytest.mark.long
+def test_a_pose_that_only_the_model_got_ends_no_replay(played: RunResult, tmp_path: Path, bundle: Path) -> None:
+    """More poses stand behind it than the processes of a replay keep: those of five seconds of a source at 900 Hz."""
+    assert played.recording is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(played.recording, copy)
+    info = json.loads((copy / "recording.json").read_text())
+    info["poses"]["tracker"]["rate_hz"] = 900.0
+    info["config"]["task"]["rules"] = []
+    (copy / "recording.json").write_text(json.dumps(info))
+    form = FORM.model_copy(update={"rate_hz": 900.0})
+    model = Bundle.load(bundle)
+    pipeline = PosePipeline(model, TaskConfig(bundle=bundle), "tracker", form, FakeClock(), armed=False)
+    points = read_pose(played.recording.parents[1] / "points.csv").points
+    (copy / "events.mcap").unlink()
+    writer = EventLogWriter(copy / "events.mcap")
+
+    def log(topic: Topic, message: Message) -> None:
+        n = writer.n_messages
+        writer.append(topic, "tracker", n, encode(topic, "test", n, message), n)
+
+    n_answers = 0
+    for epoch, seq in [*((0, seq) for seq in range(61)), *((1, seq) for seq in range(900, 5500))]:
+        t_ns = 1_700_000_000_000_000_000 + seq * 10**9 // 900
+        values = points_bytes(points[seq // 30 % len(points)])
+        pose = Pose("tracker", epoch, seq, t_ns, t_ns + 1, tuple(form.animals), tuple(form.keypoints), values)
+        if (epoch, seq) in ((0, 0), (1, 900)):
+            log(PIPELINE_STATE, PipelineState(set_id_of(pose), model.identity, pipeline.snapshot()))
+        if (epoch, seq) != (0, 60):  # on which the model steps
+            log(POSE, pose)
+        result = pipeline.step(pose, set_id_of(pose), 0, t_ns + 2)
+        if result is not None:
+            log(BEHAVIOR, result[0])
+            n_answers += 1
+    writer.close()
+    replay = run_replay(copy, Quiet(), None, None, None, False, None)
+    assert replay.outcome.failures == []
+    found = replay.report["replay"]
+    assert (found["different"], found["missing"], found["unreplayable"], found["not_compared"]) == (0, 1, 1, 0), found
+    assert found["behaviors"] == n_answers - 1 > 150
 
 
 FORM = PoseFormat(rate_hz=RATE_HZ, animals=["m0", "m1"], keypoints=NAMES)
@@ -264,13 +311,21 @@ def test_the_file_lies_beside_the_rig(tmp_path: Path) -> None:
 def test_an_animal_alone_has_zones_in_pixels(tmp_path: Path) -> None:
     """The view of such a zone is the source."""
     from ethostream.deploy.pose_checks import views_of_pose
-    from ethostream.deploy.process_table import PosesOfRun
 
     alone = PoseFormat(rate_hz=RATE_HZ, animals=["m0"], keypoints=NAMES)
     assert views_of_pose(PosesOfRun({"a": alone}, "a")) == ["a"]
     assert views_of_pose(PosesOfRun({"a": FORM}, "a")) == []
     bundle = write_pose_bundle(tmp_path / "one", [("pose_spread", 1, {})], n_animals=1)
     assert pose_source_of(TaskConfig(bundle=bundle), {"a": alone}) == "a"
+
+
+def test_what_goes_out_waits_for_sets_and_decisions(tmp_path: Path, bundle: Path) -> None:
+    """With a model on pose they come from two processes; the first sets would be missing else."""
+    cameras = {"cam0": {"kind": "simulated", "width": 160, "height": 120, "rate_hz": 30, "view": 0}}
+    run = load_run(*write_files(tmp_path, bundle, cameras=cameras, lsl={"outlet": True}))
+    formats = {"cam0": CameraFormat(160, 120, "mono8", 30.0, "simulated")}
+    rows = {row.node: row for row in live_table(run, formats, 30.0, None, PosesOfRun({"tracker": FORM}, "tracker"))}
+    assert set(rows["lsl_outlet"].upstream) == {"sets", "inference"}
 
 
 def test_decisions_are_of_poses(played: RunResult) -> None:

@@ -15,6 +15,7 @@ from ethostream.streaming.messages import (
     Alarm,
     Behavior,
     CameraStatus,
+    Gap,
     Message,
     PipelineState,
     Pose,
@@ -23,9 +24,9 @@ from ethostream.streaming.messages import (
 )
 from ethostream.streaming.node import SUPERVISOR, NodeContext, NodeSpec
 from ethostream.streaming.pose_format import PoseFormat, points_bytes, set_id_of, source_frame_of
-from ethostream.streaming.topics import CAMERA_STATUS, PIPELINE_STATE, POSE, RECORDING, REPLAY_SET, TOPICS, Topic
+from ethostream.streaming.topics import CAMERA_STATUS, GAP, PIPELINE_STATE, POSE, RECORDING, REPLAY_SET, TOPICS, Topic
 from ethostream.streaming.wire import Received, decode
-from ethostream.sync.clock import ClockAnchor
+from ethostream.sync.clock import NS_PER_MS, ClockAnchor, FakeClock
 from ethostream.sync.errors import RecordingError
 from pose_worlds import ALIKE, KEYPOINTS, RATE_HZ, animals_at, write_pose_bundle
 
@@ -36,7 +37,8 @@ START_NS = 1_700_000_000_000_000_000
 
 def pose(seq: int, **changes: Any) -> Pose:
     t = START_NS + round(seq * 1e9 / RATE_HZ)
-    one = Pose("tracker", 0, seq, t, t + 10**6, ("a", "b"), tuple(KEYPOINTS), points_bytes(POINTS[seq]))
+    points = points_bytes(POINTS[seq % len(POINTS)])
+    one = Pose("tracker", 0, seq, t, t + NS_PER_MS, ("a", "b"), tuple(KEYPOINTS), points)
     return msgspec.structs.replace(one, **changes)
 
 
@@ -57,6 +59,7 @@ class Bench:
                 endpoints={name: f"ipc://{folder}/{name}" for name in ("inference", SUPERVISOR)},
             )
         )  # fmt: skip
+        self.clock = self.context.clock = FakeClock(START_NS)
         self.said: list[Message] = []
         self.context.on_publish = self._keep
         taken = PoseTaken(source="tracker", format=FORM)
@@ -73,8 +76,10 @@ class Bench:
     def _keep(self, topic: Topic, camera: str, body: bytes) -> None:
         self.said.append(decode(topic.key(camera), body).message)
 
-    def give(self, topic: Topic, message: Message, n_lost: int = 0) -> None:
-        """As if it had come from the bus."""
+    def give(self, topic: Topic, message: Message, n_lost: int = 0, late_ms: int = 1) -> None:
+        """As if it had come from the bus; a pose is taken so long after it was received."""
+        if isinstance(message, Pose):
+            self.clock.set_ns(message.t_received_ns + late_ms * NS_PER_MS)
         camera = "tracker" if topic.per_camera else ""
         self.node._accept(Received(topic, camera, "test", 0, message, b"", None, n_lost))
 
@@ -143,6 +148,73 @@ def test_other_keypoints_are_left_out_and_told(make_bench: MakeBench) -> None:
     assert [(one.sources[0].seq, one.n_skipped) for one in bench.of(Behavior)] == [(0, 0), (3, 2)]
     (alarm,) = bench.of(Alarm)
     assert "delivers other animals or keypoints" in alarm.text
+
+
+def states_at(bench: Bench) -> list[tuple[int, int]]:
+    """Epoch and frame of the poses just before which a state was saved."""
+    following = [bench.said[at + 1] for at, one in enumerate(bench.said) if isinstance(one, PipelineState)]
+    assert [one.set_id for one in following if isinstance(one, Behavior)] == [
+        one.set_id for one in bench.of(PipelineState)
+    ]
+    return [(one.sources[0].epoch, one.sources[0].seq) for one in following if isinstance(one, Behavior)]
+
+
+def lacking(first_seq: int, n: int, source: Any = "bus") -> Gap:
+    return Gap(source, "tracker", 0, first_seq, n, "lost", START_NS)
+
+
+def test_after_poses_that_the_recorder_lacks_a_replay_can_go_on(make_bench: MakeBench) -> None:
+    """Else one lost message in the first minute of a day would leave nothing to compare."""
+    bench = make_bench()
+    assert GAP in bench.node._topics
+    bench.give(GAP, lacking(0, 1))  # no recording has begun: there is nothing to go on in
+    bench.give(POSE, pose(0))
+    bench.give(RECORDING, begun(1))
+    for seq in range(1, 160):
+        bench.give(POSE, pose(seq))
+    assert states_at(bench) == [(0, 1)]
+    # The model may be behind: what the recorder lacks is then still to come.
+    bench.give(GAP, lacking(162, 2))
+    for seq in range(160, 168):
+        bench.give(POSE, pose(seq))
+    assert states_at(bench) == [(0, 1), (0, 164)]
+    # States are large: one at most in five seconds, however much is lost.
+    bench.give(GAP, lacking(165, 1, "recorder"))
+    bench.give(GAP, lacking(166, 1, "recorder"))
+    for seq in range(168, 330):
+        bench.give(POSE, pose(seq))
+    assert states_at(bench) == [(0, 1), (0, 164), (0, 314)]
+    # What the source itself did not deliver is nowhere, and a replay has all that the model had.
+    bench.give(GAP, lacking(320, 1, "device"))
+    for seq in range(330, 480):
+        bench.give(POSE, pose(seq))
+    assert len(states_at(bench)) == 3
+
+
+def test_a_source_that_is_started_again_begins_where_a_replay_can(make_bench: MakeBench) -> None:
+    """Its last pose before may have come here and not have reached the recorder, and nobody could declare that."""
+    bench = make_bench()
+    bench.give(RECORDING, begun(0))
+    for seq in range(5):
+        bench.give(POSE, pose(seq))
+    for seq in range(30, 35):
+        bench.give(POSE, pose(seq, epoch=1))
+    assert states_at(bench) == [(0, 0), (1, 30)]
+
+
+def test_a_model_that_is_behind_says_so_once(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    for seq in range(10):
+        bench.give(POSE, pose(seq), late_ms=40)
+    assert not bench.of(Alarm)
+    assert (bench.context.counters["age_ms"], bench.context.counters["late"]) == (40, 0)
+    for seq in range(10, 20):
+        bench.give(POSE, pose(seq), late_ms=1500)
+    (alarm,) = bench.of(Alarm)
+    assert "1.5 s behind pose source tracker" in alarm.text
+    bench.give(POSE, pose(20), late_ms=3)
+    assert (bench.context.counters["age_ms"], bench.context.counters["late"]) == (3, 10)
+    assert len(bench.of(Behavior)) == 21, "every pose is stepped on all the same"
 
 
 def test_one_that_is_started_again_saves_its_state_at_once(make_bench: MakeBench) -> None:
