@@ -206,7 +206,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="Format: csv.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="Folder to write into; default: export/ in the recording.")] = None,
 ) -> None:
-    """Write frames, behaviour, bouts and decisions of a recording as tables."""
+    """Write frames, poses, behaviour, bouts, decisions and trials of a recording as tables."""
     from ..streaming.export import export_csv
 
     if to != "csv":

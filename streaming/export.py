@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..sync.clock import NS_PER_S
 from ..sync.errors import RecordingError
+from .exported_poses import pose_rows
 from .messages import Actuation, Arming, Behavior, Decision, Gap
 from .recording_reader import Recording
 from .seq_set import SeqSet
@@ -14,6 +15,8 @@ from .topics import ACTUATION, ARMING, BEHAVIOR, DECISION, GAP
 
 def export_csv(path: Path | str, out: Path | str) -> list[Path]:
     """Write ``frames.csv``, ``behavior.csv``, ``bouts.csv``, ``decisions.csv`` and ``trials.csv`` of a recording.
+
+    Of one with pose sources also ``poses.csv``, with a row per point (see `pose_rows`).
 
     Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start, ``session_s`` from the session's, as
     rules count it. Frames that are not in the video
@@ -35,6 +38,7 @@ def export_csv(path: Path | str, out: Path | str) -> list[Path]:
     behaviors = [one.message for one in recording.messages([BEHAVIOR]) if isinstance(one.message, Behavior)]
     tables = {
         "frames.csv": _frames(recording),
+        **({"poses.csv": pose_rows(recording)} if recording.info.poses else {}),
         "behavior.csv": _behavior(recording, behaviors),
         "bouts.csv": _bouts(recording, behaviors),
         "decisions.csv": _decisions(recording),

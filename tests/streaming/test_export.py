@@ -3,10 +3,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from ethostream.streaming.export import export_csv
-from ethostream.streaming.messages import Actuation, Arming, Behavior, Decision, SourceFrame
-from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, DECISION
+from ethostream.streaming.messages import (
+    Actuation,
+    Arming,
+    Behavior,
+    CameraStatus,
+    Decision,
+    Gap,
+    Pose,
+    SourceFrame,
+)
+from ethostream.streaming.pose_format import PoseFormat, points_bytes
+from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, CAMERA_STATUS, DECISION, GAP, POSE
 from ethostream.sync.errors import RecordingError
 
 PERIOD_NS = 16_666_667
@@ -116,6 +127,46 @@ def test_what_the_device_told_stands_beside_each_frame(make_rig: Any, tmp_path: 
         ("device", "5000", "5", "1000000000000001", "0"),
         ("device", "5000", "6", "1000000000000002", "0"),
     ]
+
+
+def pose(seq: int, source: str = "top", epoch: int = 0) -> Pose:
+    t = START_NS + seq * PERIOD_NS
+    points = np.array([[[seq + 0.5, 2, 0.25], [np.nan, np.nan, 0]]], np.float32)
+    return Pose(source, epoch, seq, t, t + 9, ("m1",), ("nose", "tail"), points_bytes(points))
+
+
+def test_keypoints_and_what_is_missing_of_them(make_rig: Any, tmp_path: Path) -> None:
+    """Every point of every source in the order of arrival; what never came stands at the end, with its reason."""
+    form = PoseFormat(rate_hz=60.0, animals=["m1"], keypoints=["nose", "tail"])
+    rig = make_rig(cameras=(), poses={"top": form, "side": form}, video=False)
+    for seq in (0, 1, 1, 4):
+        rig.deliver(POSE, pose(seq), "top", "pose.top")
+        rig.deliver(POSE, pose(seq, "side"), "side", "pose.side")
+    rig.deliver(GAP, Gap("device", "side", 0, 2, 2, "the file lacks them", START_NS), "side", "pose.side")
+    # The recorder finds out that it did not get two of them.
+    rig.deliver(CAMERA_STATUS, CameraStatus("top", 0, "stopped", 0, 4, 5, 0, 0, 60.0, START_NS, 0, "poses"), "top")
+    rig.deliver(CAMERA_STATUS, CameraStatus("side", 0, "stopped", 0, 4, 3, 2, 0, 60.0, START_NS, 0, "poses"), "side")
+    rig.close()
+    written = export_csv(rig.folder, tmp_path / "out")
+    assert [path.name for path in written] == [
+        "frames.csv", "poses.csv", "behavior.csv", "bouts.csv", "decisions.csv", "trials.csv"
+    ]  # fmt: skip
+    assert rows(written[0]) == []
+    found = rows(written[1])
+    there = [(row["source"], row["seq"], row["keypoint"]) for row in found if not row["reason"]]
+    assert there == [(one, seq, at) for seq in "014" for one in ("top", "side") for at in ("nose", "tail")]
+    assert found[4] == {
+        "source": "top", "epoch": "0", "seq": "1", "t_exposure_ns": str(START_NS + PERIOD_NS),
+        "t_received_ns": str(START_NS + PERIOD_NS + 9), "time_s": "0.016667", "animal": "m1", "keypoint": "nose",
+        "x_px": "1.5", "y_px": "2.0", "likelihood": "0.25", "reason": "",
+    }  # fmt: skip
+    assert (found[5]["keypoint"], found[5]["x_px"], found[5]["y_px"], found[5]["likelihood"]) == ("tail", "", "", "0.0")
+    missing = [(row["source"], row["epoch"], row["seq"], row["reason"], row["x_px"]) for row in found if row["reason"]]
+    lost = "bus: lost between camera and recorder"
+    assert missing == [
+        ("side", "0", "2", "device: the file lacks them", ""), ("side", "0", "3", "device: the file lacks them", ""),
+        ("top", "0", "2", lost, ""), ("top", "0", "3", lost, ""),
+    ]  # fmt: skip
 
 
 def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:
