@@ -1,6 +1,7 @@
 """Bytes that a released version wrote are read for ever: recordings outlive releases.
 
-``wire_<release>.json`` holds one encoded message per topic. Never change a file of a release; add one per release with
+``wire_<release>.json`` holds one encoded message per topic, ``wire_<release>_<before>.json`` those of recordings that
+were made before fields were added to them. Never change a file of a release; add one per release with
 ``python tests/streaming/test_wire_compat.py RELEASE``.
 """
 
@@ -26,14 +27,26 @@ def test_bytes_of_a_release_are_read(path: Path) -> None:
         received = wire.decode(key.encode(), base64.b64decode(one["body"]))
         fields = msgspec.to_builtins(received.message)
         known = one["fields"]
+        values = json.loads(msgspec.json.encode(fields))
+        assert values[: len(known)] == known, key
         # Fields that were added since stand at the end, with their defaults.
-        assert json.loads(msgspec.json.encode(fields))[: len(known)] == known, key
+        added = msgspec.structs.fields(received.message)[len(known) :]
+        assert [msgspec.to_builtins(field.default) for field in added] == values[len(known) :], key
 
 
 def test_the_first_release_covers_every_topic_that_is_logged() -> None:
     assert RELEASES
     stored = {key.split("/")[0] for key in json.loads(RELEASES[0].read_text())}
     assert stored >= {topic.name for topic in TOPICS.values() if topic.logged}
+
+
+def test_recordings_made_before_a_field_was_added_are_read() -> None:
+    """Else the defaults at the end of a message would be tried by nothing until the next release."""
+    whole = json.loads((FOLDER / "wire_0_1_0.json").read_text())
+    before = json.loads((FOLDER / "wire_0_1_0_before_pose.json").read_text())
+    assert before
+    for key, one in before.items():
+        assert len(one["fields"]) < len(whole[key]["fields"]), key
 
 
 def main(release: str) -> None:

@@ -79,9 +79,15 @@ def test_a_frame_in_which_nothing_is_seen_is_partial_and_withholds(pose_bundle: 
     points[10, :, :, :2] = np.nan
     points[11, 0, :, :2] = np.nan
     points[11, 1] = [5.0, 5.0, 0.9]
-    answers = play(pipeline_of(pose_bundle), points)
+    # Whatever the model says, every frame from the fourth on is an opportunity.
+    every = [{"name": name, "on_while": {"behavior": name, "every_ms": 1}, "actuator": "log"} for name in CLASSES]
+    answers = play(pipeline_of(pose_bundle, task=TASK.model_validate(TASK.model_dump() | {"rules": every})), points)
     assert (answers[10][0].status, answers[10][0].missing) == ("partial", ("tracker",))
     assert answers[11][0].status == "complete"
+    said = [[(one.action, one.reason) for one in decisions] for _, decisions in answers]
+    assert said[9] and {action for action, _ in said[9]} == {"fired"}
+    assert said[10] == [("withheld", "partial")]
+    assert said[11] and {action for action, _ in said[11]} == {"fired"}
 
 
 def test_a_snapshot_goes_on_bit_for_bit(pose_bundle: Bundle) -> None:
