@@ -30,7 +30,7 @@ def report(
 
     Examples: `ethostream report recordings/RECORDING --out session.html`, `ethostream report my-model.run`
     """
-    from ..training_digest import run_folder_of
+    from ..training_page.digest import run_folder_of
 
     run = run_folder_of(path)
     page = out or (run or path) / "report.html"
@@ -73,8 +73,8 @@ def _recording(path: Path, page: Path, json_path: Path | None) -> None:
 
 def _training(run: Path, page: Path, json_path: Path | None) -> None:
     from ..calibration_report import write_page
-    from ..training_digest import digest_training
-    from ..training_report import training_page
+    from ..training_page.digest import digest_training
+    from ..training_page.page import training_page
 
     require_writable(page, "--out")
     require_writable(json_path)

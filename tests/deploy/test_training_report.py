@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from ethostream.deploy.cli import app
 from ethostream.deploy.palette import paper_color
-from ethostream.deploy.training_digest import digest_training, run_folder_of
-from ethostream.deploy.training_figures import binned, ethogram
-from ethostream.deploy.training_report import training_page
+from ethostream.deploy.training_page.digest import digest_training, run_folder_of
+from ethostream.deploy.training_page.figures import ScoreRow, binned, confusion_figure, ethogram, score_chart
+from ethostream.deploy.training_page.page import training_page
 from ethostream.sync.errors import DataError
 from ethostream.training.scores.answers_file import RecordingAnswers, write_answers
 from ethostream.training.scores.evaluation_record import evaluation_record
@@ -189,6 +190,53 @@ def test_a_bundle_means_the_run_beside_it(tmp_path: Path) -> None:
     (tmp_path / "model" / "manifest.json").write_text("{}")
     assert run_folder_of(tmp_path / "model") == tmp_path / "model.run"
     assert "Training: model" in page_of(tmp_path / "model", "--out", str(tmp_path / "page.html"))
+
+
+def test_inside_a_bundle_a_dot_is_that_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "model.run", n=600, raters=False)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "model")
+    assert "Training: model" in page_of(Path())
+    monkeypatch.chdir(tmp_path / "model.run")
+    assert run_folder_of(Path()) == Path()
+
+
+@pytest.mark.parametrize("place", ["", "bundle.run"])
+def test_a_cross_validation_that_was_killed_has_its_learning_curves(tmp_path: Path, place: str) -> None:
+    """Of models on pose the folds keep them, of models on video the trainings in the folds; scores there are none."""
+    folder = tmp_path / "cv.run"
+    make_run(folder, n=300, raters=False)
+    for name in ("evaluation.json", "answers.npz", "metrics.jsonl"):
+        (folder / name).unlink()
+    assert "no scores yet" in page_of(folder), "killed before its first epoch"
+    for fold in (1, 2):
+        where = folder / f"fold-{fold}" / place
+        where.mkdir(parents=True)
+        (where / "metrics.jsonl").write_text('{"epoch": 0, "loss": 1.5}\n{"epoch": 1, "loss": 1.25}\n')
+    assert [(one.name, one.of("loss")) for one in digest_training(folder).curves] == [
+        (f"fold-{fold}", ([1.0, 2.0], [1.5, 1.25])) for fold in (1, 2)
+    ]
+    page = page_of(folder)
+    assert "no scores yet" in page and "fold-2" in page
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_names_are_escaped_once_and_measured_as_they_are_read(long: bool) -> None:
+    """Heads of columns stand straight where there is room, slanted where there is none."""
+    name = "animal's own <place>"
+    classes = [name, *(f"{'a long name, ' if long else ''}{i}" for i in range(6 if long else 1))]
+    matrix = np.eye(len(classes), dtype=int).tolist()
+    figure = confusion_figure(classes, matrix, [0] * len(classes))
+    assert ("rotate(-38" in figure) == long
+    drawn = re.findall(r"<text class=(?:tick|label)[^>]*>([^<]*)</text>", figure)
+    assert drawn.count(escape(name)) == 2, "at the head and at the side"
+    assert "&amp;#x27;" not in figure and "<place>" not in figure
+    straight = confusion_figure(["a'b'c'd'e'f'g'", "b"], [[1, 0], [0, 1]], [0, 0])
+    assert "rotate(-38" not in straight, "14 letters have room for two columns"
+    lanes = ethogram([(name, np.zeros(10, np.int64))], 1, 30.0)
+    chart = score_chart(name, [ScoreRow(name, 0.5)])
+    assert f">{escape(name)}</text>" in lanes and chart.count(f">{escape(name)}</text>") == 2
 
 
 def test_what_is_neither_recording_nor_training_is_refused(tmp_path: Path) -> None:

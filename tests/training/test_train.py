@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 from ethostream.acquisition.simulated_camera import render_session
-from ethostream.deploy.training_digest import digest_training
-from ethostream.deploy.training_report import training_page
+from ethostream.deploy.training_page.digest import digest_training
+from ethostream.deploy.training_page.page import training_page
 from ethostream.inference.bundle import Bundle
 from ethostream.streaming.video import VideoReader
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
 
-from .page_parts import PAPER, STYLE, chip, document, figure_row, table
-from .training_curves import ethograms, judgement, learning
-from .training_digest import TrainingDigest
-from .training_tables import by_class, overview
-from .training_words import SPLITS, WORDS, delay_text, duration_text, many, score_text
+from ..page_parts import PAPER, STYLE, chip, document, figure_row, table
+from .curves import ethograms, judgement, learning
+from .digest import TrainingDigest
+from .tables import by_class, overview
+from .words import SPLITS, WORDS, delay_text, duration_text, many, score_text
 
 _STYLE: Final = (
     STYLE

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import round_steps
-from .palette import paper_color
+from ..canvas import round_steps
+from ..palette import paper_color
 
 WIDE: Final = 1100.0
 HALF: Final = 540.0
@@ -126,7 +126,9 @@ def score_chart(title: str, rows: Sequence[ScoreRow]) -> str:
         out.append(_tick(x, tall - 5, f"{value:g}", "middle"))
     for place, row in enumerate(rows):
         y = top + row_height * (place + 0.4)
-        out.append(f'<text class=label x="{left - 10:.0f}" y="{y + 4:.1f}" text-anchor="end">{_cut(row.name)}</text>')
+        out.append(
+            f'<text class=label x="{left - 10:.0f}" y="{y + 4:.1f}" text-anchor="end">{escape(_cut(row.name))}</text>'
+        )
         if row.value is None:
             out.append(_tick(left, y + 4, "not defined", "start"))
             continue
@@ -165,7 +167,7 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]], un
         if slanted:
             out.append(
                 f'<text class=tick x="{x:.1f}" y="{top - 6:.1f}" transform="rotate(-38 {x:.1f} {top - 6:.1f})">'
-                f"{_cut(name)}</text>"
+                f"{escape(_cut(name))}</text>"
             )
         else:
             out.append(_tick(x, top - 7, _cut(name), "middle"))
@@ -174,7 +176,8 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]], un
         row = [*matrix[place], *([undecided[place]] if with_none else [])]
         total = sum(row)
         out.append(
-            f'<text class=label x="{left - 8:.0f}" y="{y + height / 2 + 4:.1f}" text-anchor="end">{_cut(name)}</text>'
+            f'<text class=label x="{left - 8:.0f}" y="{y + height / 2 + 4:.1f}" text-anchor="end">'
+            f"{escape(_cut(name))}</text>"
         )
         for column, n in enumerate(row):
             share = n / total if total else 0.0
@@ -211,7 +214,8 @@ def ethogram(
     out = [_svg(WIDE, tall, "ethogram")]
     for place, (name, labels) in enumerate(lanes):
         y = row * place
-        out.append(f'<text class=label x="{left - 8:.0f}" y="{y + 12:.0f}" text-anchor="end">{_cut(name)}</text>')
+        words = escape(_cut(name))
+        out.append(f'<text class=label x="{left - 8:.0f}" y="{y + 12:.0f}" text-anchor="end">{words}</text>')
         out.append(f'<rect class=lane x="{left:.0f}" y="{y:.0f}" width="{wide:.1f}" height="{bar:.0f}"/>')
         columns = binned(labels, n_classes)
         scale = wide / max(len(columns), 1)
@@ -271,4 +275,4 @@ def _room(names: Sequence[str]) -> float:
 
 
 def _cut(name: str) -> str:
-    return escape(name if len(name) <= 28 else name[:27] + "…")
+    return name if len(name) <= 28 else name[:27] + "…"

@@ -7,15 +7,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.scores.answers_file import RecordingAnswers
-from ..training.scores.calibration import reliability, top_reliability
-from ..training.scores.evaluation_record import said_of
-from ..training.scores.frames import average_precision, precision_recall
-from ..training.scores.onsets import pooled, score_onsets
-from .palette import paper_color
-from .training_digest import LearningCurve, TrainingDigest
-from .training_figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, key, line_chart
-from .training_words import score_text
+from ...training.scores.answers_file import RecordingAnswers
+from ...training.scores.calibration import reliability, top_reliability
+from ...training.scores.evaluation_record import said_of
+from ...training.scores.frames import average_precision, precision_recall
+from ...training.scores.onsets import pooled, score_onsets
+from ..palette import paper_color
+from .digest import LearningCurve, TrainingDigest
+from .figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, key, line_chart
+from .words import score_text
 
 _CURVE_POINTS: Final = 200
 _MEASURES: Final = ("macro_f1", "balanced_accuracy", "accuracy")

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .page_parts import table
-from .palette import paper_color
-from .training_figures import ScoreRow, score_chart
-from .training_words import delay_text, score_text, seconds_text, with_range
+from ..page_parts import table
+from ..palette import paper_color
+from .figures import ScoreRow, score_chart
+from .words import delay_text, score_text, seconds_text, with_range
 
 
 def overview(found: Mapping[str, Any]) -> str:

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import yaml
 
-from ..inference.manifest import MANIFEST_FILE
-from ..sync.errors import DataError
-from ..training.runs.record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
-from ..training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
+from ...inference.manifest import MANIFEST_FILE
+from ...sync.errors import DataError
+from ...training.runs.record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
+from ...training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
 
 RUN_ENDING: Final = ".run"
+_OF_A_FOLD: Final = "bundle.run"
+"""Within the folder of a fold, where each is a training with a bundle of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,11 @@ class TrainingDigest:
 
 def run_folder_of(path: Path) -> Path | None:
     """The run folder that a path means: itself, or ``BUNDLE.run`` beside a bundle; None where it means none."""
-    for folder in (path, path.with_name(path.name + RUN_ENDING) if (path / MANIFEST_FILE).is_file() else path):
-        if (folder / EVALUATION_FILE).is_file() or (folder / METRICS_FILE).is_file():
+    here = path.resolve()  # "." has no name
+    for folder in (path, *([here.parent / (here.name + RUN_ENDING)] if (path / MANIFEST_FILE).is_file() else ())):
+        # A cross-validation keeps scores and curves in its folds until it has ended.
+        begun = (folder / COMMAND_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+        if begun or (folder / EVALUATION_FILE).is_file() or (folder / METRICS_FILE).is_file():
             return folder
     return None
 
@@ -98,13 +103,11 @@ def digest_training(folder: Path) -> TrainingDigest:
 
 
 def _curves(folder: Path) -> list[LearningCurve]:
-    """Of the folder itself and of the folds in it, in order of their names."""
-    files = [folder / METRICS_FILE, *sorted(folder.glob(f"*/{METRICS_FILE}"))]
+    """Of the folder itself and of the folds and members in it, in order of their names."""
+    files = sorted(folder.rglob(METRICS_FILE), key=lambda path: (path.parent != folder, path))
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for path in files:
-        if not path.is_file():
-            continue
-        where = "" if path.parent == folder else path.parent.name
+        where = " ".join(name for name in path.parent.relative_to(folder).parts if name != _OF_A_FOLD)
         # A line without its end is what a killed training was writing.
         for number, line in enumerate(_text(path).split("\n")[:-1], start=1):
             try:
