@@ -10,7 +10,7 @@ from .manifest import HeadOutput
 Fusion = Literal["mean", "max", "joined"]
 
 
-def fuse(p: NDArray[np.float32], fusion: Fusion, output: HeadOutput = "softmax") -> NDArray[np.float32]:
+def fuse(p: NDArray[np.float32], fusion: Fusion, output: HeadOutput) -> NDArray[np.float32]:
     """Fuse views.
 
     Args:

@@ -72,6 +72,24 @@ def test_keypoints_are_taken_by_name_in_the_order_of_the_model(folder: Path) -> 
         _open(folder, _entry(1), n_animals=1)
 
 
+def test_unique_body_parts_are_no_animal_of_a_model_that_does_not_take_them(folder: Path, tmp_path: Path) -> None:
+    """DeepLabCut gives points of the cage to an individual of their own."""
+    shutil.copytree(folder, tmp_path / "data")
+    path = tmp_path / "data" / "dlc_csv" / "1DLC_resnet_el_filtered.csv"
+    head, *rows = path.read_text().splitlines()
+    more = [",single" * 3, ",corner" * 3, ",x,y,likelihood", *[",10,20,0.9"] * (len(rows) - 3)]
+    text = [head + 3 * f",{head.split(',')[-1]}", *(row + add for row, add in zip(rows, more, strict=True))]
+    path.write_text("\n".join(text) + "\n")
+    assert read_pose(path).animals == ("individual1", "individual2", "single")
+    for changes in ({}, {"n_animals": 2}):
+        (found,), rule = _open(tmp_path / "data", _entry(1), keypoints=list(KEYPOINTS), **changes)
+        (usual,), _ = _open(folder, _entry(1))
+        assert rule.n_animals == 2 and np.array_equal(found.points, usual.points, equal_nan=True)
+        assert "1: single has none of the keypoints and is left out" in found.checked.notes()
+    with pytest.raises(DataError, match=r"has 3 animal\(s\).*takes 2"):
+        _open(tmp_path / "data", _entry(1), keypoints=[*KEYPOINTS, "corner"], n_animals=2)
+
+
 def test_recordings_of_different_rates_are_never_mixed_in_silence(folder: Path) -> None:
     slow, fast = _entry(1), _entry(2, rate_hz=60.0)
     with pytest.raises(DataError, match=r"2 has 60 frames/s and the model 30; .*other_rates: subsample"):

@@ -150,7 +150,7 @@ def complete_rule(rule: PoseRule, first: PoseTable, rates_hz: Sequence[tuple[str
         DataError: recordings are of different rates, and the rule does not say how to bring them together.
     """
     keypoints = list(first.keypoints) if rule.keypoints is None else rule.keypoints
-    n_animals = len(first.animals) if rule.n_animals is None else rule.n_animals
+    n_animals = _n_animals_with(first, keypoints) if rule.n_animals is None else rule.n_animals
     if absent := [name for name in rule.scale.path if name not in keypoints]:
         raise ConfigError(f"pose.scale.path: {', '.join(absent)} is not among the keypoints ({', '.join(keypoints)})")
     if n_animals != 2 and (rule.identity != "tracker" or rule.fill.twin_px is not None):
@@ -181,6 +181,12 @@ def complete_rule(rule: PoseRule, first: PoseTable, rates_hz: Sequence[tuple[str
             "rate_hz": model_hz,
         }
     )
+
+
+def _n_animals_with(table: PoseTable, keypoints: Sequence[str]) -> int:
+    """Of how many animals any of the keypoints is there; all, where it is of none."""
+    places = [place for place, name in enumerate(table.keypoints) if name in keypoints]
+    return int(table.there[:, places].any(axis=1).sum()) or len(table.animals)
 
 
 def with_scale(
@@ -236,8 +242,12 @@ def points_of(table: PoseTable, pose: PoseInput) -> NDArray[np.float32]:
     Raises:
         DataError: a keypoint is not there, or the number of animals differs.
     """
+    return _selection(table, pose).of(table.points)
+
+
+def _selection(table: PoseTable, pose: PoseInput) -> PointSelection:
     try:
-        return PointSelection(table.animals, table.keypoints, pose, str(table.path)).of(table.points)
+        return PointSelection(table.animals, table.keypoints, pose, str(table.path), table.there)
     except ConfigError as error:
         raise DataError(str(error)) from error
 
@@ -270,7 +280,8 @@ def _recording(
     names = PoseInput(
         keypoints=rule.keypoints, n_animals=rule.n_animals, scale=BodyScale(path=rule.scale.path, start_px=1.0)
     )
-    points = points_of(table, names)
+    selection = _selection(table, names)
+    points = selection.of(table.points)
     stream = read_stream(entry, root / entry.labels, read.rate_hz)
     labels = labels_of(stream, table.n_frames, classes, options)
     others = read_raters(entry, root, read.rate_hz, stream)
@@ -282,7 +293,7 @@ def _recording(
         points=points[::every],
         rate_hz=rule.rate_hz,
         labels=labels[::every],
-        checked=_checked(read, root, stream, labels, points),
+        checked=_checked(read, root, stream, labels, points, selection.left_out),
         data=_fingerprints(read, root, every, stream),
         group=entry.group,
         part=None if split is None else part_of(split, entry.part, entry.group, name),
@@ -291,8 +302,14 @@ def _recording(
 
 
 def _checked(
-    read: _Read, root: Path, stream: StreamLabels, labels: NDArray[np.int16], points: NDArray[np.float32]
+    read: _Read,
+    root: Path,
+    stream: StreamLabels,
+    labels: NDArray[np.int16],
+    points: NDArray[np.float32],
+    left_out: Sequence[str],
 ) -> CheckedRecording:
+    said = [f"{name} has none of the keypoints and is left out" for name in left_out]
     n_frames = {"pose": read.table.n_frames}
     if read.entry.video is not None:
         with VideoReader(root / read.entry.video) as reader:
@@ -306,7 +323,7 @@ def _checked(
         covered=stream.covered(read.table.n_frames),
         missing=float(np.isnan(points[..., 0]).mean()),
         group=read.entry.group,
-        said=stream.notes,
+        said=[*stream.notes, *said],
     )
 
 

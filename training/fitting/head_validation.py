@@ -178,7 +178,7 @@ class Validation:
     def _fused(self, logits: NDArray[np.float32], head: HeadModule) -> NDArray[np.float32]:
         """Probabilities [t, c] of logits [b, t, c]."""
         p = probabilities(torch.from_numpy(logits), head.output).numpy()
-        return fuse(p, self._fusion)
+        return fuse(p, self._fusion, head.output)
 
     def _loss_of(self, logits: NDArray[np.float32], targets: NDArray[np.float32]) -> float | None:
         if not len(logits):
