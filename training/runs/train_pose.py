@@ -60,6 +60,7 @@ def train_pose(
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
     recordings, rule, check = read_poses(config, root, console)
     refuse_absent(config, recordings)
+    config = config.model_copy(update={"pose": rule})
     # Before the unit of length is measured: whoever repeats the run, or cross-validates it, measures his own.
     begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
