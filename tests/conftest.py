@@ -37,7 +37,15 @@ def _own_shared_memory() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
+def _own_cache() -> None:
+    """What commands keep in the user's cache folder goes with the tests."""
+    folder = tempfile.mkdtemp(prefix="ethostream-cache-")
+    os.environ["XDG_CACHE_HOME"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
 _own_shared_memory()
+_own_cache()
 
 
 @pytest.fixture(scope="session")

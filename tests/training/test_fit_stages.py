@@ -48,7 +48,8 @@ def recordings() -> list[Recording]:
         grey = 90 + 70 * labels[None, :, None, None] + random.normal(0, 25, (2, 60, SIDE_PX, SIDE_PX))
         features = random.normal(50.0, 9.0, (2, 60, 1)).astype(np.float32)
         parts = np.full(60, PARTS.index(part), np.int8)  # type: ignore[arg-type]
-        found.append(Recording(part, ("a", "b"), grey.clip(0, 255).astype(np.uint8), features, labels, parts))
+        crops = grey.clip(0, 255).astype(np.uint8)
+        found.append(Recording(part, ("a", "b"), features, labels, parts, crops))
     return found
 
 

@@ -50,10 +50,16 @@ class _SequenceGraph(nn.Module):
         return (p, *after)
 
 
-def export_embedder(embedder: Embedder) -> bytes:
-    """``embedder.onnx``: uint8 crops of any number and size to embeddings."""
+def export_embedder(embedder: Embedder, opset: int = OPSET) -> bytes:
+    """``embedder.onnx``: uint8 crops of any number and size to embeddings.
+
+    Args:
+        embedder: fitted.
+        opset: version of the ONNX operators.
+    """
     example = torch.zeros((2, 33, 47), dtype=torch.uint8)
-    return _export(embedder, (example,), ({0: "n", 1: "h", 2: "w"},), ["crops"], {"embedding": ["n", embedder.dims]})
+    outputs: dict[str, list[int | str]] = {"embedding": ["n", embedder.dims]}
+    return _export(embedder, (example,), ({0: "n", 1: "h", 2: "w"},), ["crops"], outputs, opset)
 
 
 def head_spec(head: HeadModule) -> HeadSpec:
@@ -75,13 +81,13 @@ def head_spec(head: HeadModule) -> HeadSpec:
     )
 
 
-def export_head(head: HeadModule) -> dict[str, bytes]:
+def export_head(head: HeadModule, opset: int = OPSET) -> dict[str, bytes]:
     """The graphs of a head by the name of their file in a bundle; one that is not causal has no step."""
-    files = {HEAD_SEQUENCE_FILE: export_head_sequence(head)}
-    return {HEAD_STEP_FILE: export_head_step(head), **files} if head.causal else files
+    files = {HEAD_SEQUENCE_FILE: export_head_sequence(head, opset)}
+    return {HEAD_STEP_FILE: export_head_step(head, opset), **files} if head.causal else files
 
 
-def export_head_step(head: HeadModule) -> bytes:
+def export_head_step(head: HeadModule, opset: int = OPSET) -> bytes:
     """``head_step.onnx``: one step with explicit state.
 
     Raises:
@@ -90,19 +96,19 @@ def export_head_step(head: HeadModule) -> bytes:
     x = torch.zeros((3, head.n_features))
     taps = head.state_taps()
     if taps is None:
-        return _export_head(step_graph(head), head, x, {0: "b"}, ["b", head.n_classes])
+        return _export_head(step_graph(head), head, x, {0: "b"}, ["b", head.n_classes], opset)
     n = head.state_shapes()[0][1]
     outputs: dict[str, list[int | str]] = {"p": ["b", head.n_classes], COLUMN: ["b", len(taps), n]}
     held = torch.zeros((3, sum(map(len, taps)), n))
-    return _export(step_graph(head), (x, held), ({0: "b"}, ({0: "b"},)), ["x", TAPS], outputs)
+    return _export(step_graph(head), (x, held), ({0: "b"}, ({0: "b"},)), ["x", TAPS], outputs, opset)
 
 
-def export_head_sequence(head: HeadModule) -> bytes:
+def export_head_sequence(head: HeadModule, opset: int = OPSET) -> bytes:
     """``head_sequence.onnx``: the same weights over any number of steps."""
     # Longer than any window in it: where the example has one span of something, the exporter takes it for one for ever.
     heads: list[HeadModule] = [*head.heads] if isinstance(head, EnsembleHead) else [head]
     x = torch.zeros((3, 7 + max(one.receptive_field() or 0 for one in heads), head.n_features))
-    return _export_head(_SequenceGraph(head), head, x, {0: "b", 1: "t"}, ["b", "t", head.n_classes])
+    return _export_head(_SequenceGraph(head), head, x, {0: "b", 1: "t"}, ["b", "t", head.n_classes], opset)
 
 
 def check_embedder_parity(embedder: Embedder, model: bytes, crops: NDArray[np.uint8]) -> float:
@@ -183,7 +189,7 @@ def _gate(what: str, found: NDArray[np.floating], expected: NDArray[np.floating]
 
 
 def _export_head(
-    graph: nn.Module, head: HeadModule, x: Tensor, axes: dict[int, str], p_shape: list[int | str]
+    graph: nn.Module, head: HeadModule, x: Tensor, axes: dict[int, str], p_shape: list[int | str], opset: int
 ) -> bytes:
     state = head.initial_state(x.shape[0])
     names = [f"state_{place}" for place in range(len(state))]
@@ -191,7 +197,7 @@ def _export_head(
     outputs |= {f"{name}_out": ["b", *part.shape[1:]] for name, part in zip(names, state, strict=True)}
     # A graph without state takes x alone, and the exporter wants to hear of nothing else then.
     shapes = (axes, tuple({0: "b"} for _ in state)) if state else (axes,)
-    return _export(graph, (x, *state), shapes, ["x", *names], outputs)
+    return _export(graph, (x, *state), shapes, ["x", *names], outputs, opset)
 
 
 def _export(
@@ -200,6 +206,7 @@ def _export(
     axes: tuple[Any, ...],
     inputs: list[str],
     outputs: dict[str, list[int | str]],
+    opset: int,
 ) -> bytes:
     module.eval()
     with _quiet_exporter():
@@ -207,7 +214,7 @@ def _export(
             module,
             example,
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             external_data=False,
             input_names=inputs,
             output_names=list(outputs),

@@ -10,23 +10,17 @@ from torch import Tensor
 from ...inference.fusion import Fusion
 from ..networks.embedders import Embedder
 from ..networks.head import SequenceHead
-from .crop_recordings import Recording
+from .crop_recordings import EmbeddedRecording, Recording, embedded
 from .head_data import HeadData, training_statistics
 
-_EMBED_BATCH = 512
 
-
-def embed_recording(embedder: Embedder, recording: Recording, device: torch.device) -> NDArray[np.float32]:
-    """Embeddings [v, t, d] of all crops."""
-    embedder.eval()
-    n_views, n_frames, side, _ = recording.crops.shape
-    flat = recording.crops.reshape(-1, side, side)
-    with torch.inference_mode():
-        parts = [
-            embedder.embed(torch.from_numpy(flat[first : first + _EMBED_BATCH]).to(device).float()).cpu().numpy()
-            for first in range(0, len(flat), _EMBED_BATCH)
-        ]
-    return np.concatenate(parts).reshape(n_views, n_frames, -1)
+def embed_recording(
+    embedder: Embedder, recording: Recording | EmbeddedRecording, device: torch.device
+) -> NDArray[np.float32]:
+    """Embeddings [v, t, d] of a recording; where they are known already, those."""
+    if isinstance(recording, EmbeddedRecording):
+        return recording.embeddings
+    return embedded(embedder, recording.crops, device)
 
 
 def head_input(embeddings: NDArray[np.float32], features: NDArray[np.float32], joined: bool) -> NDArray[np.float32]:
@@ -36,7 +30,7 @@ def head_input(embeddings: NDArray[np.float32], features: NDArray[np.float32], j
 
 
 def head_data(
-    embedder: Embedder, recordings: Sequence[Recording], fusion: Fusion, device: torch.device
+    embedder: Embedder, recordings: Sequence[Recording | EmbeddedRecording], fusion: Fusion, device: torch.device
 ) -> list[HeadData]:
     """What a head learns from with the embedder as it is: one row per view, or one of all views if they are joined."""
     return [

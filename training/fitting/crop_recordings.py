@@ -5,7 +5,7 @@ the network is given beforehand is its own resize alone, rounded to whole grey l
 memory; scores are always taken from the whole pipeline on raw frames.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...inference.cropper import Crop, State, make_cropper
-from ...inference.features import FeatureStep, make_feature_step
+from ...inference.features import Advance, advance_of, make_feature_step
 from ...inference.grey import grey_view
 from ...sync.errors import DataError
 from ..config.training_file import TrainConfig
@@ -23,18 +23,19 @@ from ..splits import PARTS, Part, TimeBlockSplit, parts_of, refuse_shared, stret
 from ..stretches import class_counts
 
 _RESIZE_BATCH = 64
+_EMBED_BATCH = 512
+_SAMPLED_FRAMES = 16
 PARITY_FRAMES = 24
 _PARITY_STRIDE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """One recording in memory.
+class SeenRecording:
+    """What is known of one recording beside its images.
 
     Attributes:
         name: of the source.
         views: camera names.
-        crops: uint8 [v, t, side, side], resized as the embedder does.
         features: float32 [v, t, f] of the feature steps; f may be 0.
         labels: int16 [t], below 0 where there is none.
         parts: int8 [t], index into ``PARTS`` or ``UNUSED``.
@@ -42,7 +43,6 @@ class Recording:
 
     name: str
     views: tuple[str, ...]
-    crops: NDArray[np.uint8]
     features: NDArray[np.float32]
     labels: NDArray[np.int16]
     parts: NDArray[np.int8]
@@ -52,63 +52,188 @@ class Recording:
         return (self.parts == PARTS.index(part)) & (self.labels >= 0)
 
 
-def read_recording(
-    source: Source, config: TrainConfig, embedder: Embedder, progress: Callable[[int], None] | None = None
-) -> Recording:
-    """Read one source from its first to its last frame.
+@dataclass(frozen=True, slots=True)
+class Recording(SeenRecording):
+    """One recording with its crops, in memory or mapped from the disk.
+
+    Attributes:
+        crops: uint8 [v, t, side, side], resized as the embedder does.
+    """
+
+    crops: NDArray[np.uint8]
+
+    @property
+    def sample(self) -> NDArray[np.uint8]:
+        """Some crops of each view, spread evenly over the recording, uint8 [n, side, side]."""
+        chosen = self.crops[:, :: _sample_step(self.crops.shape[1])]
+        return chosen.reshape(-1, *chosen.shape[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRecording(SeenRecording):
+    """One recording seen by an embedder that stays as it is; the crops are not kept.
+
+    Attributes:
+        embeddings: float32 [v, t, d].
+        sample: some crops of each view, uint8 [n, side, side], as `Recording.sample`.
+    """
+
+    embeddings: NDArray[np.float32]
+    sample: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class CropBlock:
+    """Some frames of a recording.
+
+    Attributes:
+        start: the first of them.
+        crops: uint8 [v, n, side, side].
+        features: float32 [v, n, f].
+    """
+
+    start: int
+    crops: NDArray[np.uint8]
+    features: NDArray[np.float32]
+
+    @property
+    def frames(self) -> slice:
+        """Which they are."""
+        return slice(self.start, self.start + self.crops.shape[1])
+
+
+def crop_blocks(source: Source, config: TrainConfig, embedder: Embedder) -> Iterator[CropBlock]:
+    """Read one source from its first to its last frame, a block of frames at a time.
 
     Args:
         source: opened.
-        config: crop rule, feature steps, split.
+        config: crop rule, feature steps.
         embedder: for its resize.
-        progress: told the number of frames after each batch.
 
     Raises:
         VideoError: a video is damaged.
-        DataError: labels do not fit the frames that were read.
+        DataError: the source does not hold as many frames as it announces.
     """
     views = list(source.views)
     croppers = [make_cropper(config.crop, view, source.views[view], source.rate_hz) for view in views]
     steps = [make_feature_step(one.name, one.version, one.parameters) for one in config.features]
+    advances = [advance_of(step) for step in steps]
     states: list[list[State]] = [[step.initial() for step in steps] for _ in views]
-    pending: list[list[NDArray[np.uint8]]] = [[] for _ in views]
-    crops: list[list[NDArray[np.uint8]]] = [[] for _ in views]
-    features: list[list[NDArray[np.float32]]] = [[] for _ in views]
+    cut: list[list[NDArray[np.uint8]]] = [[] for _ in views]
+    measured: list[list[NDArray[np.float32]]] = [[] for _ in views]
     n_frames = 0
 
-    def flush() -> None:
-        for place, batch in enumerate(pending):
-            if batch:
-                stack = np.stack(batch)
-                crops[place].append(resized(embedder, stack))
-                batch.clear()
+    def block() -> CropBlock:
+        crops = np.stack([resized(embedder, np.stack(one)) for one in cut])
+        features = np.stack([np.stack(one) for one in measured])
+        for one in (*cut, *measured):
+            one.clear()
+        return CropBlock(n_frames - crops.shape[1], crops, features)
 
     for images in source.open_frames():
+        n_frames += 1
+        if n_frames > source.n_frames:
+            continue  # counted to the end, for the message below
         for place, image in enumerate(images):
             crop = croppers[place].step(image)
-            pending[place].append(grey_view(image)[crop.slices].copy())
-            features[place].append(_measure(steps, states[place], crop, 1.0 / source.rate_hz))
-        n_frames += 1
-        if n_frames % _RESIZE_BATCH == 0:
-            flush()
-            if progress is not None:
-                progress(_RESIZE_BATCH)
-    flush()
-    if progress is not None:
-        progress(n_frames % _RESIZE_BATCH)
+            pixels = grey_view(image)[crop.slices].copy()
+            cut[place].append(pixels)
+            measured[place].append(_measure(advances, states[place], crop, pixels, 1.0 / source.rate_hz))
+        if len(cut[0]) == _RESIZE_BATCH or n_frames == source.n_frames:
+            yield block()
     if n_frames != source.n_frames:
         raise DataError(
             f"{source.name}: announces {source.n_frames} frames and holds {n_frames}; copy or remux the video, so that "
             "labels and frames fit"
         )
+
+
+def read_recording(
+    source: Source, config: TrainConfig, embedder: Embedder, progress: Callable[[int], None] | None = None
+) -> Recording:
+    """Read one source with its crops into memory.
+
+    Args:
+        source: opened.
+        config: crop rule, feature steps, split.
+        embedder: for its resize.
+        progress: told the number of frames after each block.
+
+    Raises:
+        VideoError, DataError: see `crop_blocks`.
+    """
+    n_views, n_frames, side = len(source.views), source.n_frames, embedder.side_px
+    crops = np.empty((n_views, n_frames, side, side), np.uint8)
+    features: list[NDArray[np.float32]] = []
+    for block in crop_blocks(source, config, embedder):
+        crops[:, block.frames] = block.crops
+        features.append(block.features)
+        if progress is not None:
+            progress(block.crops.shape[1])
     return Recording(
         name=source.name,
-        views=tuple(views),
-        crops=np.stack([np.concatenate(view) for view in crops]),
-        features=np.stack([np.stack(view) for view in features]),
+        views=tuple(source.views),
+        features=np.concatenate(features, axis=1),
         labels=source.labels,
         parts=parts_of_source(source, config),
+        crops=crops,
     )
+
+
+def read_embedded(
+    source: Source,
+    config: TrainConfig,
+    embedder: Embedder,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+) -> EmbeddedRecording:
+    """Read one source through an embedder that stays as it is: crops are forgotten as soon as they are embedded.
+
+    Args:
+        source: opened.
+        config: crop rule, feature steps, split.
+        embedder: on the CPU; it is back there afterwards.
+        device: that embeds.
+        progress: told the number of frames after each block.
+
+    Raises:
+        VideoError, DataError: see `crop_blocks`.
+    """
+    step = _sample_step(source.n_frames)
+    embedder.to(device)
+    embeddings = np.empty((len(source.views), source.n_frames, embedder.dims), np.float32)
+    features: list[NDArray[np.float32]] = []
+    sample: list[NDArray[np.uint8]] = []
+    for block in crop_blocks(source, config, embedder):
+        embeddings[:, block.frames] = embedded(embedder, block.crops, device)
+        features.append(block.features)
+        sample.append(block.crops[:, -block.start % step :: step])
+        if progress is not None:
+            progress(block.crops.shape[1])
+    embedder.to("cpu")
+    chosen = np.concatenate(sample, axis=1)
+    return EmbeddedRecording(
+        name=source.name,
+        views=tuple(source.views),
+        features=np.concatenate(features, axis=1),
+        labels=source.labels,
+        parts=parts_of_source(source, config),
+        embeddings=embeddings,
+        sample=chosen.reshape(-1, *chosen.shape[2:]),
+    )
+
+
+def embedded(embedder: Embedder, crops: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
+    """Embeddings [v, t, d] of crops [v, t, side, side] by an embedder on a device."""
+    embedder.eval()
+    n_views, n_frames, side, _ = crops.shape
+    flat = crops.reshape(-1, side, side)
+    with torch.inference_mode():
+        parts = [
+            embedder.embed(torch.from_numpy(flat[first : first + _EMBED_BATCH]).to(device).float()).cpu().numpy()
+            for first in range(0, len(flat), _EMBED_BATCH)
+        ]
+    return np.concatenate(parts).reshape(n_views, n_frames, -1)
 
 
 def resized(embedder: Embedder, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -186,9 +311,16 @@ def parity_frames(source: Source, moving_from: int) -> tuple[NDArray[np.uint8], 
     return np.stack([np.stack(view) for view in zip(*kept, strict=True)]), times_ns
 
 
-def _measure(steps: Sequence[FeatureStep], states: list[State], crop: Crop, dt_s: float) -> NDArray[np.float32]:
+def _sample_step(n_frames: int) -> int:
+    """Every so many frames one is taken for a sample of crops."""
+    return max(n_frames // _SAMPLED_FRAMES, 1)
+
+
+def _measure(
+    advances: Sequence[Advance], states: list[State], crop: Crop, pixels: NDArray[np.uint8], dt_s: float
+) -> NDArray[np.float32]:
     values: list[NDArray[np.float32]] = []
-    for place, step in enumerate(steps):
-        states[place], value = step.step(states[place], crop, dt_s)
+    for place, advance in enumerate(advances):
+        states[place], value = advance(states[place], crop, pixels, dt_s)
         values.append(value)
     return np.concatenate(values) if values else np.zeros(0, np.float32)

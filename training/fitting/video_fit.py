@@ -13,7 +13,7 @@ from ..networks.head import build_head
 from ..runs.record import METRICS_FILE
 from .checkpoint import unwritable
 from .crop_head_data import feature_statistics, head_data
-from .crop_recordings import Recording
+from .crop_recordings import EmbeddedRecording, Recording
 from .head_fit import fit_head
 from .joint_fit import JointStage, Networks
 from .loop import STAGES, checkpoint_path, require_devices, run_stage, torch_threads
@@ -46,7 +46,11 @@ def build_networks(config: TrainConfig, n_views: int, n_step_features: int, root
 
 
 def fit(
-    config: TrainConfig, recordings: Sequence[Recording], networks: Networks, run: Path, quiet: bool = False
+    config: TrainConfig,
+    recordings: Sequence[Recording | EmbeddedRecording],
+    networks: Networks,
+    run: Path,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Fit the networks in place.
 
@@ -56,7 +60,7 @@ def fit(
 
     Args:
         config: of the training.
-        recordings: in memory.
+        recordings: with crops, or, without a joint stage, embedded already.
         networks: from `build_networks`.
         run: the run folder, for the log and the checkpoints.
         quiet: no progress bar.
@@ -98,9 +102,10 @@ def fit(
             fit_alone("frozen")
             learnt = True
         if rule.joint_epochs:
+            cropped = [one for one in recordings if isinstance(one, Recording)]
             if not learnt:
-                networks.head.set_normalisation(*feature_statistics(recordings, networks.embedder.dims, joined))
-            summary["joint"] = run_stage(JointStage(config, recordings, networks, run), quiet)
+                networks.head.set_normalisation(*feature_statistics(cropped, networks.embedder.dims, joined))
+            summary["joint"] = run_stage(JointStage(config, cropped, networks, run), quiet)
             learnt = True
         if rule.head_epochs:
             fit_alone("head")

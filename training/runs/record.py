@@ -21,6 +21,10 @@ METRICS_FILE: Final = "metrics.jsonl"
 EVALUATION_FILE: Final = "evaluation.json"
 DATA_FILE: Final = "data.json"
 """What was found while the data were read."""
+WEIGHTS_FILE: Final = "weights.pt"
+EXPORT_INPUT_FILE: Final = "export_input.npz"
+BUNDLE_FILE: Final = "bundle.json"
+"""The manifest of the bundle; only bundles hold a manifest.json."""
 _CURVES_FOLDER: Final = "tensorboard"
 
 
@@ -78,7 +82,7 @@ def begin_run(run: Path, config: TrainConfig, root: Path, command: list[str]) ->
             finished = (run / EVALUATION_FILE).is_file()
             if (finished or not same) and next(run.rglob("checkpoint*.ckpt"), None) is None:
                 _clear(run)
-            for name in (EVALUATION_FILE, ANSWERS_FILE):
+            for name in (EVALUATION_FILE, ANSWERS_FILE, WEIGHTS_FILE, EXPORT_INPUT_FILE, BUNDLE_FILE):
                 (run / name).unlink(missing_ok=True)
         run.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)

@@ -6,42 +6,32 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 
 from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
-from ...inference.manifest import (
-    EmbedderSpec,
-    GapRule,
-    Split,
-    VideoInput,
-)
+from ...inference.manifest import EmbedderSpec, FeatureStepSpec, GapRule, Split, VideoInput
 from ...inference.manifest import Scores as ManifestScores
 from ...sync.clock import NS_PER_S, MonotonicClock
+from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import check_data, print_check
 from ..data.video_sources import Source, open_sources
 from ..export.bundle_record import compute_of, library_versions, scores_of
-from ..export.graphs import (
-    MIN_PARITY_STEPS,
-    check_embedder_parity,
-    check_head_parity,
-    export_embedder,
-    export_head_sequence,
-    export_head_step,
-    head_spec,
-)
+from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.crop_head_data import embed_recording, head_input
-from ..fitting.crop_recordings import Recording, check_split, members_of, parity_frames, read_recording
+from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
 from ..fitting.joint_fit import Networks
 from ..fitting.loop import forget_checkpoints
 from ..fitting.video_fit import build_networks, fit
 from ..networks.head import warm_up_frames
 from ..quantisation.quantise import quantise_bundle
 from ..scores.answers_file import ANSWERS_FILE, write_answers
+from .crop_reading import learnt_from, read_crops
 from .evaluate_video import answers_of_part, evaluation_of, learnt_counts_of
+from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
 
 FLOAT32_FOLDER = "float32"
@@ -71,12 +61,13 @@ def train_video(
     quiet: bool = False,
     notes: Sequence[str] = (),
     may_be_absent: bool = False,
+    cache: FeatureCache | None = None,
 ) -> dict[str, Any]:
     """Train a model of video and write its bundle.
 
     Beside the bundle, ``<out>.run/`` gets ``config.yaml`` (every key), ``command.txt``, ``data.json`` (what was odd
-    about the data), ``metrics.jsonl`` (a line per epoch), ``evaluation.json`` and ``answers.npz``; with
-    ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
+    about the data), ``metrics.jsonl`` (a line per epoch), ``evaluation.json`` and ``answers.npz``, and what
+    `export_run` makes the bundle of again; with ``export: {precision: int8}`` also the float32 bundle, ``float32/``.
 
     Args:
         config: the training file.
@@ -85,15 +76,18 @@ def train_video(
         quiet: nothing is printed.
         notes: what was assumed about the data, to be printed and kept.
         may_be_absent: a class may be missing from the training part, as in a fold of a cross-validation.
+        cache: where crops or embeddings are looked for and kept; None: they are computed, and held in memory.
 
     Returns:
         ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
-        also ``quantisation``, its record; ``absent`` names classes that could not be learnt.
+        also ``quantisation``, its record; ``absent`` names classes that could not be learnt; ``cache``, what it was
+        good for.
 
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit.
         ParityError: the exported graphs do not compute what was trained; no bundle is written.
+        DiskFullError: no room for the cache, or for what goes on after a kill.
         ScoreLossError: int8 loses more than ``export.max_score_loss``; only the float32 bundle is written.
     """
     began_ns = _CLOCK.now_ns()
@@ -110,22 +104,16 @@ def train_video(
     print_check(check, console)
     write_json(run / DATA_FILE, check.to_dict())
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        features = [spec_of(one.name, one.version, one.parameters) for one in config.features]
-        n_features = sum(one.dims for one in features)
-        networks = build_networks(config, len(sources[0].views), n_features, root)
-        recordings = _read(sources, config, networks, console)
+        networks = first_networks(config, sources, root)
+        recordings = list(read_crops(learnt_from(sources), config, networks.embedder, cache, console))
         fitted = fit(config, recordings, networks, run, quiet)
+    inputs = _export_input(networks, recordings[0], config, sources)
+    keep_model(run, networks.head, networks.embedder, inputs)
     console.print("exporting, and comparing the graphs with what was trained")
-    files = {
-        "embedder.onnx": export_embedder(networks.embedder),
-        "head_step.onnx": export_head_step(networks.head),
-        "head_sequence.onnx": export_head_sequence(networks.head),
-    }
-    parity = _gate(networks, recordings, config, files)
-    fields = _fields(config, sources, networks, features)
-    frames, times_ns = _parity_input(config, sources)
-    files["parity.npz"] = make_parity(fields, files, frames, times_ns)
+    files = graphs_of(networks.head, networks.embedder)
+    parity = prove_parity(networks.head, networks.embedder, files, inputs)
+    fields = _fields(config, sources, networks, feature_steps_of(config))
+    files["parity.npz"] = make_parity(fields, files, inputs["frames"], inputs["times_ns"])
     draft = run / "draft"
     write_bundle(draft, fields, files)
     before_s = seconds_before(fitted)
@@ -148,7 +136,7 @@ def train_video(
     write_json(run / EVALUATION_FILE, evaluation)
     int8 = config.export.precision == "int8"
     trained = run / FLOAT32_FOLDER if int8 else out
-    write_bundle(trained, fields, files)
+    keep_manifest(run, write_bundle(trained, fields, files))
     for path in (*draft.iterdir(), draft):
         path.rmdir() if path.is_dir() else path.unlink()
     loaded = Bundle.load(trained, max_look_ahead_frames=None)
@@ -172,39 +160,36 @@ def train_video(
         "absent": absent,
         "parity": parity,
         "evaluation": evaluation,
+        **({} if cache is None else {"cache": cache.to_dict()}),
         **more,
     }
 
 
-def _read(sources: list[Source], config: TrainConfig, networks: Networks, console: Console) -> list[Recording]:
-    recordings: list[Recording] = []
-    with Progress(console=console, disable=console.quiet) as progress:
-        for source in sources:
-            if source.part == "test":  # only scored, through the whole pipeline
-                continue
-            task = progress.add_task(source.name, total=source.n_frames)
-
-            def advance(n: int, task: Any = task) -> None:
-                progress.advance(task, n)
-
-            recordings.append(read_recording(source, config, networks.embedder, advance))
-    return recordings
+def first_networks(config: TrainConfig, sources: Sequence[Source], root: Path) -> Networks:
+    """Networks with the weights that a fit begins with. Seeds torch, so call it where its generator may change."""
+    torch.manual_seed(config.seed)
+    n_features = sum(one.dims for one in feature_steps_of(config))
+    return build_networks(config, len(sources[0].views), n_features, root)
 
 
-def _gate(
-    networks: Networks, recordings: list[Recording], config: TrainConfig, files: dict[str, bytes]
-) -> dict[str, float]:
-    """Parity of the graphs on real input, repeated where the recording is shorter than the gate asks."""
-    recording = recordings[0]
-    crops = recording.crops[:, :: max(recording.crops.shape[1] // 16, 1)].reshape(-1, *recording.crops.shape[2:])
+def feature_steps_of(config: TrainConfig) -> list[FeatureStepSpec]:
+    """What the manifest says of the feature steps beside the embedding."""
+    return [spec_of(one.name, one.version, one.parameters) for one in config.features]
+
+
+def _export_input(
+    networks: Networks, recording: Recording | EmbeddedRecording, config: TrainConfig, sources: list[Source]
+) -> dict[str, NDArray[Any]]:
+    """Real input for the parity gate, repeated where the recording is shorter than the gate asks; see `KeptModel`."""
     embeddings = embed_recording(networks.embedder, recording, torch.device("cpu"))
     x = head_input(embeddings, recording.features, config.fusion == "joined")
     x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))[:, : 2 * MIN_PARITY_STEPS]
+    frames, times_ns = _parity_input(config, sources)
     return {
-        "embedder": check_embedder_parity(networks.embedder, files["embedder.onnx"], np.ascontiguousarray(crops)),
-        "head": check_head_parity(
-            networks.head, files["head_step.onnx"], files["head_sequence.onnx"], np.ascontiguousarray(x)
-        ),
+        "x": np.ascontiguousarray(x),
+        "crops": np.ascontiguousarray(recording.sample),
+        "frames": frames,
+        "times_ns": times_ns,
     }
 
 

@@ -1,0 +1,180 @@
+"""What a run folder keeps so that its bundle can be made anew: weights, the manifest, and input to prove parity on.
+
+``weights.pt`` holds tensors and numbers alone (``torch.load(weights_only=True)``), ``export_input.npz`` arrays,
+``bundle.json`` the manifest of the float32 bundle.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...inference.manifest import EMBEDDER_FILE, HEAD_STEP_FILE, Manifest, read_manifest
+from ...sync.errors import ConfigError, DataError, ReportError
+from ...sync.strict import read_yaml, validate
+from ...sync.whole_file import write_whole
+from ..config.training_file import ResNet18Config, TrainConfig
+from ..export.graphs import OPSET, check_embedder_parity, check_head_parity, export_embedder, export_head
+from ..fitting.checkpoint import read_checkpoint, write_checkpoint
+from ..fitting.video_fit import build_networks
+from ..networks.embedders import Embedder
+from ..networks.ensemble import EnsembleHead
+from ..networks.head import HeadModule, SequenceHead, build_head
+from .record import BUNDLE_FILE, COMMAND_FILE, CONFIG_FILE, EXPORT_INPUT_FILE, WEIGHTS_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class KeptModel:
+    """A fitted model as its run folder keeps it.
+
+    Attributes:
+        config: the training file.
+        root: folder that its relative paths start from; it need not be there any more.
+        manifest: of the float32 bundle.
+        head: fitted.
+        embedder: fitted; None: the model takes keypoints.
+        inputs: ``x`` float32 [b, t, f] for the head; of video ``crops`` uint8 [n, side, side], ``frames`` and
+            ``times_ns``, of keypoints ``points`` and ``times_ns`` for ``parity.npz``.
+    """
+
+    config: TrainConfig
+    root: Path
+    manifest: Manifest
+    head: HeadModule
+    embedder: Embedder | None
+    inputs: dict[str, NDArray[Any]]
+
+
+def keep_model(run: Path, head: HeadModule, embedder: Embedder | None, inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Keep what a bundle is made of, but for its manifest; see `KeptModel` for the inputs.
+
+    Raises:
+        DiskFullError: there is no room.
+        DataError, ReportError: they cannot be written.
+    """
+    heads = head.heads if isinstance(head, EnsembleHead) else [head]
+    content: dict[str, Any] = {
+        "heads": [one.state_dict() for one in heads],
+        "factor": head.factor if isinstance(head, EnsembleHead) else 1.0,
+        "embedder": None if embedder is None else embedder.state_dict(),
+    }
+    write_checkpoint(run / WEIGHTS_FILE, content)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **inputs)
+    part = run / f".{EXPORT_INPUT_FILE}.part"
+    try:
+        with part.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(run / EXPORT_INPUT_FILE)
+    except OSError as error:
+        raise ReportError(f"{run / EXPORT_INPUT_FILE}: cannot be written ({error.strerror}); make room") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def keep_manifest(run: Path, manifest: Manifest) -> None:
+    """Keep the manifest of the bundle that was made.
+
+    Raises:
+        ReportError: it cannot be written.
+    """
+    try:
+        write_whole(run / BUNDLE_FILE, manifest.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise ReportError(f"{run / BUNDLE_FILE}: cannot be written ({error.strerror}); make room") from error
+
+
+def read_kept(run: Path) -> KeptModel:
+    """A model from its run folder. The recordings that it learnt from are not looked at.
+
+    Raises:
+        ConfigError: it is no run folder, or its training did not come to its end.
+        DataError: what it keeps is damaged.
+        BundleError: its manifest has a fault.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise ConfigError(f"{run}: is no run folder of `ethostream train`; it stands beside the bundle, as BUNDLE.run")
+    raw = read_yaml(run / CONFIG_FILE)
+    config = validate(TrainConfig, raw, str(run / CONFIG_FILE))
+    try:
+        text = (run / BUNDLE_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{run}: has no {BUNDLE_FILE}, so its training has not come to its end, or an older version made it; "
+            f"give its command again, it stands in {run / COMMAND_FILE}"
+        ) from error
+    manifest = read_manifest(text, str(run / BUNDLE_FILE))
+    content = read_checkpoint(run / WEIGHTS_FILE)
+    if content is None:
+        raise ConfigError(f"{run}: has no {WEIGHTS_FILE}; train again, or export from the folder that holds it")
+    embedder = None if config.is_pose else _embedder(config, manifest)
+    heads = [
+        build_head(config.head, manifest.x_dims, len(config.classes), manifest.head.output) for _ in content["heads"]
+    ]
+    try:
+        for one, weights in zip(heads, content["heads"], strict=True):
+            one.load_state_dict(weights)
+        if embedder is not None:
+            embedder.load_state_dict(content["embedder"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{run / WEIGHTS_FILE}: does not fit {CONFIG_FILE} beside it ({reason:.160}); was one of them changed? "
+            "Train again"
+        ) from error
+    inputs = _inputs(run / EXPORT_INPUT_FILE)
+    root = Path(str(raw.get("data_root", ".")))
+    return KeptModel(config, root, manifest, _as_one(heads, content["factor"]), embedder, inputs)
+
+
+def graphs_of(head: HeadModule, embedder: Embedder | None, opset: int = OPSET) -> dict[str, bytes]:
+    """The graphs of a bundle by the names of their files."""
+    embedded = {} if embedder is None else {EMBEDDER_FILE: export_embedder(embedder, opset)}
+    return {**embedded, **export_head(head, opset)}
+
+
+def prove_parity(
+    head: HeadModule, embedder: Embedder | None, files: Mapping[str, bytes], inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, float]:
+    """Relative errors of graphs against the networks; see `KeptModel` for the inputs.
+
+    Raises:
+        ParityError: they do not compute what was trained.
+    """
+    errors: dict[str, float] = {}
+    if embedder is not None:
+        errors["embedder"] = check_embedder_parity(embedder, files[EMBEDDER_FILE], inputs["crops"])
+    step = files.get(HEAD_STEP_FILE)
+    errors["head"] = check_head_parity(head, step, files["head_sequence.onnx"], inputs["x"])
+    return errors
+
+
+def _embedder(config: TrainConfig, manifest: Manifest) -> Embedder:
+    """The network of a training file with any weights: the file of published ones need not be there any more."""
+    rule = config.embedder
+    if isinstance(rule, ResNet18Config):
+        rule = rule.model_copy(update={"weights": None})
+    bare = config.model_copy(update={"embedder": rule})
+    n_step_features = sum(one.dims for one in manifest.features)
+    return build_networks(bare, len(manifest.video.view_names), n_step_features, Path()).embedder.eval()
+
+
+def _as_one(heads: list[SequenceHead], factor: float) -> HeadModule:
+    if len(heads) == 1:
+        return heads[0].eval()
+    return EnsembleHead(heads).scale_logits(factor).eval()
+
+
+def _inputs(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); train again") from error
