@@ -289,7 +289,8 @@ class _Replay:
                 state = [self._is_out((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):
                     self._crops_missed = head.crop_only
-                    self._skip(head.set_id, "frames have no pixels")
+                    why = "frames have no pixels" if self._config.pose is None else "the recording lacks a pose"
+                    self._skip(head.set_id, why)
                 elif None in state:
                     return
                 else:
@@ -299,7 +300,8 @@ class _Replay:
     def _skip(self, set_id: int, why: str) -> None:
         self._context.counters["unreplayable"] += 1
         if not self._in_a_hole:
-            self._context.alarm("warning", f"sets from {set_id} on cannot be replayed: {why}")
+            what = "sets" if self._config.pose is None else "poses"
+            self._context.alarm("warning", f"{what} from {set_id} on cannot be replayed: {why}")
         self._in_a_hole = True
 
     def _send(self, replayed: ReplaySet) -> None:

@@ -169,21 +169,22 @@ def test_after_poses_that_the_recorder_lacks_a_replay_can_go_on(make_bench: Make
     assert GAP in bench.node._topics
     bench.give(GAP, lacking(0, 1))  # no recording has begun: there is nothing to go on in
     bench.give(POSE, pose(0))
-    bench.give(RECORDING, begun(1))
-    for seq in range(1, 160):
+    bench.give(POSE, pose(1))
+    bench.give(RECORDING, begun(2))
+    for seq in range(2, 160):
         bench.give(POSE, pose(seq))
-    assert states_at(bench) == [(0, 1)]
+    assert states_at(bench) == [(0, 2)]
     # The model may be behind: what the recorder lacks is then still to come.
     bench.give(GAP, lacking(162, 2))
     for seq in range(160, 168):
         bench.give(POSE, pose(seq))
-    assert states_at(bench) == [(0, 1), (0, 164)]
+    assert states_at(bench) == [(0, 2), (0, 164)]
     # States are large: one at most in five seconds, however much is lost.
     bench.give(GAP, lacking(165, 1, "recorder"))
     bench.give(GAP, lacking(166, 1, "recorder"))
     for seq in range(168, 330):
         bench.give(POSE, pose(seq))
-    assert states_at(bench) == [(0, 1), (0, 164), (0, 314)]
+    assert states_at(bench) == [(0, 2), (0, 164), (0, 314)]
     # What the source itself did not deliver is nowhere, and a replay has all that the model had.
     bench.give(GAP, lacking(320, 1, "device"))
     for seq in range(330, 480):

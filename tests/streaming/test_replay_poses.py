@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ethostream.streaming import replay_node
-from ethostream.streaming.messages import Behavior, FrameHeader, Message, PipelineState, Pose, ReplaySet
+from ethostream.streaming.messages import Alarm, Behavior, FrameHeader, Message, PipelineState, Pose, ReplaySet
 from ethostream.streaming.node import NodeContext, NodeSpec
 from ethostream.streaming.pose_format import PoseFormat, set_id_of, source_frame_of
 from ethostream.streaming.recording_config import RecordingConfig
@@ -127,6 +127,8 @@ def test_a_pose_that_only_the_model_got_holds_up_nothing(benches: Any) -> None:
     bench = benches(told([*BEFORE, *AGAIN], unrecorded={(0, 19)}))
     assert bench.handed == [set_id_of(one) for one in [*BEFORE[:-1], *AGAIN]]
     assert bench.context.counters["unreplayable"] == 1
+    (alarm,) = [one.text for one in bench.said if isinstance(one, Alarm)]
+    assert alarm == "poses from 19 on cannot be replayed: the recording lacks a pose"
 
 
 def test_the_last_poses_of_an_ended_epoch_may_come_late(benches: Any) -> None:

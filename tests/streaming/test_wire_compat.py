@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ethostream.streaming import wire
+from ethostream.streaming.messages import Behavior, CameraStatus
 from ethostream.streaming.topics import TOPICS
 
 FOLDER = Path(__file__).parent
@@ -47,6 +48,10 @@ def test_recordings_made_before_a_field_was_added_are_read() -> None:
     assert before
     for key, one in before.items():
         assert len(one["fields"]) < len(whole[key]["fields"]), key
+    told = {key: wire.decode(key.encode(), base64.b64decode(one["body"])).message for key, one in before.items()}
+    behavior, status = told["behavior/"], told["camera_status/cam0/"]
+    assert isinstance(behavior, Behavior) and behavior.t_spoken_of_ns == behavior.t_exposure_ns
+    assert isinstance(status, CameraStatus) and status.counts == "frames"
 
 
 def main(release: str) -> None:
