@@ -20,10 +20,17 @@ from ..sync.errors import BundleError
 from ..sync.strict import StrictModel, validate
 from .cropper import Crop, State
 from .manifest import FeatureStepSpec, StateTensor
+from .pixel_features import (
+    MotionEnergy,
+    MotionEnergyParameters,
+    OpticalFlow,
+    OpticalFlowParameters,
+    PixelStep,
+)
 
 
-class FeatureStep(Protocol):
-    """One causal measure of one view. It holds no state itself, so one object serves all views."""
+class BoxStep(Protocol):
+    """One causal measure of one view, from its box. It holds no state itself, so one object serves all views."""
 
     name: str
     version: int
@@ -40,6 +47,11 @@ class FeatureStep(Protocol):
     def step(self, state: State, crop: Crop, dt_s: float) -> tuple[State, NDArray[np.float32]]:
         """Next state and (dims,) values. ``dt_s`` is the time since the last step of this view in whole steps."""
         ...
+
+
+FeatureStep = BoxStep | PixelStep
+Advance = Callable[[State, Crop, NDArray[np.uint8], float], tuple[State, NDArray[np.float32]]]
+"""State, box, its pixels (h, w) and the time since the last step → next state, values."""
 
 
 class BoxMotionParameters(StrictModel):
@@ -129,9 +141,45 @@ class BoxVelocity:
         return after, smoothed.astype(np.float32).ravel()
 
 
-_PARAMETERS: Final[dict[tuple[str, int], tuple[type[BoxMotion | BoxVelocity], type[BoxMotionParameters]]]] = {
+class BoxPositionParameters(StrictModel):
+    """``n_octaves``: sines and cosines of so many octaves beside the position itself."""
+
+    n_octaves: int = Field(default=2, ge=0, le=6)
+
+
+class BoxPosition:
+    """Where the animal's blob is in the image.
+
+    Its centre from the left and from above, in sides of the box; then, per octave k, sine and cosine of each of them
+    at a wavelength of 8 / 2^k sides.
+    """
+
+    name = "box_position"
+    version = 1
+
+    def __init__(self, parameters: BoxPositionParameters) -> None:
+        self.parameters = parameters
+        self._turns = 2.0 * np.pi / 8.0 * 2.0 ** np.arange(parameters.n_octaves)[:, None]
+
+    @property
+    def dims(self) -> int:
+        return 2 + 4 * self.parameters.n_octaves
+
+    def initial(self) -> State:
+        return {}
+
+    def step(self, state: State, crop: Crop, dt_s: float) -> tuple[State, NDArray[np.float32]]:
+        center = np.array([crop.center_x_px / crop.width_px, crop.center_y_px / crop.height_px])
+        angle = (self._turns * center).ravel()
+        return state, np.concatenate([center, np.sin(angle), np.cos(angle)]).astype(np.float32)
+
+
+_PARAMETERS: Final[dict[tuple[str, int], tuple[Callable[[Any], FeatureStep], type[StrictModel]]]] = {
     (BoxMotion.name, BoxMotion.version): (BoxMotion, BoxMotionParameters),
     (BoxVelocity.name, BoxVelocity.version): (BoxVelocity, BoxMotionParameters),
+    (BoxPosition.name, BoxPosition.version): (BoxPosition, BoxPositionParameters),
+    (MotionEnergy.name, MotionEnergy.version): (MotionEnergy, MotionEnergyParameters),
+    (OpticalFlow.name, OpticalFlow.version): (OpticalFlow, OpticalFlowParameters),
 }
 _SKIPPED: Final = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
@@ -155,11 +203,25 @@ def make_feature_step(name: str, version: int, parameters: Mapping[str, Any]) ->
     return step(validate(model, dict(parameters), f"feature step {name}"))
 
 
+def advance_of(step: FeatureStep) -> Advance:
+    """A step that reads its box alone, and one that reads its pixels, called alike."""
+    if isinstance(step, (MotionEnergy, OpticalFlow)):
+        return step.look
+    of_box: BoxStep = step  # pyright: ignore[reportAssignmentType]
+
+    def advance(state: State, crop: Crop, pixels: NDArray[np.uint8], dt_s: float) -> tuple[State, NDArray[np.float32]]:
+        return of_box.step(state, crop, dt_s)
+
+    return advance
+
+
 def spec_of(name: str, version: int, parameters: Mapping[str, Any]) -> FeatureStepSpec:
     """What the manifest says of a feature step; for bundles that are being written."""
     step, model = make_feature_step(name, version, parameters), _PARAMETERS[name, version][1]
     state = [
-        StateTensor(name=key, shape=list(value.shape), dtype="float64", initial=0.0)
+        StateTensor(
+            name=key, shape=list(value.shape), dtype="uint8" if value.dtype == np.uint8 else "float64", initial=0.0
+        )
         for key, value in step.initial().items()
     ]
     given = validate(model, dict(parameters), f"feature step {name}").model_dump(mode="json")

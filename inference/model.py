@@ -11,7 +11,7 @@ from ..sync.clock import Clock
 from ..sync.errors import BundleError, ConfigError
 from .backend import Graph
 from .cropper import Crop, State
-from .features import open_feature_steps
+from .features import advance_of, open_feature_steps
 from .gap import NEVER
 from .manifest import Manifest
 from .recogniser import Recogniser
@@ -104,6 +104,7 @@ class BehaviorModel:
         self.stabiliser = self._recogniser.stabiliser
         self._step_s = 1.0 / manifest.rate_hz
         self._steps = open_feature_steps(manifest.features)
+        self._advances = [advance_of(step) for step in self._steps]
         self.reset()
 
     def reset(self) -> None:
@@ -202,7 +203,7 @@ class BehaviorModel:
     ) -> ModelStep:
         crops, present = cropped.crops, list(cropped.crops)
         last = self._last_features.copy()
-        features = self._measure(present, crops, embeddings, index)
+        features = self._measure(cropped, embeddings, index)
         t_embedded_ns = self._clock.now_ns()
 
         def repeated(_: int, again: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -261,21 +262,21 @@ class BehaviorModel:
         return embeddings
 
     def _measure(
-        self, present: list[int], crops: dict[int, Crop], embeddings: dict[int, NDArray[np.float32]], index: int
+        self, cropped: CroppedSet, embeddings: dict[int, NDArray[np.float32]], index: int
     ) -> NDArray[np.float32]:
         """Feature steps of the views that are there; remembers and returns their features."""
-        for place in present:
+        pixels = {place: row for places, rows in cropped.batches for place, row in zip(places, rows, strict=True)}
+        for place, crop in cropped.crops.items():
             last = int(self._last_step[place])
             dt_s = self._step_s * (index - last if last != NEVER else 1)
             parts = [embeddings[place]]
-            for number, step in enumerate(self._steps):
-                self._feature_states[place][number], values = step.step(
-                    self._feature_states[place][number], crops[place], dt_s
-                )
+            states = self._feature_states[place]
+            for number, advance in enumerate(self._advances):
+                states[number], values = advance(states[number], crop, pixels[place], dt_s)
                 parts.append(values)
             self._last_features[place] = np.concatenate(parts)
             self._last_step[place] = index
-        return self._last_features[present]
+        return self._last_features[list(cropped.crops)]
 
     def snapshot(self) -> State:
         """Everything that it remembers, as flat arrays."""

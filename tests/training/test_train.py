@@ -16,10 +16,12 @@ from ethostream.deploy.training_page.digest import digest_training
 from ethostream.deploy.training_page.page import training_page
 from ethostream.inference.bundle import Bundle
 from ethostream.streaming.video import VideoReader
+from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
+from ethostream.training.answers.offline import run_offline
 from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
 from ethostream.training.runs.crossval import crossval
-from ethostream.training.runs.crossval_video import single_recordings
+from ethostream.training.runs.crossval_fold import single_recordings
 from ethostream.training.runs.evaluate_video import evaluate
 from ethostream.training.runs.predict_video import predict, predict_video
 from ethostream.training.runs.train_video import train
@@ -47,7 +49,7 @@ def _config(**changes: Any) -> dict[str, Any]:
         "crop": {"kind": "background", "side": 0.3, "polarity": "dark", "sample_width_px": 160},
         "embedder": {"kind": "small_cnn", "dims": 8, "side_px": 32, "width": 4},
         "head": {"kind": "gru", "hidden": 8},
-        "features": [{"name": "box_motion"}],
+        "features": [{"name": name} for name in ("box_motion", "optical_flow", "motion_energy", "box_position")],
         "any_views": True,
         "split": {"by": "recording"},
         "fit": {"joint_epochs": 2, "head_epochs": 2, "window_frames": 12, "stretch_frames": 60, "threads": 1},
@@ -176,6 +178,17 @@ def test_prediction_has_one_row_per_frame(
     assert {row[2] for row in rows[1:]} <= {"", *CLASSES}
     with VideoReader(clip / "clip.mkv") as reader:
         assert sum(1 for _ in reader) == N_FRAMES
+
+
+def test_prediction_says_what_the_rig_says(trained: tuple[Path, Path, dict[str, Any]], clip: Path) -> None:
+    _, path, _ = trained
+    bundle = Bundle.load(path)
+    with VideoReader(clip / "clip.mkv", "mono8") as video:
+        frames = ((t_ns, [image]) for t_ns, image in video)
+        live = list(run_offline(bundle, {"any": video.shape}, video.rate_hz, frames, RigClock(ClockAnchor.take())))
+    rows = list(predict_video(path, clip / "clip.mkv"))
+    assert [row.behavior for row in rows] == [one.label for one in live if one is not None]
+    assert np.allclose([row.p for row in rows], [one.p for one in live if one is not None], atol=1e-6)
 
 
 def test_training_on_video_with_time_blocks_and_a_second_rater(clip: Path, tmp_path: Path) -> None:
