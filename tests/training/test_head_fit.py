@@ -50,6 +50,21 @@ def test_what_is_there_to_see_is_learnt(learnt: tuple[Any, dict[str, Any], Path]
     assert lines[0]["learning_rate"] > lines[-1]["learning_rate"] > 0.0
 
 
+def test_views_of_independent_behaviors_are_judged_by_what_the_rig_says() -> None:
+    """The largest over the views as it is: scaled to sum to one, frames would come in another order."""
+    x = np.random.default_rng(1).normal(0.0, 2.0, size=(2, 400, 5)).astype(np.float32)
+    one = replace(recording(3, "validation"), x=x)
+    head = new_head(output="independent")
+    rule = FitConfig.model_validate(FIT | {"loss": {"kind": "binary"}, "monitor": "pr_auc"})
+    loss = FrameLoss(rule.loss, class_counts_of([one], len(CLASSES)), rule.class_weights)
+    found = Validation([one], rule, CLASSES, loss, "max").scores(head)["pr_auc"]
+    (logits,) = recording_logits(head, [one], "validation")
+    largest = (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).max(axis=0)
+    scaled = largest / largest.sum(axis=1, keepdims=True)
+    unscaled, other = (score(one.labels, p.argmax(1), CLASSES, p).macro_pr_auc for p in (largest, scaled))
+    assert found == pytest.approx(unscaled, abs=1e-6) and found != pytest.approx(other, abs=1e-3)
+
+
 def test_curves_are_there_for_tensorboard(learnt: tuple[Any, dict[str, Any], Path]) -> None:
     _, _, run = learnt
     events = list((run / "tensorboard" / "head").glob("events.out.tfevents.*"))
