@@ -1,10 +1,11 @@
 """``ethostream crossval``: scores of a model on recordings that it has not seen, every one of them in turn."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from ...sync.errors import ConfigError
 from .folder_options import (
     DataOption,
     FpsOption,
@@ -31,9 +32,20 @@ def crossval(
         bool, typer.Option("--leave-one-out", help="As many folds as recordings, or groups.")
     ] = False,
     fold_seed: Annotated[int, typer.Option(min=0, help="Of the order in which recordings are dealt out.")] = 0,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For scores, answers and the logs of every fold.")] = Path(
-        "crossval.run"
-    ),
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="group|recording",
+            help="What is never torn apart; groups unless told otherwise, a recording without one is one of its own.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For scores, answers and the logs of every fold; else NAME-crossval.run of the model.",
+        ),
+    ] = None,
     fps: FpsOption = None,
     ignore: IgnoreOption = None,
     group_by: GroupOption = None,
@@ -43,8 +55,9 @@ def crossval(
     """Cross-validate a model: what would it score on recordings that it has not seen?
 
     Recordings of one group, such as an animal or a day, are never torn apart. In every fold everything is done anew on
-    the other recordings alone, the choice of epochs and stabiliser included. The answers of all folds are pooled;
-    intervals are over recordings or groups. No bundle is made: `ethostream train` makes one of all recordings.
+    the other recordings alone, the unit of length and the choice of epochs and stabiliser included. The answers of all
+    folds are pooled; intervals are over recordings or groups. No bundle is made: `ethostream train` makes one of all
+    recordings. Given again after a kill, the command does only what is not done.
 
     Example: `ethostream crossval --preset pose-tcn --data recordings --stream S1 --folds 4 --json scores.json`
     """
@@ -54,13 +67,13 @@ def crossval(
         from ...training.splits import KFoldSplit, LeaveOneOutSplit
         from ..terminal import print_result
 
+        if unit not in (None, "group", "recording"):
+            raise ConfigError(f"--unit {unit}: is neither group nor recording")
         loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
-        grouped = any(one.group is not None for one in loaded.data)
-        if leave_one_out:
-            rule = LeaveOneOutSplit(unit="group" if grouped else "recording")
-        else:
-            rule = KFoldSplit(folds=folds, seed=fold_seed)
-        result = run_crossval(loaded, root, out, rule, to_stdout(json_path), notes)
+        kept: Literal["group", "recording"] = "recording" if unit == "recording" else "group"
+        rule = LeaveOneOutSplit(unit=kept) if leave_one_out else KFoldSplit(folds=folds, seed=fold_seed, unit=kept)
+        folder = Path(f"{loaded.name}-crossval.run") if out is None else out
+        result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes)
     if json_path is not None:
         write_result(json_path, result["evaluation"] | {"run": result["run"], "folds": result["folds"]})
     if not to_stdout(json_path):

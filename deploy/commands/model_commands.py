@@ -1,5 +1,7 @@
 """``ethostream train``, ``evaluate``, ``predict`` and ``bundle``: models, from labels to bundles."""
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
     from ...training.runs.evaluate_pose import PoseEvaluation
+    from ...training.runs.evaluate_video import VideoEvaluation
 
 bundle_app = typer.Typer(help="Look into model bundles.", no_args_is_help=True)
 
@@ -93,20 +96,23 @@ def evaluate(
 
         loaded, root = load_config(config, data)
         if not loaded.is_pose:
-            from ...training.runs.evaluate_video import evaluate as evaluate_video
+            from ...training.runs.evaluate_video import evaluate_config as evaluate_video
 
-            _show(evaluate_video(bundle, config, data), json_path)
+            _show_evaluation(evaluate_video(bundle, loaded, root, to_stdout(json_path)), json_path)
             return
         from ...training.runs.evaluate_pose import evaluate_config
 
-        found = evaluate_config(bundle, loaded, root)
+        with _recordings_bar(len(loaded.data), to_stdout(json_path)) as progress:
+            found = evaluate_config(bundle, loaded, root, progress)
     else:
         if data is None:
             raise ConfigError("evaluate: needs CONFIG.yaml, or the folder of the recordings with --data")
         from ...training.data.layouts import FolderOptions, find_dataset
         from ...training.runs.evaluate_pose import evaluate_folder
 
-        found = evaluate_folder(bundle, find_dataset(data, FolderOptions(stream, fps, ignore, group_by)))
+        dataset = find_dataset(data, FolderOptions(stream, fps, ignore, group_by))
+        with _recordings_bar(len(dataset.entries), to_stdout(json_path)) as progress:
+            found = evaluate_folder(bundle, dataset, progress)
     _show_evaluation(found, json_path)
 
 
@@ -165,7 +171,18 @@ def bundle_info(
         print_bundle(loaded)
 
 
-def _show_evaluation(found: "PoseEvaluation", json_path: Path | None) -> None:
+@contextmanager
+def _recordings_bar(n_recordings: int, quiet: bool) -> Generator[Callable[[str], None]]:
+    """A bar over recordings that are read one after the other and then scored; told the name of each, twice."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task("recordings", total=2 * n_recordings)
+        yield lambda name: progress.update(task, description=name, advance=1)
+
+
+def _show_evaluation(found: "PoseEvaluation | VideoEvaluation", json_path: Path | None) -> None:
     from rich.console import Console
 
     from ...training.data.checks import print_check

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ethostream.inference.bundle import Bundle
+from ethostream.training.answers.of_video import answers_of
 from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
 from ethostream.training.data.video_sources import open_sources
-from ethostream.training.runs.evaluate_video import answers_of
 from ethostream.training.scores.frames import score
 
 MAX_BYTES = 3_000_000

@@ -9,7 +9,7 @@ from ethostream.inference.pose.pose_blocks import run_pose_blocks
 from ethostream.sync.errors import ConfigError
 from ethostream.training.config.training_file import PoseData, load_config
 from ethostream.training.data.layouts import FolderOptions, find_dataset
-from ethostream.training.data.pose_recordings import features_of, open_poses
+from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.fit_pose import fit_pose, frame_answers
 from ethostream.training.runs.train_pose import train_pose
@@ -34,9 +34,10 @@ def test_an_ensemble_is_fitted_exported_and_run(tmp_path: Path) -> None:
     bundle = Bundle.load(tmp_path / "two")
     assert (bundle.manifest.head.kind, bundle.manifest.head.members) == ("ensemble", ["mlp", "mlp"])
     # What the bundle says is the mean of what two heads say that are fitted alone.
-    rule = load_config(run / "config.yaml")[0].pose or pytest.fail()
+    read = load_config(run / "config.yaml")[0].pose or pytest.fail()
     entries = [one for one in config.data if isinstance(one, PoseData)]
-    recordings, _ = open_poses(entries, folder, rule, config.classes, config.labels, config.split)
+    recordings, read = open_poses(entries, folder, read, config.classes, config.labels, config.split)
+    rule = with_scale(read, recordings)
     inputs = [features_of(rule, one.points) for one in recordings]
     alone = config.model_copy(update={"head": config.head.model_copy(update={"ensemble": 1})})
     p: list[np.ndarray] = []

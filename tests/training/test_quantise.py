@@ -21,13 +21,13 @@ from ethostream.inference.parity import INT8_TOLERANCE, PARITY_TOLERANCE, check_
 from ethostream.inference.precision import Quantisation
 from ethostream.sync.errors import BundleError, DataError, ParityError, ScoreLossError
 from ethostream.training.answers.learnt_frames import refuse_learnt
+from ethostream.training.answers.of_video import Answers, answers_of, answers_of_part, evaluation_of
 from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.video_sources import Source, open_sources
 from ethostream.training.fitting.crop_recordings import members_of
 from ethostream.training.quantisation.calibration_crops import plan_calibration, stream_crops
 from ethostream.training.quantisation.graph_quantiser import is_quantised, quantise_graph
 from ethostream.training.quantisation.quantise import quantise
-from ethostream.training.runs.evaluate_video import Answers, answers_of, answers_of_part, evaluation_of
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from typer.testing import CliRunner

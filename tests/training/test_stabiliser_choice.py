@@ -1,11 +1,17 @@
 """Which stabiliser is chosen: few torn bouts, as long as nothing is lost by it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ethostream.inference.stabilisation.config import MajorityConfig, ThresholdsConfig
 from ethostream.sync.errors import DataError
+from ethostream.training.answers.look_ahead import as_given, moved_back
+from ethostream.training.answers.stabilised import stabilised_labels
 from ethostream.training.config.choice import ChoiceConfig
 from ethostream.training.scores.answers_file import RecordingAnswers
+from ethostream.training.scores.bouts import bout_counts, bout_figures
+from ethostream.training.scores.frames import frame_counts, frame_figures
 from ethostream.training.stabilising.choice import (
     StabiliserScores,
     candidates_for,
@@ -14,7 +20,7 @@ from ethostream.training.stabilising.choice import (
     mean_bouts_ms,
     pick,
     score_candidate,
-    stabilised_labels,
+    score_candidates,
 )
 from ethostream.training.stabilising.grid import in_short, stabiliser_grid
 from hypothesis import given
@@ -78,7 +84,7 @@ def test_noise_is_filtered_away() -> None:
     assert found.flicker == pytest.approx(1.0, abs=0.1)
     assert found.bout_f1 > 0.9
     assert found.quality > raw.quality + 0.2
-    assert len(told) == count_candidates(ChoiceConfig()) == 1 + len(candidates_for(CLASSES, answers))
+    assert sum(told) == count_candidates(ChoiceConfig()) == 1 + len(candidates_for(CLASSES, answers))
     assert "predicted bouts per true one" in choice.words
     best = max(one["bout_f1"] + one["macro_f1"] for one in choice.tried)
     assert 2 * found.quality >= best - 0.02
@@ -95,30 +101,30 @@ def test_cumulative_sums_are_among_those_that_are_tried() -> None:
     assert all(one.delay_ms < 400.0 for one in scored)
 
 
-def test_slow_ones_are_left_out() -> None:
+def test_slow_ones_are_left_out_and_not_run() -> None:
     answers = [_answers(1)]
     slow = MajorityConfig.model_validate({"kind": "majority", "default": {"window_ms": 900.0}})
-    choice = choose_stabiliser(ChoiceConfig(max_delay_ms=150.0), slow, CLASSES, answers)
+    told: list[int] = []
+    choice = choose_stabiliser(ChoiceConfig(max_delay_ms=150.0), slow, CLASSES, answers, told.append)
     delays = [one["delay_ms"] for one in choice.tried if one["stabiliser"]["kind"] != "majority"]
     assert delays and max(delays) <= 150.0
+    assert told[0] == len(candidates_for(CLASSES, answers)) - len(delays) > 0  # at once, before any other
+    assert sum(told) == count_candidates(ChoiceConfig())
 
 
-def test_a_target_is_met_or_refused() -> None:
-    answers = [_answers(seed, wrong=0.05) for seed in (1, 2)]
-    rule = ChoiceConfig(target="recall >= 0.9 and delay p50 <= 400")
-    choice = choose_stabiliser(rule, ThresholdsConfig(), CLASSES, answers)
-    assert "meets 'recall >= 0.9 and delay p50 <= 400'" in choice.words
-    label = stabilised_labels(CLASSES, choice.chosen, answers[0].p, answers[0].t_ns)
-    assert (label == answers[0].truth).mean() > 0.8
-    with pytest.raises(
-        DataError, match=r"choose.target: no stabiliser of \d+ meets 'false triggers/h <= 0 and delay p99 <= 1'"
-    ):
-        choose_stabiliser(
-            ChoiceConfig(target="false triggers/h <= 0 and delay p99 <= 1"),
-            ThresholdsConfig(),
-            CLASSES,
-            [_answers(3, wrong=0.4)],
-        )
+def test_look_ahead_is_part_of_every_delay() -> None:
+    """A head that waits for 10 frames at 30 Hz comes a third of a second late whatever the stabiliser adds."""
+    answers, own = [_answers(1)], ThresholdsConfig()
+    rule = ChoiceConfig(max_delay_ms=450.0)
+    plain = choose_stabiliser(rule, own, CLASSES, answers)
+    ahead = choose_stabiliser(rule, own, CLASSES, answers, look_ahead_frames=10)
+    assert 0 < len(ahead.tried) < len(plain.tried)
+    assert min(one["delay_ms"] for one in ahead.tried) >= 1000.0 * 10 / RATE_HZ
+    target = ChoiceConfig(target="recall >= 0.9 and delay p50 <= 300")
+    clear = [_answers(seed, wrong=0.0) for seed in (1, 2)]
+    choose_stabiliser(target, own, CLASSES, clear)
+    with pytest.raises(DataError, match=r"no stabiliser of \d+ meets 'recall >= 0.9 and delay p50 <= 300'"):
+        choose_stabiliser(target, own, CLASSES, clear, look_ahead_frames=10)
 
 
 def test_the_grid_knows_how_long_behaviours_last() -> None:

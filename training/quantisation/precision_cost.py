@@ -17,9 +17,9 @@ from ...inference.precision import (
 )
 from ...sync.clock import NS_PER_MS, NS_PER_S, Clock
 from ..answers.learnt_frames import part_mask
+from ..answers.of_video import Answers
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
-from ..runs.evaluate_video import Answers
 from ..scores.frames import Scores, score
 from ..splits import stretches_of
 

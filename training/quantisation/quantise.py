@@ -23,12 +23,12 @@ from ...inference.precision import PrecisionJudgement, Quantisation
 from ...sync.clock import ClockAnchor, RigClock
 from ...sync.errors import BundleError, ScoreLossError
 from ..answers.learnt_frames import refuse_learnt
+from ..answers.of_video import Answers, answers_of_part, evaluation_of, learnt_counts_of
 from ..config.export import ExportConfig
 from ..config.training_file import TrainConfig, load_config
 from ..data.video_sources import Source, open_sources
 from ..export.bundle_record import compute_of, library_versions, scores_of, this_machine
 from ..fitting.crop_recordings import check_split
-from ..runs.evaluate_video import Answers, answers_of_part, evaluation_of, learnt_counts_of
 from .calibration_crops import Calibration, plan_calibration, stream_crops
 from .graph_quantiser import quantise_graph
 from .precision_cost import judge, measure_speed, part_to_judge, refusal

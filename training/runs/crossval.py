@@ -11,6 +11,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from ...sync.clock import NS_PER_S, MonotonicClock
+from ..answers.of_video import label_source_of
 from ..config.training_file import PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import PoseRecording
@@ -21,7 +22,6 @@ from ..scores.answers_file import ANSWERS_FILE, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import FoldSplit, RecordingSplit, folds_of
 from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, run_fold, single_recordings
-from .evaluate_video import label_source_of
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, words_of, write_json
 from .train_pose import read_poses
 

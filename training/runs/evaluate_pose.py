@@ -1,6 +1,5 @@
 """Scores of a bundle of keypoints on any labelled recordings; the first question is whether it has learnt from them."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from ...inference.bundled import resolve_bundle
 from ...inference.manifest import MANIFEST_FILE, Manifest, read_manifest
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import ConfigError, DataError
+from ..answers.learnt_frames import Identity, judgeable
 from ..answers.of_pose import bundle_answers
+from ..answers.of_video import refuse_classes
 from ..config.training_file import FeatureConfig, LabelOptions, PoseData, PoseRule, ScaleRule, TrainConfig
 from ..data.checks import DataCheck, check_data
 from ..data.dataset_file import Dataset
@@ -26,8 +27,6 @@ from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, FoldSplit, SplitRule, parts_of
 
 UNSEEN: Final = "unseen recordings"
-TRAINING_DATA: Final = "training data"
-_STRETCH: Final = re.compile(r"(?P<name>.*)\[(?P<start>\d+):(?P<stop>\d+)\]")
 _CLOCK: Final = MonotonicClock()
 
 
@@ -58,7 +57,7 @@ def evaluate_folder(
     Args:
         bundle_path: folder, zip or name of a shipped bundle.
         dataset: of recordings of keypoints.
-        progress: told the name of each recording.
+        progress: told the name of each recording, once it is read and once it is scored.
 
     Raises:
         ConfigError: the bundle takes no keypoints, or the recordings are none.
@@ -71,7 +70,7 @@ def evaluate_folder(
         raise ConfigError(f"{dataset.root}: holds videos, and bundle {bundle.manifest.name!r} takes keypoints")
     ignored = [name for name in dataset.labels.ignore if name not in bundle.manifest.classes]
     options = dataset.labels.model_copy(update={"ignore": ignored})
-    recordings = _open(bundle.manifest, entries, dataset.root, options)
+    recordings = _open(bundle.manifest, entries, dataset.root, options, None, progress)
     whole = [np.ones(one.n_frames, np.bool_) for one in recordings]
     return _evaluated(bundle, recordings, whole, options, dataset.notes, progress)
 
@@ -86,14 +85,9 @@ def evaluate_config(
         DataError, BundleError: as `evaluate_folder`.
     """
     bundle = load_pose_bundle(bundle_path)
-    classes = bundle.manifest.classes
-    if list(config.classes) != list(classes):
-        raise ConfigError(
-            f"bundle {bundle.manifest.name!r} knows {', '.join(classes)}, the training file "
-            f"{', '.join(config.classes)}; use the file that the bundle was trained with"
-        )
+    refuse_classes(bundle, config)
     entries = [one for one in config.data if isinstance(one, PoseData)]
-    recordings = _open(bundle.manifest, entries, root, config.labels, config.split)
+    recordings = _open(bundle.manifest, entries, root, config.labels, config.split, progress)
     judged: list[NDArray[np.bool_]] = []
     for one in recordings:
         if isinstance(config.split, FoldSplit):
@@ -101,7 +95,7 @@ def evaluate_config(
         else:
             parts = parts_of(config.split, one.part, one.labels, one.rate_hz, one.name)
             judged.append(parts == PARTS.index("test"))
-    return _evaluated(bundle, recordings, judged, config.labels, (), progress)
+    return _evaluated(bundle, recordings, judged, config.labels, config.notes, progress)
 
 
 def load_pose_bundle(path: Path) -> Bundle:
@@ -137,43 +131,15 @@ def rule_of(manifest: Manifest) -> PoseRule:
     )
 
 
-def learnt_mask(manifest: Manifest, recording: PoseRecording) -> NDArray[np.bool_]:
-    """Rows of a recording that a bundle was fitted to, or that something was chosen on, bool [t].
-
-    A recording is known again by the SHA-256 of its file.
-    """
-    mask = np.zeros(recording.n_frames, np.bool_)
-    names = {one.name for one in manifest.data if one.sha256 == recording.content}
-    for member in (*manifest.split.train, *manifest.split.validation):
-        found = None if member in names else _STRETCH.fullmatch(member)
-        if found is not None and found["name"] in names:
-            mask[int(found["start"]) : int(found["stop"])] = True
-        elif member in names:
-            mask[:] = True
-    return mask
-
-
-def _honest_mask(manifest: Manifest, recording: PoseRecording) -> NDArray[np.bool_]:
-    """Rows that say something of the bundle: its own test part of a recording that it knows, all of any other."""
-    if not learnt_mask(manifest, recording).any():
-        return np.ones(recording.n_frames, np.bool_)
-    mask = np.zeros(recording.n_frames, np.bool_)
-    names = {one.name for one in manifest.data if one.sha256 == recording.content}
-    for member in manifest.split.test:
-        found = _STRETCH.fullmatch(member)
-        if found is not None and found["name"] in names:
-            mask[int(found["start"]) : int(found["stop"])] = True
-    return mask
-
-
 def _open(
     manifest: Manifest,
     entries: Sequence[PoseData],
     root: Path,
     options: LabelOptions,
-    split: SplitRule | None = None,
+    split: SplitRule | None,
+    progress: Callable[[str], None] | None,
 ) -> list[PoseRecording]:
-    return open_poses(entries, root, rule_of(manifest), list(manifest.classes), options, split)[0]
+    return open_poses(entries, root, rule_of(manifest), list(manifest.classes), options, split, progress)[0]
 
 
 def _evaluated(
@@ -185,40 +151,18 @@ def _evaluated(
     progress: Callable[[str], None] | None,
 ) -> PoseEvaluation:
     manifest = bundle.manifest
-    honest = [mask & _honest_mask(manifest, one) for one, mask in zip(recordings, asked, strict=True)]
-    scored = [bool((mask & (one.labels >= 0)).any()) for one, mask in zip(recordings, honest, strict=True)]
-    learnt = [bool((mask & learnt_mask(manifest, one)).any()) for one, mask in zip(recordings, asked, strict=True)]
-    said, warning, learnt_from = list(notes), "", list[str]()
-    split: dict[str, Any] = {"by": UNSEEN}
-    if any(scored):
-        judged = honest
-        left_out = [one.name for one, of, no in zip(recordings, learnt, scored, strict=True) if of and not no]
-        in_part = [one.name for one, of, yes in zip(recordings, learnt, scored, strict=True) if of and yes]
-        if left_out:
-            said.append(f"left out, since the model has learnt from them: {', '.join(left_out)}")
-            split["left_out"] = left_out
-        if in_part:
-            said.append(f"only the frames of the model's own test part: {', '.join(in_part)}")
-            split["by"] = manifest.split.unit
-    else:
-        judged = list(asked)
-        learnt_from = [one.name for one, of in zip(recordings, learnt, strict=True) if of]
-        split["by"] = TRAINING_DATA
-        warning = (
-            f"SCORED ON TRAINING DATA: bundle {manifest.name!r} has learnt from {', '.join(learnt_from)}. These scores "
-            "say what it knows by heart. Its honest ones stand in its manifest (`ethostream bundle info`), or come "
-            "from `ethostream crossval`, or from recordings that it has not seen"
-        )
-    check = check_data([one.checked for one in recordings], manifest.classes, said)
+    identities = [Identity.of_pose(one) for one in recordings]
+    judged = judgeable(manifest, identities, asked, [one.labels >= 0 for one in recordings])
+    split = judged.about({"by": manifest.split.unit if judged.in_part else UNSEEN})
+    check = check_data([one.checked for one in recordings], manifest.classes, [*notes, *judged.notes])
     answers: list[RecordingAnswers] = []
     began_ns, n_minutes = _CLOCK.now_ns(), 0.0
-    for one, mask in zip(recordings, judged, strict=True):
-        if not (mask & (one.labels >= 0)).any():
-            continue
+    for one, mask in zip(recordings, judged.masks, strict=True):
+        if (mask & (one.labels >= 0)).any():
+            answers.append(bundle_answers(bundle, one, mask))
+            n_minutes += one.n_frames / one.rate_hz / 60.0
         if progress is not None:
             progress(one.name)
-        answers.append(bundle_answers(bundle, one, mask))
-        n_minutes += one.n_frames / one.rate_hz / 60.0
     if not answers:
         raise DataError("no frame of the recordings has a label that the bundle knows; are these its labels?")
     spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
@@ -229,8 +173,10 @@ def _evaluated(
         causal=manifest.look_ahead_frames == 0,
         look_ahead_frames=manifest.look_ahead_frames or 0,
         label_source=options.made_by or "unknown",
-        learnt_from=learnt_from,
+        learnt_from=judged.learnt_from,
+        doubtful=judged.doubtful,
         notes=check.notes,
         compute={"per_minute_s": spent_s / n_minutes, "machine": this_machine(), "threads": 1},
     )
-    return PoseEvaluation({"bundle": bundle.identity, "provider": bundle.provider, **record}, check, answers, warning)
+    record = {"bundle": bundle.identity, "provider": bundle.provider, **record}
+    return PoseEvaluation(record, check, answers, judged.warning(manifest))

@@ -15,6 +15,7 @@ from ...inference.features import spec_of
 from ...inference.manifest import EmbedderSpec, FeatureStepSpec, GapRule, Split, VideoInput
 from ...inference.manifest import Scores as ManifestScores
 from ...sync.clock import NS_PER_S, MonotonicClock
+from ..answers.of_video import answers_of_part, evaluation_of, learnt_counts_of
 from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import check_data, print_check
@@ -30,7 +31,6 @@ from ..networks.head import warm_up_frames
 from ..quantisation.quantise import quantise_bundle
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from .crop_reading import learnt_from, read_crops
-from .evaluate_video import answers_of_part, evaluation_of, learnt_counts_of
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
 

@@ -39,6 +39,7 @@ def evaluation_record(
     learnt_counts: Mapping[str, int] | None = None,
     label_source: LabelSource = "unknown",
     learnt_from: Sequence[str] = (),
+    doubtful: Sequence[str] = (),
     notes: Sequence[str] = (),
     compute: Mapping[str, Any] | None = None,
     tolerance_ms: float = TOLERANCE_MS,
@@ -57,6 +58,7 @@ def evaluation_record(
             baseline then knows the scored frames, which flatters it.
         label_source: who labelled.
         learnt_from: judged recordings that the model has learnt from; their scores say nothing, and the record says so.
+        doubtful: judged recordings that resemble one that the model has learnt from, and are not known to be it.
         notes: what was assumed about the data, one line each; kept as given.
         compute: times, kept as given: ``training_s``, ``per_minute_s``, ``machine``, ``threads``.
         tolerance_ms: of `score_onsets`.
@@ -103,7 +105,7 @@ def evaluation_record(
         "compute": dict(compute or {}),
         "notes": list(notes),
         "warnings": [
-            *_about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from),
+            *_about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from, doubtful),
             *_about_the_scores(scores["stabilised"], classes, drawn),
         ],
     }
@@ -257,9 +259,15 @@ def _about_the_data(
     part: Part,
     label_source: LabelSource,
     learnt_from: Sequence[str],
+    doubtful: Sequence[str],
 ) -> list[str]:
     """What a reader must know of the data before believing a number."""
     found: list[str] = []
+    if doubtful:
+        found.append(
+            f"Perhaps learnt from: {', '.join(doubtful)}. The model has learnt from recordings of the same name and "
+            "number of frames, whose files were others. If they are the same sessions, these scores say nothing."
+        )
     if learnt_from:
         found.append(
             f"The model has learnt from {', '.join(learnt_from)}, which stand among the scored recordings: their "
