@@ -147,11 +147,15 @@ class SimulatedData(StrictModel):
         seeds: one session each.
         n_frames: per session.
         rate_hz: frames per second.
-        views: how many of the eight cameras, or which.
+        views: how many of the eight cameras, or which; ``anywhere``: one camera per session, placed at random, from
+            beside the cage to straight above it, near or far.
+        behaviors: ``basic``; ``extended`` by rearing at a wall, turning and drinking, for views from ``anywhere``.
         width, height: of the images, pixels.
         noise: standard deviation of the sensor noise, grey levels.
         noise_everywhere: fresh noise in the whole image and not only around the animal.
         light_drift: relative amplitude of a slow change of the light.
+        brightness: of the light, for views from ``anywhere``.
+        negative: a light animal on dark ground, for views from ``anywhere``.
         group: what these sessions belong to.
         part: with ``split.by: recording``, the part that these sessions belong to.
     """
@@ -161,14 +165,24 @@ class SimulatedData(StrictModel):
     seeds: list[int] = Field(min_length=1)
     n_frames: int = Field(ge=2)
     rate_hz: float = Field(default=30.0, gt=0.0)
-    views: Annotated[int, Field(ge=1, le=8)] | Annotated[list[str], Field(min_length=1)] = 8
+    views: Annotated[int, Field(ge=1, le=8)] | Annotated[list[str], Field(min_length=1)] | Literal["anywhere"] = 8
+    behaviors: Literal["basic", "extended"] = "basic"
     width: int = Field(default=640, ge=64)
     height: int = Field(default=480, ge=64)
     noise: float = Field(default=2.0, ge=0.0)
     noise_everywhere: bool = False
     light_drift: float = Field(default=0.0, ge=0.0, lt=1.0)
+    brightness: float = Field(default=1.0, gt=0.0, le=4.0)
+    negative: bool = False
     group: str | None = None
     part: Part | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_views(self) -> Self:
+        given = {"behaviors", "brightness", "negative"} & self.model_fields_set
+        if self.views != "anywhere" and given:
+            raise ValueError(f"{', '.join(sorted(given))}: goes with views: anywhere")
+        return self
 
 
 DataEntry = Annotated[VideoData | SimulatedData | PoseData, Field(discriminator="kind")]

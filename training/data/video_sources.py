@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ...acquisition.simulated_camera import render_session
 from ...acquisition.simulated_device import InstantClock
-from ...acquisition.simulated_renderer import CAGE_VIEWS, ViewGeometry
-from ...acquisition.simulated_world import SimulatedWorld
+from ...acquisition.simulated_renderer import CAGE_VIEWS
+from ...acquisition.simulated_viewpoints import VIEWPOINT, render_viewpoint, world_of
 from ...inference.disparity import DisparityViews
 from ...inference.manifest import DataFingerprint
 from ...streaming.video import VideoReader
@@ -25,6 +25,8 @@ from .recording_labels import labels_of, read_raters, read_stream
 
 FrameIterator = Iterator[list[NDArray[np.uint8]]]
 _CHUNK = 1 << 20
+_NEWER_KEYS = ("behaviors", "brightness", "negative")
+"""Of simulated sessions: left out of a fingerprint where they say what sessions were before there were such keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +232,25 @@ def _video_frames(entry: VideoData, paths: Mapping[str, Path]) -> FrameIterator:
 def _simulated_source(
     entry: SimulatedData, seed: int, classes: list[str], options: LabelOptions, part: Part | None
 ) -> Source:
-    views = _chosen_views(entry)
+    names = _chosen_views(entry)
     path = Path(f"{entry.name}-{seed}")
 
     def frames() -> FrameIterator:
-        names = [view.name for view in views]
+        if entry.views == VIEWPOINT:
+            single = render_viewpoint(
+                seed,
+                entry.n_frames,
+                entry.rate_hz,
+                entry.width,
+                entry.height,
+                entry.noise,
+                entry.noise_everywhere,
+                entry.light_drift,
+                entry.brightness,
+                entry.negative,
+                entry.behaviors,
+            )
+            return ([image] for image in single)
         session = render_session(
             seed,
             entry.n_frames,
@@ -248,13 +264,14 @@ def _simulated_source(
         )
         return (images for images, _ in session)
 
-    world, instants = SimulatedWorld(seed), InstantClock(0, entry.rate_hz)
+    world, instants = world_of(seed, entry.behaviors), InstantClock(0, entry.rate_hz)
     bouts = [Bout(k, k + 1, world.at(instants.elapsed_s(k)).behavior) for k in range(entry.n_frames)]
     labels = frame_labels(bouts, entry.n_frames, classes, path, options.rename, options.ignore)
-    parameters = entry.model_dump_json(exclude={"name", "seeds", "group", "part"})
+    usual = {name for name in _NEWER_KEYS if getattr(entry, name) == SimulatedData.model_fields[name].default}
+    parameters = entry.model_dump_json(exclude={"name", "seeds", "group", "part", *usual})
     return Source(
         name=f"{entry.name}-{seed}",
-        views={view.name: (entry.height, entry.width) for view in views},
+        views={name: (entry.height, entry.width) for name in names},
         rate_hz=entry.rate_hz,
         n_frames=entry.n_frames,
         part=part,
@@ -272,12 +289,14 @@ def _simulated_source(
     )
 
 
-def _chosen_views(entry: SimulatedData) -> list[ViewGeometry]:
+def _chosen_views(entry: SimulatedData) -> list[str]:
+    known = [view.name for view in CAGE_VIEWS]
     if isinstance(entry.views, int):
-        return list(CAGE_VIEWS[: entry.views])
-    known = {view.name: view for view in CAGE_VIEWS}
+        return known[: entry.views]
+    if isinstance(entry.views, str):
+        return [VIEWPOINT]
     if unknown := [name for name in entry.views if name not in known]:
         raise ConfigError(
             f"data {entry.name}: views: {', '.join(unknown)} is no camera of the cage ({', '.join(known)})"
         )
-    return [known[name] for name in entry.views]
+    return list(entry.views)
