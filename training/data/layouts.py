@@ -5,6 +5,8 @@
     text per session; both names begin with the number of the session. The frame rate is not stated by the authors: 30
     per second is assumed unless another one is given. Of the stream S1 ``base`` is ignored unless told otherwise: it
     stands for the time before anything begins, and after.
+``recordings`` and ``videos``
+    Labelled video; see `video_layouts`.
 """
 
 import re
@@ -14,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from ...sync.errors import ConfigError, DataError
-from ..config.training_file import LabelOptions, PoseData
+from ..config.training_file import LabelOptions, PoseData, VideoData
 from .dataset_file import DATASET_FILE, Dataset, read_dataset
+from .video_layouts import RECORDINGS, VIDEOS, labelled_videos, recorded_sessions
 
 SOCIAL_POSE: Final = "social_pose"
 ASSUMED_RATE_HZ: Final = 30.0
@@ -63,9 +66,26 @@ def find_dataset(path: Path, options: FolderOptions = FolderOptions()) -> Datase
         return _with_options(read_dataset(path / DATASET_FILE, options.stream, options.group_by), options)
     if (path / _POSE).is_dir() and (path / _LABELS).is_dir():
         return _social_pose(path, options)
+    for layout, find in ((RECORDINGS, recorded_sessions), (VIDEOS, labelled_videos)):
+        entries, notes = find(path, options.stream)
+        if entries:
+            return _of_video(path, layout, entries, notes, options)
     raise ConfigError(
         f"{path}: has no {DATASET_FILE}, and its folders are those of no layout that is known ({SOCIAL_POSE}: {_POSE}/ "
-        f"and {_LABELS}/); write a {DATASET_FILE} that names its recordings, or a training file"
+        f"and {_LABELS}/; {RECORDINGS}: what ethostream recorded, with labels.csv; {VIDEOS}: videos with labels of the "
+        f"same name); write a {DATASET_FILE} that names its recordings, or a training file"
+    )
+
+
+def _of_video(
+    path: Path, layout: str, entries: Sequence[VideoData], notes: Sequence[str], options: FolderOptions
+) -> Dataset:
+    if options.group_by is not None:
+        raise ConfigError(f"--group-by {options.group_by}: layout {layout} has no groups; write a {DATASET_FILE}")
+    if options.fps is not None:
+        raise ConfigError(f"--fps {options.fps:g}: goes with files of keypoints; a video states its rate itself")
+    return Dataset(
+        root=path, layout=layout, entries=[*entries], labels=_labels(LabelOptions(), options.ignore), notes=[*notes]
     )
 
 
