@@ -78,6 +78,13 @@ def read_dataset(path: Path, stream: str | None = None, group_by: str | None = N
     """
     found = validate(DatasetFile, read_yaml(path), str(path))
     by = group_by or found.group_by
+    if group_by is not None:
+        lacking = [place for place, own in enumerate(found.recordings) if not {**found.defaults, **own}.get("groups")]
+        if lacking:
+            raise ConfigError(
+                f"--group-by {group_by}: recordings.{lacking[0]} of {path} has no 'groups' to choose from, as in groups: "
+                f"{{{group_by}: NAME}}; a plain 'group' says not what it is a group of"
+            )
     recordings: list[dict[str, Any]] = []
     for place, own in enumerate(found.recordings):
         entry = {**found.defaults, **own}
@@ -99,8 +106,6 @@ def read_dataset(path: Path, stream: str | None = None, group_by: str | None = N
     names = [entry.recording_name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{path}: recordings: {', '.join(twice)} stands twice; give each a 'name' of its own")
-    if group_by is not None and all(entry.group is None for entry in entries):
-        raise ConfigError(f"--group-by {group_by}: no recording of {path} has 'groups' with it")
     return Dataset(
         root=path.parent,
         layout=DATASET_FILE,

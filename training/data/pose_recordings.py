@@ -348,6 +348,20 @@ def _fingerprints(read: _Read, root: Path, every: int, labels: StreamLabels) -> 
     ]
 
 
+def alike_in_words(recordings: Sequence[PoseRecording]) -> list[str]:
+    """Recordings that bear the very same labels, a line for each: two tracks of one session are no two sessions."""
+    of_labels: dict[str, list[str]] = {}
+    for one in recordings:
+        if one.labelling is not None:
+            of_labels.setdefault(one.labelling, []).append(one.name)
+    return [
+        f"{' and '.join(names)} have the same labels from the first frame to the last: if they are one recording, "
+        "tracked or filtered twice, leave one out, or it stands on both sides of a split"
+        for names in of_labels.values()
+        if len(names) > 1
+    ]
+
+
 def _refuse_twice(recordings: Sequence[PoseRecording]) -> None:
     names, contents = [one.name for one in recordings], [one.content for one in recordings]
     for one in recordings:

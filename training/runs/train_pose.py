@@ -15,7 +15,15 @@ from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers
 from ..config.training_file import PoseData, PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
-from ..data.pose_recordings import PoseRecording, feature_specs, features_of, open_poses, pose_input, with_scale
+from ..data.pose_recordings import (
+    PoseRecording,
+    alike_in_words,
+    feature_specs,
+    features_of,
+    open_poses,
+    pose_input,
+    with_scale,
+)
 from ..export.bundle_record import library_versions, this_machine
 from ..export.graphs import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
 from ..fitting.loop import forget_checkpoints
@@ -133,6 +141,7 @@ def read_poses(config: TrainConfig, root: Path, console: Console) -> tuple[list[
     said = [*config.notes]
     if assumed and not any("assumed" in note for note in said):
         said.append(f"assumed: {', '.join(f'{rate:g}' for rate in assumed)} frames/s, which nobody has stated")
+    said += alike_in_words(recordings)
     check = check_data([one.checked for one in recordings], config.classes, said)
     print_check(check, console)
     return recordings, rule, check
