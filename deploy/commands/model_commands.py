@@ -87,7 +87,8 @@ def evaluate(
     result says so. Top-level scores are those of the stabilised label, `raw` those of the most probable class.
 
     Examples: `ethostream evaluate bundles/mine train.yaml --json scores.json`,
-    `ethostream evaluate bundles/social --data recordings --stream S1 --json scores.json`
+    `ethostream evaluate bundles/social --data recordings --stream S1 --json scores.json`,
+    `ethostream evaluate video-default --data recordings --json scores.json`
     """
     require_writable(json_path)
     if config is not None:
@@ -107,10 +108,16 @@ def evaluate(
     else:
         if data is None:
             raise ConfigError("evaluate: needs CONFIG.yaml, or the folder of the recordings with --data")
+        from ...inference.bundled import resolve_bundle
         from ...training.data.layouts import FolderOptions, find_dataset
         from ...training.runs.evaluate_pose import evaluate_folder
+        from ...training.runs.evaluate_video_folder import evaluate_folder as evaluate_videos
+        from ...training.runs.predict_pose import takes_pose
 
         dataset = find_dataset(data, FolderOptions(stream, fps, ignore, group_by))
+        if not takes_pose(resolve_bundle(bundle)):
+            _show_evaluation(evaluate_videos(bundle, dataset, to_stdout(json_path)), json_path)
+            return
         with _recordings_bar(len(dataset.entries), to_stdout(json_path)) as progress:
             found = evaluate_folder(bundle, dataset, progress)
     _show_evaluation(found, json_path)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from ...sync.errors import DataError
 from .frame_labels import Bout
 
-LabelKind = Literal["bouts", "frames", "caltech", "boris", "boris_project", "deepethogram", "simba", "matlab", "events"]
+LabelKind = Literal["bouts", "frames", "caltech", "boris", "boris_project", "deepethogram", "simba", "matlab", "events", "simulator"]
 LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 FrameConvention = Literal["zero_based_exclusive", "zero_based_inclusive", "one_based_inclusive", "one_based_exclusive"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...sync.errors import ConfigError, DataError
-from . import boris, boris_project, bout_csv, caltech, deepethogram, event_csv, frame_csv, matlab, simba
+from . import boris, boris_project, bout_csv, caltech, deepethogram, event_csv, frame_csv, matlab, simba, simulator_truth
 from .file_head import FileHead, read_head
 from .label_file import LABEL_KINDS, FrameConvention, LabelFile, LabelKind, ReadOptions
 
@@ -32,6 +32,7 @@ _FORMATS: dict[LabelKind, _Format] = {
     "simba": _Format(simba.matches, simba.read),
     "matlab": _Format(matlab.matches, matlab.read),
     "events": _Format(event_csv.matches, event_csv.read, has_frame_numbers=True),
+    "simulator": _Format(simulator_truth.matches, simulator_truth.read),
 }
 
 

@@ -17,11 +17,13 @@ from pydantic import Field
 
 from ...acquisition.pose.pose_files import read_pose
 from ...inference.manifest import Name
+from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel, read_yaml, validate
-from ..config.training_file import PoseData, TrainConfig, set_key
+from ..config.training_file import PoseData, TrainConfig, VideoData, set_key
 from ..data.dataset_file import Dataset
 from ..data.recording_labels import classes_in, read_stream
+from .video_split import dealt_out
 
 FOLDER: Final = Path(__file__).parent
 _ROLE: Final = re.compile(r"@([a-z]+)")
@@ -109,7 +111,7 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
     Args:
         preset: from `read_preset`.
         dataset: from `find_dataset`; its label files are read for their classes.
-        overrides: ``key.key=value``, the value YAML.
+        overrides: ``key.key=value``, the value YAML. A preset of video that has no ``split`` gets one; see `dealt_out`.
         name: of the bundle; None: after preset and stream.
 
     Raises:
@@ -123,7 +125,8 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
             f"choose another preset ({', '.join(preset_names())})"
         )
     classes = dataset.classes or _classes(dataset)
-    streams = list(dict.fromkeys(entry.stream for entry in dataset.entries if entry.stream))
+    named = [entry.stream for entry in dataset.entries if entry.label_kind != "simulator"]
+    streams = list(dict.fromkeys(stream for stream in named if stream))
     raw: dict[str, Any] = {
         "name": name or _NO_NAME.sub("-", "-".join([preset.name, *streams]))[:64],
         "task": f"{preset.about} Classes: {', '.join(classes)}",
@@ -135,6 +138,12 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
         "labels": dataset.labels.model_dump(mode="json"),
         **with_roles(_for_animals(preset, dataset), dataset.roles, preset.name),
     }
+    if preset.input == "video" and "split" not in raw:
+        raw["split"], parts, words = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
+        raw["data"] = [
+            one if part is None else one | {"part": part} for one, part in zip(raw["data"], parts, strict=True)
+        ]
+        raw["notes"] = [words]
     for override in overrides:
         set_key(raw, override)
     return validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
@@ -163,10 +172,18 @@ def with_roles(value: Any, roles: Mapping[str, str], preset: str) -> Any:
 
 def _classes(dataset: Dataset) -> list[str]:
     streams = [
-        read_stream(entry, dataset.root / entry.labels, entry.rate_hz if isinstance(entry, PoseData) else None)
+        read_stream(entry, dataset.root / entry.labels, _rate_hz(entry, dataset.root))
         for entry in dataset.entries
     ]
     return classes_in(streams, dataset.labels)
+
+
+def _rate_hz(entry: PoseData | VideoData, root: Path) -> float | None:
+    """Frames per second, for labels that hold times; None: a file of keypoints does not say."""
+    if isinstance(entry, PoseData):
+        return entry.rate_hz
+    with VideoReader(root / next(iter(entry.videos.values()))) as video:
+        return video.rate_hz
 
 
 def _for_animals(preset: Preset, dataset: Dataset) -> dict[str, Any]:
