@@ -35,7 +35,7 @@ from ethostream.inference.cropper import make_cropper
 from ethostream.inference.device_embedder import open_device_embedder
 from ethostream.inference.device_graph import DeviceGraph
 from ethostream.inference.gpu_config import GpuConfig
-from ethostream.inference.manifest import EMBEDDER_FILE
+from ethostream.inference.graph_spec import EMBEDDER_FILE
 from ethostream.inference.pipeline import BehaviorPipeline
 from ethostream.streaming.messages import FrameSet, SourceFrame
 from ethostream.streaming.process_setup import QuietCollector

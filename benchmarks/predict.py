@@ -27,7 +27,7 @@ import numpy as np
 from ethostream.acquisition.simulated_camera import render_session
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import bundled_names, resolve_bundle
-from ethostream.inference.manifest import read_manifest
+from ethostream.inference.manifest_file import read_manifest
 from ethostream.inference.model import EMBED_CROPS, BehaviorModel
 from ethostream.inference.set_cropper import SetCropper
 from ethostream.streaming.video import VideoReader

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from ethostream.inference.bundle import make_parity, write_bundle
 from ethostream.inference.bundled import resolve_bundle
-from ethostream.inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE
+from ethostream.inference.graph_spec import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE
+from ethostream.inference.manifest import PARITY_FILE
 from ethostream.sync.clock import NS_PER_S
 from ethostream.training.config.head import HeadConfig
 from ethostream.training.export.graphs import export_embedder, export_head_sequence, export_head_step

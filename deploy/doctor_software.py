@@ -63,7 +63,7 @@ def providers(gpu: bool, installed: Callable[[str], bool] = is_installed) -> lis
         cure = "pip install 'ethostream[cpu]', or 'ethostream[gpu]' with an NVIDIA GPU"
         return [Finding("models", "error", "ONNX Runtime is not installed: no model can run", cure)]
     from ..inference.bundled import resolve_bundle
-    from ..inference.manifest import HEAD_STEP_FILE
+    from ..inference.graph_spec import HEAD_STEP_FILE
     from ..inference.onnxruntime_backend import open_graph
 
     findings: list[Finding] = []

@@ -14,16 +14,9 @@ from .backend import Graph, GraphOpener, Provider, Tell
 from .bundle_files import check_hashes, read_bundle_files, sha256
 from .device_embedder import open_device_embedder
 from .gpu_config import GpuConfig
-from .manifest import (
-    EMBEDDER_FILE,
-    HEAD_SEQUENCE_FILE,
-    HEAD_STEP_FILE,
-    MANIFEST_FILE,
-    PARITY_FILE,
-    Manifest,
-    build_manifest,
-    read_manifest,
-)
+from .graph_spec import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE
+from .manifest import MANIFEST_FILE, PARITY_FILE, Manifest
+from .manifest_file import build_manifest, read_manifest
 from .onnxruntime_backend import open_graph
 from .pose import pose_parity
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from ..sync.errors import BundleError
 from .bundle import identity_of
 from .bundle_files import read_bundle_files
-from .manifest import MANIFEST_FILE, Manifest, read_manifest
+from .manifest import MANIFEST_FILE, Manifest
+from .manifest_file import read_manifest
 
 _FOLDER = Path(__file__).parent / "bundles"
 

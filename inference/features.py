@@ -19,7 +19,7 @@ from pydantic import Field
 from ..sync.errors import BundleError
 from ..sync.strict import StrictModel, validate
 from .cropper import Crop, State
-from .manifest import FeatureStepSpec, StateTensor
+from .graph_spec import FeatureStepSpec, StateTensor
 from .pixel_features import (
     MotionEnergy,
     MotionEnergyParameters,

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .manifest import HeadOutput
+from .graph_spec import HeadOutput
 
 Fusion = Literal["mean", "max", "joined"]
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..sync.errors import BundleError
 from .backend import Graph
 from .cropper import State
+from .graph_spec import HeadSpec
 from .head_memory import initial_state, open_memory
-from .manifest import HeadSpec
 
 
 def check_graph(graph: Graph, inputs: set[str], outputs: set[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cropper import State
-from .manifest import COLUMN, TAPS, HeadSpec, StateTensor
+from .graph_spec import COLUMN, TAPS, HeadSpec, StateTensor
 
 
 def initial_state(tensors: list[StateTensor], n: int) -> list[NDArray[Any]]:

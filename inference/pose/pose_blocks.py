@@ -11,8 +11,9 @@ from ...sync.clock import NS_PER_MS, NS_PER_S
 from ..backend import Graph
 from ..bundle import Bundle
 from ..gap import StepGrid
+from ..graph_spec import HeadSpec
 from ..head_memory import initial_state
-from ..manifest import HeadSpec, Manifest
+from ..manifest import Manifest
 from ..stabilisation.config import StabiliserConfig
 from ..stabilisation.stabiliser import Stabiliser
 from .pose_model import open_front

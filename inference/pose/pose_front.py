@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ...sync.errors import ConfigError
 from ..cropper import State
-from ..manifest import FeatureStepSpec, PoseInput
+from ..graph_spec import FeatureStepSpec
+from ..model_input import PoseInput
 from ..set_cropper import under
 from .preparation import Preparation
 from .registry import layout_of, open_pose_features

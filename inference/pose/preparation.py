@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cropper import State
-from ..manifest import PoseInput
+from ..model_input import PoseInput
 from .body_length import BodyLength
 from .filling import Filling
 from .identities import Identified, Identities

@@ -8,7 +8,8 @@ from typing import Any, Final
 from ...sync.errors import BundleError
 from ...sync.strict import StrictModel, validate
 from ..features import code_hash
-from ..manifest import FeatureStepSpec, PoseInput, StateTensor
+from ..graph_spec import FeatureStepSpec, StateTensor
+from ..model_input import PoseInput
 from .arrangement import Arrangement
 from .body_length import BodyLength
 from .context_features import PoseContext, PoseContextParameters

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import ConfigError
-from ..manifest import PoseInput
+from ..model_input import PoseInput
 
 
 class PointSelection:

@@ -10,16 +10,16 @@ import pytest
 from ethostream.inference.bundle import make_parity, write_bundle
 from ethostream.inference.crop_rule import BackgroundCrop, CropRule
 from ethostream.inference.features import spec_of
-from ethostream.inference.manifest import (
+from ethostream.inference.graph_spec import (
     EMBEDDER_FILE,
     HEAD_SEQUENCE_FILE,
     HEAD_STEP_FILE,
-    PARITY_FILE,
     EmbedderSpec,
     HeadSpec,
     StateTensor,
-    VideoInput,
 )
+from ethostream.inference.manifest import PARITY_FILE
+from ethostream.inference.model_input import VideoInput
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 

@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 from ethostream.inference.bundle import make_pose_parity, write_bundle
-from ethostream.inference.manifest import (
-    HEAD_SEQUENCE_FILE,
-    HEAD_STEP_FILE,
-    PARITY_FILE,
-    HeadSpec,
-    PoseInput,
-    StateTensor,
-)
+from ethostream.inference.graph_spec import HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, HeadSpec, StateTensor
+from ethostream.inference.manifest import PARITY_FILE
+from ethostream.inference.model_input import PoseInput
 from ethostream.inference.pose.pose_front import PoseFront
 from ethostream.inference.pose.registry import pose_specs_of
 from hypothesis import strategies as st

@@ -10,7 +10,9 @@ import onnxruntime
 import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundle_files import sha256, zip_bundle
-from ethostream.inference.manifest import MANIFEST_FILE, HeadSpec, StateTensor, read_manifest
+from ethostream.inference.graph_spec import HeadSpec, StateTensor
+from ethostream.inference.manifest import MANIFEST_FILE
+from ethostream.inference.manifest_file import read_manifest
 from ethostream.sync.errors import BundleError, BundleHashError, LookAheadError, ParityError, ProviderError
 from pydantic import ValidationError
 

@@ -18,7 +18,7 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.config import TaskConfig
 from ethostream.inference.cuda_memory import CudaMemory
 from ethostream.inference.device_graph import MAX_SHAPES, Binding, DeviceGraph, check_pictures
-from ethostream.inference.manifest import EMBEDDER_FILE
+from ethostream.inference.graph_spec import EMBEDDER_FILE
 from ethostream.inference.model import BehaviorModel
 from ethostream.inference.onnxruntime_engine import axis_sizes
 from ethostream.inference.pipeline import BehaviorPipeline

@@ -8,7 +8,7 @@ import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.crop_rule import FullCrop
 from ethostream.inference.fusion import Fusion, fuse
-from ethostream.inference.manifest import HeadOutput, HeadSpec, StateTensor
+from ethostream.inference.graph_spec import HeadOutput, HeadSpec, StateTensor
 from ethostream.inference.model import BehaviorModel
 from ethostream.sync.clock import FakeClock
 from hypothesis import given

@@ -1,8 +1,8 @@
 """Rings against a plain list of what each slot has seen."""
 
 import numpy as np
+from ethostream.inference.graph_spec import COLUMN, TAPS, StateTensor
 from ethostream.inference.head_memory import Rings
-from ethostream.inference.manifest import COLUMN, TAPS, StateTensor
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

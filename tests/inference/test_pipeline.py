@@ -339,7 +339,7 @@ def joined_to_one(write: Writer) -> Bundle:
 
 
 def without_features() -> dict[str, Any]:
-    from ethostream.inference.manifest import HeadSpec, StateTensor
+    from ethostream.inference.graph_spec import HeadSpec, StateTensor
 
     state = [
         StateTensor(name="state_0", shape=[5], dtype="float32", initial=0.0),

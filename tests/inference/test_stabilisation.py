@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ethostream.inference.manifest import missing_keys
+from ethostream.inference.manifest_file import missing_keys
 from ethostream.inference.stabilisation.config import StabiliserConfig, ThresholdsConfig
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
 from ethostream.sync.errors import ClockError

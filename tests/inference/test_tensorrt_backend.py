@@ -19,7 +19,7 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.device_embedder import open_device_embedder
 from ethostream.inference.device_graph import DeviceGraph
 from ethostream.inference.gpu_config import GpuConfig
-from ethostream.inference.manifest import EMBEDDER_FILE
+from ethostream.inference.graph_spec import EMBEDDER_FILE
 from ethostream.inference.tensorrt_backend import TIMING_FILE
 from ethostream.sync.errors import BundleError
 from onnx import TensorProto

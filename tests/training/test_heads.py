@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from ethostream.inference.graph_spec import HeadOutput
 from ethostream.inference.head import Head
-from ethostream.inference.manifest import HeadOutput
 from ethostream.inference.onnxruntime_backend import open_graph
 from ethostream.sync.errors import ParityError
 from ethostream.training.config.head import HeadConfig

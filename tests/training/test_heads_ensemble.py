@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ethostream.inference.manifest import HeadOutput
+from ethostream.inference.graph_spec import HeadOutput
 from ethostream.sync.errors import ConfigError
 from ethostream.training.config.head import HeadConfig
 from ethostream.training.export.graphs import head_spec

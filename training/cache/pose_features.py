@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ...inference.bundle import Bundle
 from ...inference.features import code_hash
-from ...inference.manifest import FeatureStepSpec, PoseInput
+from ...inference.graph_spec import FeatureStepSpec
+from ...inference.model_input import PoseInput
 from ...inference.pose.pose_blocks import run_front_blocks
 from ...inference.pose.pose_front import PoseFront
 from ..config.training_file import PoseRule

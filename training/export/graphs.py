@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...inference.backend import Graph
+from ...inference.graph_spec import COLUMN, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, TAPS, HeadName, HeadSpec, StateTensor
 from ...inference.head import Head
-from ...inference.manifest import (
-    COLUMN,
-    HEAD_SEQUENCE_FILE,
-    HEAD_STEP_FILE,
-    TAPS,
-    HeadName,
-    HeadSpec,
-    StateTensor,
-)
 from ...inference.onnxruntime_backend import open_graph
 from ...sync.errors import ParityError
 from ..networks.embedders import Embedder

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ...inference.manifest import HeadOutput
+from ...inference.graph_spec import HeadOutput
 from ...sync.errors import LookAheadError
 from ..networks.attention import TransformerCore
 from ..networks.convolution import TcnCore

@@ -6,7 +6,7 @@ from typing import Final, Self
 import torch
 from torch import Tensor, nn
 
-from ...inference.manifest import HeadOutput
+from ...inference.graph_spec import HeadOutput
 from ...sync.errors import ConfigError
 from .core import State
 from .head import HeadModule, SequenceHead, probabilities

@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ...inference.manifest import HeadOutput
+from ...inference.graph_spec import HeadOutput
 from ...sync.errors import DataError, LookAheadError
 from ..config.head import HeadConfig, HeadKind, NormKind
 from .attention import TransformerCore, TwoSidedTransformerCore

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...inference.bundle import Bundle
 from ...inference.bundle_files import read_bundle_files
 from ...inference.bundled import resolve_bundle
-from ...inference.manifest import MANIFEST_FILE, Manifest, read_manifest
+from ...inference.manifest import MANIFEST_FILE, Manifest
+from ...inference.manifest_file import read_manifest
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import ConfigError, DataError
 from ..answers.learnt_frames import Identity, judgeable

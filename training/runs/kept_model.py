@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inference.manifest import EMBEDDER_FILE, HEAD_STEP_FILE, Manifest, read_manifest
+from ...inference.graph_spec import EMBEDDER_FILE, HEAD_STEP_FILE
+from ...inference.manifest import Manifest
+from ...inference.manifest_file import read_manifest
 from ...sync.errors import ConfigError, DataError, ReportError
 from ...sync.strict import read_yaml, validate
 from ...sync.whole_file import write_whole

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...acquisition.pose.pose_files import read_pose
 from ...inference.bundle_files import read_bundle_files
-from ...inference.manifest import MANIFEST_FILE, read_manifest
+from ...inference.manifest import MANIFEST_FILE
+from ...inference.manifest_file import read_manifest
 from ...inference.pose.pose_blocks import run_pose_blocks
 from ...sync.errors import ConfigError
 from ..data.pose_recordings import points_of, rate_of

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ...inference.bundle import Bundle, make_pose_parity, write_bundle
-from ...inference.manifest import FeatureStepSpec, GapRule, Scores, Split
+from ...inference.graph_spec import FeatureStepSpec
+from ...inference.manifest import GapRule, Scores, Split
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers

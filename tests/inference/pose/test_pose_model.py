@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from ethostream.inference.bundle import Bundle, write_bundle
 from ethostream.inference.bundle_files import read_bundle_files
-from ethostream.inference.manifest import HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, MANIFEST_FILE, PARITY_FILE, HeadSpec
+from ethostream.inference.graph_spec import HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, HeadSpec
+from ethostream.inference.manifest import MANIFEST_FILE, PARITY_FILE
 from ethostream.inference.pose.pose_blocks import exposure_times, run_pose_blocks
 from ethostream.inference.pose.pose_model import PoseModel, PoseStep
 from ethostream.inference.pose.select import PointSelection

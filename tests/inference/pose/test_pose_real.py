@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
-from ethostream.inference.manifest import PoseInput
+from ethostream.inference.model_input import PoseInput
 from ethostream.inference.pose.pose_front import PoseFront
 from ethostream.inference.pose.registry import pose_specs_of
 from numpy.typing import NDArray
