@@ -15,11 +15,13 @@ from .. import __version__
 from ..sync.errors import ConfigError, EthostreamError, NodeError, ReplayDiffersError, UndeclaredLossError
 from .commands.align_command import align
 from .commands.arm_command import arm, disarm
+from .commands.bundle_command import bundle_export
 from .commands.calibrate_command import calibrate
 from .commands.cameras_command import cameras
 from .commands.crossval_command import crossval
 from .commands.doctor_command import doctor
 from .commands.engines_command import engines
+from .commands.features_command import features
 from .commands.infer_command import infer
 from .commands.json_output import JsonOption, require_writable, to_stdout, write_result
 from .commands.keys_command import keys_app
@@ -270,6 +272,7 @@ app.command(rich_help_panel=_MODEL)(engines)
 app.add_typer(bundle_app, name="bundle", rich_help_panel=_MODEL)
 app.command(rich_help_panel=_HOSTS)(version)
 app.add_typer(keys_app, name="keys", rich_help_panel=_HOSTS)
+bundle_app.command("export")(bundle_export)
 app.add_typer(time_app, name="time", rich_help_panel=_HOSTS)
 
 

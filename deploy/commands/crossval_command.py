@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from ...sync.errors import ConfigError
+from .cache_option import CacheOption, opened_cache, print_account
 from .folder_options import (
     DataOption,
     FpsOption,
@@ -50,6 +51,7 @@ def crossval(
     ignore: IgnoreOption = None,
     group_by: GroupOption = None,
     overrides: SetOption = None,
+    cache: CacheOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Cross-validate a model: what would it score on recordings that it has not seen?
@@ -73,8 +75,14 @@ def crossval(
         kept: Literal["group", "recording"] = "recording" if unit == "recording" else "group"
         rule = LeaveOneOutSplit(unit=kept) if leave_one_out else KFoldSplit(folds=folds, seed=fold_seed, unit=kept)
         folder = Path(f"{loaded.name}-crossval.run") if out is None else out
-        result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes)
+        kept_in = opened_cache(cache)
+        place = None if kept_in is None else kept_in.folder
+        result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes, cache=place)
     if json_path is not None:
-        write_result(json_path, result["evaluation"] | {"run": result["run"], "folds": result["folds"]})
+        write_result(
+            json_path,
+            result["evaluation"] | {name: result[name] for name in ("run", "folds", "cache") if name in result},
+        )
     if not to_stdout(json_path):
+        print_account(result.get("cache"))
         print_result({"run": result["run"], "evaluation": result["evaluation"]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...sync.errors import ConfigError
+from .cache_option import CacheOption, opened_cache, print_account
 from .folder_options import (
     DataOption,
     FpsOption,
@@ -41,6 +42,7 @@ def train(
     ignore: IgnoreOption = None,
     group_by: GroupOption = None,
     overrides: SetOption = None,
+    cache: CacheOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Train a causal model on labelled video, simulated sessions or keypoints, score it, export it as a bundle.
@@ -56,14 +58,17 @@ def train(
     quiet = to_stdout(json_path)
     with needs_extra("train"):
         loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
+        kept = opened_cache(cache)
         if loaded.is_pose:
             from ...training.runs.train_pose import train_pose
 
-            result = train_pose(loaded, root, out, quiet, notes)
+            result = train_pose(loaded, root, out, quiet, notes, kept)
         else:
             from ...training.runs.train_video import train_video
 
-            result = train_video(loaded, root, out, quiet, notes)
+            result = train_video(loaded, root, out, quiet, notes, cache=kept)
+        if not quiet:
+            print_account(result.get("cache"))
     _show(result, json_path)
 
 
@@ -78,6 +83,7 @@ def evaluate(
     fps: FpsOption = None,
     ignore: IgnoreOption = None,
     group_by: GroupOption = None,
+    cache: CacheOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Score a bundle on recordings that it has not seen, through the very steps that run live.
@@ -91,6 +97,7 @@ def evaluate(
     `ethostream evaluate video-default --data recordings --json scores.json`
     """
     require_writable(json_path)
+    kept = opened_cache(cache)
     if config is not None:
         refuse_with_config(stream=stream, fps=fps, ignore=ignore, group_by=group_by)
         from ...training.config.training_file import load_config
@@ -104,7 +111,7 @@ def evaluate(
         from ...training.runs.evaluate_pose import evaluate_config
 
         with _recordings_bar(len(loaded.data), to_stdout(json_path)) as progress:
-            found = evaluate_config(bundle, loaded, root, progress)
+            found = evaluate_config(bundle, loaded, root, progress, kept)
     else:
         if data is None:
             raise ConfigError("evaluate: needs CONFIG.yaml, or the folder of the recordings with --data")
@@ -119,7 +126,9 @@ def evaluate(
             _show_evaluation(evaluate_videos(bundle, dataset, to_stdout(json_path)), json_path)
             return
         with _recordings_bar(len(dataset.entries), to_stdout(json_path)) as progress:
-            found = evaluate_folder(bundle, dataset, progress)
+            found = evaluate_folder(bundle, dataset, progress, kept)
+    if kept is not None and not to_stdout(json_path):
+        print_account(kept.to_dict())
     _show_evaluation(found, json_path)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.clock import NS_PER_MS, NS_PER_S
+from ...sync.errors import ConfigError
 from ..backend import Graph
 from ..bundle import Bundle
 from ..gap import StepGrid
@@ -48,7 +49,11 @@ class PoseAnswers:
 
 
 def run_pose_blocks(
-    bundle: Bundle, points: NDArray[np.float32], rate_hz: float, stabiliser: StabiliserConfig | None = None
+    bundle: Bundle,
+    points: NDArray[np.float32],
+    rate_hz: float,
+    stabiliser: StabiliserConfig | None = None,
+    x: NDArray[np.float32] | None = None,
 ) -> PoseAnswers:
     """Run a pose bundle over a recording, from a fresh state.
 
@@ -57,6 +62,7 @@ def run_pose_blocks(
         points: (t, animals, keypoints, 3) raw, in the model's order of names (`PointSelection`).
         rate_hz: of the frames.
         stabiliser: instead of the bundle's defaults.
+        x: the head's input (t, dims) of these points, where all are steps of the model and it is known already.
 
     Returns:
         What `PoseModel.step` answers on every frame, its probabilities to rounding: a label can differ where one lies
@@ -71,8 +77,17 @@ def run_pose_blocks(
     times_ns = exposure_times(len(points), rate_hz)
     steps = [place for place, t_ns in enumerate(times_ns.tolist()) if grid.step(t_ns) is not None]
     frames = np.array(steps, np.int64)
-    used = points if len(frames) == len(points) else points[frames]
-    p = run_head_blocks(manifest, bundle.head_sequence, run_front_blocks(manifest, used))
+    if x is None:
+        used = points if len(frames) == len(points) else points[frames]
+        blocks = run_front_blocks(manifest, used)
+    elif x.shape == (len(frames), manifest.x_dims):
+        blocks = (x[first : first + BLOCK_FRAMES] for first in range(0, max(1, len(x)), BLOCK_FRAMES))
+    else:
+        raise ConfigError(
+            f"the head's input is given as {list(x.shape)}, and these points are [{len(frames)}, {manifest.x_dims}] of "
+            "it; compute it from the same points at the model's rate"
+        )
+    p = run_head_blocks(manifest, bundle.head_sequence, blocks)
     stabiliser_ = Stabiliser(manifest.classes, stabiliser or manifest.stabiliser, grid.step_ns)
     labels = stabiliser_.run(p, times_ns[frames])
     return PoseAnswers(frames, p, labels, manifest.look_ahead_frames or 0)

@@ -45,9 +45,18 @@ def with_stabiliser(
     return replace(answers, label=stabilised_labels(list(classes), stabiliser, answers.p, answers.t_ns))
 
 
-def bundle_answers(bundle: Bundle, recording: PoseRecording, judged: NDArray[np.bool_]) -> RecordingAnswers:
-    """Answers of a bundle over a whole recording, from its first row on, as a rig would have given them."""
-    found = run_pose_blocks(bundle, recording.points, recording.rate_hz).of_their_frames()
+def bundle_answers(
+    bundle: Bundle, recording: PoseRecording, judged: NDArray[np.bool_], x: NDArray[np.float32] | None = None
+) -> RecordingAnswers:
+    """Answers of a bundle over a whole recording, from its first row on, as a rig would have given them.
+
+    Args:
+        bundle: of keypoints.
+        recording: at its rate.
+        judged: frames that are scored, bool [t].
+        x: the head's input, float32 [t, dims], where it is known; None: it is computed.
+    """
+    found = run_pose_blocks(bundle, recording.points, recording.rate_hz, x=x).of_their_frames()
     return RecordingAnswers(
         name=recording.name,
         rate_hz=recording.rate_hz,

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -327,6 +327,12 @@ class FeatureCache:
             yield
         finally:
             os.close(folder)
+
+
+def joined_account(folder: Path, accounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several processes say of one cache, as one; see `FeatureCache.to_dict`."""
+    counts = {name: sum(int(one[name]) for one in accounts) for name in ("found", "computed", "not_kept")}
+    return {"folder": str(folder), **counts, "damaged": [words for one in accounts for words in one["damaged"]]}
 
 
 def _is_dead(place: Path) -> bool:

@@ -145,10 +145,11 @@ def _of_pose(
     notes: Sequence[str],
     only: str | None,
 ) -> Iterator[NamedFeatures]:
-    from .train_pose import read_poses, rule_to_learn
+    from .train_pose import measured_rule, read_poses
 
-    recordings, read_rule, _ = read_poses(config, root, console, notes)
-    rule = rule_to_learn(config, read_rule, recordings)
+    config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    recordings, read_rule, _ = read_poses(config, root, console)
+    rule = measured_rule(config, read_rule, recordings)
     assert rule.rate_hz is not None
     names = list(PoseFront(pose_input(rule), feature_specs(rule), rule.rate_hz).names)
     chosen = _chosen(recordings, only)

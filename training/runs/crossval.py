@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ..answers.of_video import label_source_of
+from ..cache.store import joined_account
 from ..config.training_file import PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import PoseRecording
@@ -38,6 +39,7 @@ def crossval(
     quiet: bool = False,
     notes: Sequence[str] = (),
     run_folds: RunFolds | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Cross-validate a model of keypoints or of video.
 
@@ -51,10 +53,11 @@ def crossval(
         quiet: nothing is printed.
         notes: what was assumed about the data.
         run_folds: does the folds and returns what `run_fold` says of each, in order; None: one after the other, here.
+        cache: folder of the features that folds share; None: each fold computes its own.
 
     Returns:
         ``run``, ``folds`` (members and summary of each) and ``evaluation``, of all recordings pooled, with intervals
-        over recordings or groups.
+        over recordings or groups; ``cache``, what it was good for.
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit, or is too little for the folds.
@@ -62,7 +65,7 @@ def crossval(
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
-    tasks, opened, check = plan_folds(config, root, run, rule, console)
+    tasks, opened, check = plan_folds(config, root, run, rule, console, cache)
     begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
     spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
@@ -88,11 +91,13 @@ def crossval(
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
-    return {"run": str(run), "folds": summaries, "evaluation": evaluation}
+    accounts = [one.cache for one in results if one.cache is not None]
+    kept = {} if cache is None else {"cache": joined_account(cache, accounts)}
+    return {"run": str(run), "folds": summaries, "evaluation": evaluation, **kept}
 
 
 def plan_folds(
-    config: TrainConfig, root: Path, run: Path, rule: FoldSplit, console: Console
+    config: TrainConfig, root: Path, run: Path, rule: FoldSplit, console: Console, cache: Path | None = None
 ) -> tuple[list[FoldTask], Opened | None, DataCheck]:
     """Read the recordings, print what was found, and deal the folds out.
 
@@ -116,7 +121,7 @@ def plan_folds(
         data = tuple(one.data.sha256 for one in sources)
         check = check_data([one.checked for one in sources], config.classes, config.notes)
         print_check(check, console)
-    return [FoldTask(config, root, run, rule, number, data) for number in range(n_folds)], opened, check
+    return [FoldTask(config, root, run, rule, number, data, cache) for number in range(n_folds)], opened, check
 
 
 def _one_after_the_other(tasks: Sequence[FoldTask], opened: Opened | None, console: Console) -> list[FoldResult]:

@@ -16,8 +16,10 @@ import numpy as np
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_pose import answers_from
+from ..cache.pose_features import pose_features
+from ..cache.store import FeatureCache
 from ..config.training_file import PoseData, PoseRule, SimulatedData, TrainConfig, VideoData
-from ..data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
+from ..data.pose_recordings import PoseRecording, open_poses, with_scale
 from ..export.bundle_record import library_versions
 from ..fitting.loop import forget_checkpoints
 from ..fitting.progress import WholeProgress
@@ -46,6 +48,7 @@ class FoldTask:
         rule: outer folds.
         number: of this one, from 0.
         data: what the recordings hold, as hashes: other data are another fold.
+        cache: folder of the features that folds share; None: each fold computes its own.
     """
 
     config: TrainConfig
@@ -54,6 +57,7 @@ class FoldTask:
     rule: FoldSplit
     number: int
     data: tuple[str, ...]
+    cache: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -75,10 +79,12 @@ class FoldResult:
         answers: of the recordings that it has not learnt from.
         summary: ``scored`` (names), ``inner`` (how validation data were had), ``fit``, ``notes``, ``seconds`` in all
             calls, ``resumed``.
+        cache: what the cache was good for; None: there is none, or the fold was done before.
     """
 
     answers: list[RecordingAnswers]
     summary: dict[str, Any]
+    cache: dict[str, Any] | None = None
 
 
 def run_fold(
@@ -107,7 +113,11 @@ def run_fold(
             whole.end_fits(int(done.summary["n_fits"]))
         return done
     began_ns = _CLOCK.now_ns()
-    found = _pose_fold(task, quiet, tell, whole, opened) if task.config.is_pose else _video_fold(task, quiet, whole)
+    cache = None if task.cache is None else FeatureCache(task.cache, tell)
+    if task.config.is_pose:
+        found = _pose_fold(task, quiet, tell, whole, opened, cache)
+    else:
+        found = _video_fold(task, quiet, whole, cache)
     before_s = float(found.summary.pop("seconds_before"))
     found.summary["seconds"] = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
     found.summary["resumed"] = before_s > 0.0
@@ -116,7 +126,7 @@ def run_fold(
     write_json(task.folder / FOLD_FILE, {"key": task.key, **found.summary})
     for folder in (task.folder, *task.folder.glob("**/fold-*"), *task.folder.glob("**/member-*")):
         forget_checkpoints(folder)
-    return found
+    return found if cache is None else replace(found, cache=cache.to_dict())
 
 
 def read_fold(task: FoldTask) -> FoldResult | None:
@@ -194,6 +204,7 @@ def _pose_fold(
     say: Callable[[str], None],
     whole: WholeProgress | None,
     opened: tuple[Sequence[PoseRecording], PoseRule] | None,
+    cache: FeatureCache | None,
 ) -> FoldResult:
     config = task.config
     assert config.pose is not None
@@ -208,8 +219,9 @@ def _pose_fold(
         say(notes[-1])
     rule = with_scale(rule, learnt)
     inner = config.model_copy(update={"pose": rule, "split": inner_split(config, learnt)})
-    fitted = fit_pose(inner, learnt, [features_of(rule, one.points) for one in learnt], task.folder, quiet, say, whole)
-    p = frame_answers(fitted.head, [features_of(rule, one.points) for one in shown])
+    inputs = [pose_features(rule, one, cache) for one in learnt]
+    fitted = fit_pose(inner, learnt, inputs, task.folder, quiet, say, whole)
+    p = frame_answers(fitted.head, [pose_features(rule, one, cache) for one in shown])
     answers = [
         answers_from(one, of_one, np.ones(one.n_frames, np.bool_), config.classes, fitted.stabiliser, task.number)
         for one, of_one in zip(shown, p, strict=True)
@@ -235,7 +247,7 @@ def inner_in_words(split: object) -> dict[str, Any]:
     return {"by": "none", "meaning": "no validation part: the last epoch, and all else as configured"}
 
 
-def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None) -> FoldResult:
+def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None, cache: FeatureCache | None) -> FoldResult:
     """A training with a bundle of its own; the next fold is its validation part, where there are three at least."""
     entries = single_recordings(task.config.data)
     names = [name_of(one) for one in entries]
@@ -248,7 +260,7 @@ def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None) -> Fol
 
     data = [one.model_copy(update={"part": part_of(place)}) for place, one in enumerate(entries)]
     of_fold = task.config.model_copy(update={"data": data, "split": RecordingSplit()})
-    result = train_video(of_fold, task.root, task.folder / "bundle", quiet, may_be_absent=True)
+    result = train_video(of_fold, task.root, task.folder / "bundle", quiet, may_be_absent=True, cache=cache)
     found, _ = read_answers(Path(result["run"]) / ANSWERS_FILE)
     if whole is not None:
         whole.end_fits()

@@ -14,27 +14,29 @@ from ...inference.manifest import GapRule, Scores, Split
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers
+from ..cache.pose_features import pose_features
+from ..cache.store import FeatureCache
 from ..config.training_file import PoseData, PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import (
     PoseRecording,
     alike_in_words,
     feature_specs,
-    features_of,
     open_poses,
     pose_input,
     with_scale,
 )
 from ..export.bundle_record import library_versions, this_machine
-from ..export.graphs import MIN_PARITY_STEPS, check_head_parity, export_head, head_spec
+from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.loop import forget_checkpoints
 from ..fitting.progress import WholeProgress
-from ..networks.head import HeadModule, warm_up_frames
+from ..networks.head import warm_up_frames
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
 from ..stretches import class_counts
 from .fit_pose import FittedPose, count_fits, fit_pose
+from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
 
 PARITY_FRAMES: Final = 90
@@ -42,12 +44,17 @@ _CLOCK: Final = MonotonicClock()
 
 
 def train_pose(
-    config: TrainConfig, root: Path, out: Path, quiet: bool = False, notes: Sequence[str] = ()
+    config: TrainConfig,
+    root: Path,
+    out: Path,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
+    cache: FeatureCache | None = None,
 ) -> dict[str, Any]:
     """Train a model of keypoints and write its bundle.
 
     Beside the bundle, ``<out>.run/`` gets ``config.yaml``, ``command.txt``, ``data.json``, ``metrics.jsonl``,
-    ``tensorboard/``, ``answers.npz`` and ``evaluation.json``.
+    ``tensorboard/``, ``answers.npz`` and ``evaluation.json``, and what `export_run` makes the bundle of again.
 
     Args:
         config: with recordings of ``kind: pose``.
@@ -55,13 +62,16 @@ def train_pose(
         out: folder of the bundle.
         quiet: nothing is printed.
         notes: what was assumed about the data, to be printed and kept.
+        cache: where features are looked for and kept; None: they are computed.
 
     Returns:
-        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative error) and ``evaluation``.
+        ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative error) and ``evaluation``; ``cache``,
+        what it was good for.
 
     Raises:
         DataError: the data do not fit.
         ParityError: the exported graphs do not compute what was trained; no bundle is written.
+        DiskFullError: no room for the cache, or for what goes on after a kill.
     """
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
@@ -74,19 +84,20 @@ def train_pose(
     begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
     measured = rule.scale.start_px is None
-    rule = with_scale(rule, recordings, [_mask(config, one, "train") for one in recordings])
+    rule = measured_rule(config, rule, recordings)
     config = config.model_copy(update={"pose": rule})
-    inputs = [features_of(rule, one.points) for one in recordings]
+    inputs = [pose_features(rule, one, cache) for one in recordings]
     console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
     with WholeProgress(console, "fits", count_fits(config, recordings)) as whole:
         fitted = fit_pose(config, recordings, inputs, run, quiet, console.print, whole)
     split = split_of(config, fitted, measured)
     console.print("exporting, and comparing the graphs with what was trained")
-    files = export_head(fitted.head)
-    parity = _gate(fitted.head, files, recordings[0], inputs[0])
-
+    proof = _export_input(rule, recordings, inputs[0])
+    keep_model(run, fitted.head, None, proof)
+    files = graphs_of(fitted.head, None)
+    parity = prove_parity(fitted.head, None, files, proof)
     fields = _fields(config, rule, recordings, fitted, feature_specs(rule))
-    files["parity.npz"] = make_pose_parity(fields, files, *_parity_input(rule, recordings))
+    files["parity.npz"] = make_pose_parity(fields, files, proof["points"], proof["times_ns"])
     draft = run / "draft"
     write_bundle(draft, fields, files)
     before_s = seconds_before(fitted.summary)
@@ -110,7 +121,7 @@ def train_pose(
         },
     )
     fields["scores"] = scores_of_pose(evaluation, config, fitted)
-    write_bundle(out, fields, files)
+    keep_manifest(run, write_bundle(out, fields, files))
     for path in (*draft.iterdir(), draft):
         path.rmdir() if path.is_dir() else path.unlink()
     identity = Bundle.load(out, max_look_ahead_frames=None).identity
@@ -126,6 +137,7 @@ def train_pose(
         "fit": fitted.summary,
         "parity": parity,
         "evaluation": evaluation,
+        **({} if cache is None else {"cache": cache.to_dict()}),
     }
 
 
@@ -237,17 +249,24 @@ def _test_answers(
     return (fitted.answers if parts is None else answers), spent_s / (longest.n_frames / longest.rate_hz / 60.0)
 
 
-def _gate(
-    head: HeadModule, files: dict[str, bytes], recording: PoseRecording, inputs: NDArray[np.float32]
-) -> dict[str, float]:
-    """Parity of the graphs on real input in which the behaviour changes, repeated where it is shorter than needed."""
+def measured_rule(config: TrainConfig, rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
+    """The rule with the unit of length of the training part."""
+    return with_scale(rule, recordings, [_mask(config, one, "train") for one in recordings])
+
+
+def _export_input(
+    rule: PoseRule, recordings: Sequence[PoseRecording], inputs: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """Real input for the parity gate, in which the behaviour changes, repeated where it is shorter than needed.
+
+    See `KeptModel`.
+    """
     n_steps = 2 * MIN_PARITY_STEPS
-    start = min(_first_change(recording, n_steps), max(len(inputs) - n_steps, 0))
+    start = min(_first_change(recordings[0], n_steps), max(len(inputs) - n_steps, 0))
     x = inputs[None, start : start + n_steps]
     x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))
-    sequence = files["head_sequence.onnx"]
-
-    return {"head": check_head_parity(head, files.get("head_step.onnx"), sequence, np.ascontiguousarray(x))}
+    points, times_ns = _parity_input(rule, recordings)
+    return {"x": np.ascontiguousarray(x), "points": points, "times_ns": times_ns}
 
 
 def _parity_input(rule: PoseRule, recordings: Sequence[PoseRecording]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
