@@ -34,8 +34,8 @@ class TimeBlockSplit(StrictModel):
 
     Attributes:
         pattern: the part of each block, in order; its length is the number of blocks.
-        guard_s: seconds left out on each side of a border between two parts, so that no behaviour bout, crop or
-            feature straddles it.
+        guard_s: seconds left out on each side of a border between two parts. What lasts longer straddles it all the
+            same: a long bout, a feature or a head that remembers further back. Splits by recording have no borders.
     """
 
     by: Literal["time_block"] = "time_block"
@@ -175,8 +175,9 @@ def split_by_block(
 ) -> NDArray[np.int8]:
     """The part of every frame, int8 [n_frames]: an index into ``PARTS``, or ``UNUSED``.
 
-    Blocks divide the span from the first to the last labelled frame; a frame outside it, within ``guard_s`` of a border
-    between different parts, or without a label is ``UNUSED``.
+    Blocks divide the span from the first to the last labelled frame; a frame outside it or within ``guard_s`` of a
+    border between different parts is ``UNUSED``. A frame without a label is of its block, as one of a whole recording
+    is of that recording's part: it is seen, and neither learnt from nor scored.
 
     Args:
         rule: pattern and guard.
@@ -205,7 +206,6 @@ def split_by_block(
                 f"{rule.guard_s} s; use fewer blocks or a smaller split.guard_s"
             )
         parts[start:stop] = PARTS.index(part)
-    parts[~labelled] = UNUSED
     return parts
 
 

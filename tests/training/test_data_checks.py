@@ -1,17 +1,19 @@
 """What is said of data before anything is learnt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import DataError
-from ethostream.training.config.training_file import LabelOptions, PoseData
-from ethostream.training.data.checks import CheckedRecording, check_data, print_check
+from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule
+from ethostream.training.data.checks import CheckedRecording, check_data, meeting_as, print_check, refuse_whole
 from ethostream.training.data.layouts import FolderOptions, find_dataset
-from ethostream.training.data.recording_labels import classes_in, labels_of, read_stream
+from ethostream.training.data.pose_recordings import open_poses
+from ethostream.training.data.recording_labels import StreamLabels, classes_in, labels_of, read_stream
 from rich.console import Console
-from social_sessions import CLASSES, write_session
+from social_sessions import CLASSES, write_points, write_session
 
 
 def _checked(n_frames: dict[str, int], labels: list[int], covered: list[int] | None = None) -> CheckedRecording:
@@ -42,10 +44,50 @@ def test_equal_counts_are_not_worth_a_word() -> None:
 def test_gaps_and_overlaps_are_counted() -> None:
     covered = [0, 1, 1, 0, 0, 1, 2, 2, 1, 0]
     one = _checked({"pose": 10}, [-1, 0, 0, -1, -1, 0, 0, 0, 0, -1], covered)
+    meeting = np.array([0, 0, 0, 0, 0, 0, 1, 1, 0, 0], np.bool_)
+    one = replace(one, meeting=meeting, meet_as=meeting_as(LabelOptions(priority=["a", "b"])))
     assert (one.gaps, one.n_overlaps, one.n_unlabelled) == ([(3, 5)], 2, 4)
     notes = check_data([one], ["a"]).notes
-    assert any("2 frames lie in two bouts" in note for note in notes)
+    assert any("2 frames lie in bouts of several classes; the order of 'priority' decided" in note for note in notes)
     assert any("1 gap(s) between bouts, the longest from frame 3 to 5" in note for note in notes)
+    each = replace(one, known=np.ones(10, np.bool_), meet_as=meeting_as(LabelOptions(overlap="each")))
+    assert (each.gaps, each.n_unlabelled) == ([], 0)
+    assert any("each is learnt on its own" in note for note in each.notes())
+
+
+def _bouts(folder: Path, rows: str, **options: object) -> tuple[PoseData, StreamLabels]:
+    path = folder / "labels.csv"
+    path.write_text("start_frame,stop_frame,behaviour\n" + rows, encoding="utf-8")
+    entry = _entry(folder, labels="labels.csv", **options)
+    return entry, read_stream(entry, path, 30.0)
+
+
+def test_what_is_printed_about_labels_is_true(tmp_path: Path) -> None:
+    """Frames of 'rest' are no gap, bouts of one class no overlap, and a file that ends early is not off by one."""
+    write_points(tmp_path / "dlc_csv" / "1.csv", np.zeros((20, 2, 5, 2)) + np.arange(5)[None, None, :, None])
+    entry, stream = _bouts(tmp_path, "2,8,sniff\n5,9,lick\n12,19,walk\n", rate_hz=30.0)
+    assert stream.n_frames is None
+    options = LabelOptions(rename={"sniff": "groom", "lick": "groom"}, rest="still")
+    rule = PoseRule.model_validate({"scale": {"path": ["top", "tail"]}, "features": [{"name": "pose_distances"}]})
+    classes = ["groom", "still", "walk"]
+    (one,), _ = open_poses([entry], tmp_path, rule, classes, options)
+    assert one.checked.n_frames == {"pose": 20}
+    assert one.checked.notes() == []
+    (one,), _ = open_poses([entry], tmp_path, rule, classes, options.model_copy(update={"rest": None}))
+    assert one.checked.notes() == [
+        "1: 1 gap(s) between bouts, the longest from frame 9 to 12 (exclusive): those frames count as unlabelled"
+    ]
+    apart = LabelOptions(priority=["lick", "sniff"])
+    (one,), _ = open_poses([entry], tmp_path, rule, ["lick", "sniff", "walk"], apart)
+    assert one.checked.notes()[0] == "1: 3 frames lie in bouts of several classes; the order of 'priority' decided"
+
+
+def test_whole_labels_are_no_labels_of_frames() -> None:
+    one = replace(_checked({"pose": 30}, [-1] * 29 + [0]), whole=True)
+    for supervision in ("sequence_mean", "sequence_last"):
+        refuse_whole([one], supervision)
+    with pytest.raises(DataError, match=r"one: has one label as a whole.*set fit.supervision: sequence_mean"):
+        refuse_whole([_checked({"pose": 30}, [0] * 30), one], "frame")
 
 
 def test_classes_with_few_bouts_and_none_are_named() -> None:

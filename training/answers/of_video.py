@@ -15,8 +15,7 @@ from ..data.video_sources import Source
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import LabelSource, evaluation_record
-from ..splits import PARTS, Part, parts_of
-from ..stretches import class_counts
+from ..splits import Part
 from .learnt_frames import Judgeable, part_mask
 from .look_ahead import answer_lag, moved_back
 from .offline import run_offline
@@ -138,7 +137,7 @@ def evaluation_of(
         config: classes and split.
         answers: of one part.
         part: which.
-        learnt_counts: frames of each class that were learnt from; see `learnt_counts_of`.
+        learnt_counts: frames of each class that were learnt from; see `learnt_counts`.
         training_s: how long the training took, where that is known.
         notes: what is odd about the data.
         judged: what the bundle has learnt from, where that was asked.
@@ -159,16 +158,6 @@ def evaluation_of(
         compute={"training_s": training_s, "per_minute_s": _per_minute_s(answers), "machine": this_machine()},
     )
     return {"bundle": bundle.identity, "provider": bundle.provider, **record, "compute_ms": _compute(answers)}
-
-
-def learnt_counts_of(config: TrainConfig, sources: list[Source]) -> dict[str, int]:
-    """Labelled frames of each class in the training part."""
-    learnt = (
-        one.labels[parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) == PARTS.index("train")]
-        for one in sources
-    )
-    counts = class_counts(learnt, len(config.classes))
-    return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
 
 
 def label_source_of(config: TrainConfig) -> LabelSource:

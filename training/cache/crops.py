@@ -113,6 +113,8 @@ def crops_of(
         features=found["features"],
         labels=source.labels,
         parts=parts_of_source(source, config),
+        targets=source.targets,
+        sequences=source.sequences,
         crops=found["crops"],
     )
 
@@ -148,6 +150,8 @@ def embedded_of(
         features=found["features"],
         labels=source.labels,
         parts=parts_of_source(source, config),
+        targets=source.targets,
+        sequences=source.sequences,
         embeddings=found["embeddings"],
         sample=found[_SAMPLE],
     )

@@ -32,6 +32,9 @@ class LabelOptions(StrictModel):
         ignore: labels whose frames count as unlabelled.
         priority: classes, the most important first: where a file has two behaviours at once, the frame is the first of
             these; without it, and of behaviours that it does not name, overlaps are refused.
+        overlap: ``one``: a frame has one class. ``each``: every behaviour is learnt on its own, several may be there at
+            once; it goes with a binary loss. Frames of several are scored where ``priority`` names all that meet, and
+            all frames count as looked at unless the file says otherwise.
         rest: class of the frames that no bout covers, for files in which all else was looked at and found empty; None:
             they are unlabelled.
         made_by: who labelled; it is said beside every score. None: nobody says.
@@ -40,6 +43,7 @@ class LabelOptions(StrictModel):
     rename: dict[str, str] = Field(default_factory=dict)
     ignore: list[str] = Field(default_factory=list)
     priority: list[str] = Field(default_factory=list)
+    overlap: Literal["one", "each"] = "one"
     rest: str | None = None
     made_by: Literal["people", "machine"] | None = None
 
@@ -49,13 +53,14 @@ class RaterLabels(StrictModel):
 
     Attributes:
         labels: the label file, which may be that of the recording itself, with another stream.
-        label_kind, frames, stream: as for the recording's own labels; nothing of these is taken from there.
+        label_kind, frames, stream, behaviors: as for the recording's own labels; nothing of these is taken from there.
     """
 
     labels: Path
     label_kind: LabelKind | None = None
     frames: FrameConvention | None = None
     stream: str | None = None
+    behaviors: list[str] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +76,9 @@ class LabelledData(StrictModel):
         labels: the label file; relative paths start at the data folder.
         label_kind: its format (`label_files`); None: recognised by its content.
         frames: how it counts frames, where the format leaves that open; None: as its format does.
-        stream: which of several streams of labels in it; None: the only one.
+        stream: which of several streams of labels in it; None: the only one, or, of a file with one label per
+            recording, that of this name.
+        behaviors: the columns that are behaviours, for SimBA's CSV; None: as its project says.
         compare: labels of other raters by name: scored against, never trained on.
         group: what the recording belongs to, such as an animal or a day.
         part: with ``split.by: recording``, the part that this recording belongs to.
@@ -82,6 +89,7 @@ class LabelledData(StrictModel):
     label_kind: LabelKind | None = None
     frames: FrameConvention | None = None
     stream: str | None = None
+    behaviors: list[str] | None = Field(default=None, min_length=1)
     compare: dict[Name, RaterLabels] = Field(default_factory=dict)
     group: str | None = None
     part: Part | None = None
@@ -326,6 +334,7 @@ class TrainConfig(StrictModel):
             raise ValueError(f"labels.priority: {', '.join(unknown)} is neither a class nor ignored")
         if self.labels.rest is not None and self.labels.rest not in self.classes:
             raise ValueError(f"labels.rest: {self.labels.rest} is not among the classes")
+        self._check_targets()
         self._check_input()
         self._check_parts()
         return self
@@ -347,6 +356,22 @@ class TrainConfig(StrictModel):
                 return any(entry.part == "validation" for entry in self.data)
             case _:
                 return False
+
+    def _check_targets(self) -> None:
+        if self.labels.overlap != "each":
+            return
+        if not self.fit.loss.is_binary:
+            raise ValueError(
+                f"labels.overlap: each: fit.loss.kind is {self.fit.loss.kind}, for which behaviours exclude each "
+                "other; set it to binary or binary_focal"
+            )
+        if self.fit.supervision != "frame":
+            raise ValueError("labels.overlap: each: a sequence has one label; set fit.supervision: frame")
+        if self.fit.loss.edge_frames or self.fit.label_margin_frames:
+            raise ValueError(
+                "fit.loss.edge_frames, fit.label_margin_frames: are about changes from one class to another; with "
+                "labels.overlap: each leave them at 0"
+            )
 
     def _check_input(self) -> None:
         kinds = {"pose" if isinstance(entry, PoseData) else "video" for entry in self.data}

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...sync.errors import DataError
+from ..config.training_file import LabelOptions
 from ..stretches import bout_runs, runs_of
 
 FEW_BOUTS: Final = 10
@@ -25,9 +27,14 @@ class CheckedRecording:
 
     Attributes:
         name: of the recording.
-        n_frames: how many frames each file says there are: ``pose``, ``video``, ``labels``; the first one counts.
+        n_frames: how many frames each file says there are: ``pose``, ``video``, ``labels``; the first one counts. A
+            file that does not say is left out.
         labels: int16 [t] class index, below 0 where there is none.
         covered: int16 [t], in how many bouts of the label file each frame lies; None: not known.
+        known: bool [t], frames of which something is learnt; None: those with a class.
+        meeting: bool [t], frames in bouts of several classes; None: not known.
+        meet_as: what becomes of these, in words.
+        whole: it has one label as a whole.
         rate_hz: frames per second.
         missing: share of the points that the tracker did not give; None: not known.
         group: of the recording.
@@ -39,27 +46,31 @@ class CheckedRecording:
     labels: NDArray[np.int16]
     rate_hz: float
     covered: NDArray[np.int16] | None = None
+    known: NDArray[np.bool_] | None = None
+    meeting: NDArray[np.bool_] | None = None
+    meet_as: str = ""
+    whole: bool = False
     missing: float | None = None
     group: str | None = None
     said: Sequence[str] = ()
 
     @property
     def n_unlabelled(self) -> int:
-        """Frames without a class: nobody labelled them, or their label is ignored."""
-        return int(np.count_nonzero(self.labels < 0))
+        """Frames of which nothing is learnt: nobody labelled them, or their label is ignored."""
+        return int(np.count_nonzero(self._unknown))
 
     @property
     def n_overlaps(self) -> int:
-        """Frames that two bouts of the file claim."""
-        return 0 if self.covered is None else int(np.count_nonzero(self.covered > 1))
+        """Frames that bouts of several classes claim."""
+        return 0 if self.meeting is None else int(np.count_nonzero(self.meeting))
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
-        """Stretches (start, stop exclusive) between the first and the last bout that no bout covers."""
+        """Stretches (start, stop exclusive) between the first and the last bout that nobody labelled."""
         if self.covered is None or not self.covered.any():
             return []
         inside = np.flatnonzero(self.covered)
-        mask = self.covered == 0
+        mask = (self.covered == 0) & self._unknown
         mask[: inside[0]] = mask[inside[-1] :] = False
         return runs_of(mask)
 
@@ -71,7 +82,7 @@ class CheckedRecording:
             if n != first[1]:
                 found.append(f"{self.name}: {_difference(what, n, *first)}")
         if self.n_overlaps:
-            found.append(f"{self.name}: {self.n_overlaps} frames lie in two bouts; the order of 'priority' decided")
+            found.append(f"{self.name}: {self.n_overlaps} frames lie in bouts of several classes; {self.meet_as}")
         if self.gaps:
             start, stop = max(self.gaps, key=lambda gap: gap[1] - gap[0])
             found.append(
@@ -81,6 +92,10 @@ class CheckedRecording:
         if self.missing is not None and self.missing > _MUCH_MISSING:
             found.append(f"{self.name}: {self.missing:.0%} of the points are missing")
         return found
+
+    @property
+    def _unknown(self) -> NDArray[np.bool_]:
+        return self.labels < 0 if self.known is None else ~self.known
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,27 @@ def check_data(recordings: Sequence[CheckedRecording], classes: Sequence[str], n
                 "its scores hang on single bouts"
             )
     return DataCheck(list(recordings), counts, found)
+
+
+def refuse_whole(recordings: Sequence[CheckedRecording], supervision: str) -> None:
+    """Refuse to learn every frame from labels that are of recordings as a whole.
+
+    Raises:
+        DataError: ``fit.supervision`` is ``frame``, and a recording has such a label.
+    """
+    if supervision == "frame" and (found := [one.name for one in recordings if one.whole]):
+        raise DataError(
+            f"{', '.join(found[:3])}{' …' if len(found) > 3 else ''}: has one label as a whole, which says nothing of "
+            "its single frames; set fit.supervision: sequence_mean or sequence_last, or label its frames"
+        )
+
+
+def meeting_as(options: LabelOptions) -> str:
+    """What becomes of frames in bouts of several classes, in words."""
+    if options.overlap == "each":
+        decided = "scored as the first of 'priority' that is there" if options.priority else "not scored as one class"
+        return f"each is learnt on its own, and they are {decided}"
+    return "the order of 'priority' decided"
 
 
 def print_check(check: DataCheck, console: Console) -> None:

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from ...acquisition.pose.pose_files import read_pose
 from ...acquisition.pose.pose_table import PoseTable
 from ...inference.gap import RATE_TOLERANCE
-from ...inference.graph_spec import FeatureStepSpec
-from ...inference.manifest import DataFingerprint
-from ...inference.model_input import PoseInput
+from ...inference.manifest import DataFingerprint, FeatureStepSpec, PoseInput
 from ...inference.pose.config import BodyScale
 from ...inference.pose.pose_front import PoseFront
 from ...inference.pose.registry import pose_specs_of
@@ -24,8 +22,9 @@ from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError, DataError
 from ..config.training_file import LabelOptions, PoseData, PoseRule
 from ..splits import Part, SplitRule, part_of
-from .checks import CheckedRecording
-from .recording_labels import StreamLabels, labels_of, read_raters, read_stream
+from .checks import CheckedRecording, meeting_as
+from .learnt_labels import LearntLabels, learnt_labels
+from .recording_labels import StreamLabels, read_raters, read_stream
 from .video_sources import hash_files
 
 _BLOCK_FRAMES = 4096
@@ -47,6 +46,7 @@ class PoseRecording:
         group: what it belongs to; None: nothing is said.
         part: of the whole recording; None: blocks of time or folds decide.
         compare: labels of other raters by name, likewise.
+        targets, sequences: what is learnt besides the labels; see `LearntLabels`.
     """
 
     name: str
@@ -58,6 +58,8 @@ class PoseRecording:
     group: str | None = None
     part: Part | None = None
     compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
+    targets: NDArray[np.float32] | None = None
+    sequences: NDArray[np.int64] | None = None
 
     @property
     def content(self) -> str:
@@ -285,21 +287,24 @@ def _recording(
     selection = _selection(table, names)
     points = selection.of(table.points)
     stream = read_stream(entry, root / entry.labels, read.rate_hz)
-    labels = labels_of(stream, table.n_frames, classes, options)
+    learnt = learnt_labels(stream, table.n_frames, classes, options)
     others = read_raters(entry, root, read.rate_hz, stream)
-    compare = {name: labels_of(one, table.n_frames, classes, options) for name, one in others.items()}
+    compare = {name: learnt_labels(one, table.n_frames, classes, options) for name, one in others.items()}
     every = max(1, round(read.rate_hz / rule.rate_hz))
+    taken = learnt.every(every)
     name = entry.recording_name
     return PoseRecording(
         name=name,
         points=points[::every],
         rate_hz=rule.rate_hz,
-        labels=labels[::every],
-        checked=_checked(read, root, stream, labels, points, selection.left_out),
+        labels=taken.labels,
+        checked=_checked(read, root, stream, learnt, points, options, selection.left_out),
         data=_fingerprints(read, root, every, stream),
         group=entry.group,
         part=None if split is None else part_of(split, entry.part, entry.group, name),
-        compare={rater: one[::every] for rater, one in compare.items()},
+        compare={rater: one.every(every).labels for rater, one in compare.items()},
+        targets=taken.targets,
+        sequences=taken.sequences,
     )
 
 
@@ -307,8 +312,9 @@ def _checked(
     read: _Read,
     root: Path,
     stream: StreamLabels,
-    labels: NDArray[np.int16],
+    learnt: LearntLabels,
     points: NDArray[np.float32],
+    options: LabelOptions,
     left_out: Sequence[str],
 ) -> CheckedRecording:
     said = [f"{name} has none of the keypoints and is left out" for name in left_out]
@@ -316,13 +322,18 @@ def _checked(
     if read.entry.video is not None:
         with VideoReader(root / read.entry.video) as reader:
             n_frames["video"] = reader.n_frames if reader.n_frames is not None else sum(1 for _ in reader)
-    n_frames["labels"] = stream.n_frames
+    if stream.n_frames is not None:
+        n_frames["labels"] = stream.n_frames
     return CheckedRecording(
         name=read.entry.recording_name,
         n_frames=n_frames,
-        labels=labels,
+        labels=learnt.labels,
         rate_hz=read.rate_hz,
         covered=stream.covered(read.table.n_frames),
+        known=learnt.known,
+        meeting=stream.meeting(read.table.n_frames, options),
+        meet_as=meeting_as(options),
+        whole=stream.whole is not None,
         missing=float(np.isnan(points[..., 0]).mean()),
         group=read.entry.group,
         said=[*stream.notes, *said],

@@ -1,6 +1,8 @@
 """The labels of one recording: one stream of a label file, frame by frame, and what is odd about them."""
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..config.training_file import LabelledData, LabelOptions, RaterLabels
+from ..config.training_file import LabelledData, LabelOptions, PoseData, RaterLabels, VideoData
 from ..label_files import Span, read_labels
 from ..label_files.frame_labels import Bout, frame_labels
 
@@ -21,32 +23,52 @@ class StreamLabels:
         path: of the file.
         stream: its name there; "" where the format has but one.
         bouts: in order of time; they may overlap where the format has several behaviours at once.
-        n_frames: how many frames the file is about: what it says, or the end of its last bout.
+        n_frames: how many frames the recording has, where the file says it.
         names: of the behaviours in it, by name.
         unlabelled: stretches (start, stop exclusive) that the file itself marks as not labelled.
         notes: what was found while reading, in words.
+        whole: behaviour of the recording as a whole, where the file says nothing of frames.
     """
 
     path: Path
     stream: str
     bouts: list[Bout]
-    n_frames: int
+    n_frames: int | None
     names: list[str]
     unlabelled: list[Span]
     notes: list[str]
+    whole: str | None = None
+
+    def bouts_in(self, n_frames: int) -> list[Bout]:
+        """Its bouts; a label of the whole recording is one of ``n_frames``."""
+        return self.bouts if self.whole is None else [Bout(0, n_frames, self.whole)]
 
     def covered(self, n_frames: int) -> NDArray[np.int16]:
         """How many bouts each frame lies in, int16 [n_frames]."""
         edges = np.zeros(n_frames + 1, np.int64)
-        for bout in self.bouts:
+        for bout in self.bouts_in(n_frames):
             edges[min(bout.start_frame, n_frames)] += 1
             edges[min(bout.stop_frame, n_frames)] -= 1
         return np.cumsum(edges[:-1]).astype(np.int16)
+
+    def meeting(self, n_frames: int, options: LabelOptions) -> NDArray[np.bool_]:
+        """Frames in bouts of several classes, bool [n_frames]; all names that are ignored count as one."""
+        covered: dict[str, NDArray[np.bool_]] = {}
+        for bout in self.bouts_in(n_frames):
+            name = options.rename.get(bout.behavior, bout.behavior)
+            ignored = bout.behavior in options.ignore or name in options.ignore
+            mask = covered.setdefault("" if ignored else name, np.zeros(n_frames, np.bool_))
+            mask[bout.start_frame : bout.stop_frame] = True
+        total = np.zeros(n_frames, np.int16)
+        for mask in covered.values():
+            total += mask
+        return total > 1
 
     @property
     def sha256(self) -> str:
         """Of what is labelled and not of how it is written: the same labels in another file have the same."""
         rows = "\n".join(f"{bout.start_frame} {bout.stop_frame} {bout.behavior}" for bout in self.bouts)
+        rows += "" if self.whole is None else f"\n{self.stream}: {self.whole}"
         return hashlib.sha256(rows.encode()).hexdigest()
 
 
@@ -61,18 +83,21 @@ def read_stream(entry: LabelledData | RaterLabels, path: Path, rate_hz: float | 
     Raises:
         DataError: the file cannot be read, is of another kind, or has not that stream, or several and none is named.
     """
-    found = read_labels(path, entry.label_kind, rate_hz=rate_hz, frames=entry.frames)
-    stream = found.find_stream(entry.stream)
-    bouts = found.streams[stream]
-    end = max((bout.stop_frame for bout in bouts), default=0)
+    found = read_labels(path, entry.label_kind, rate_hz=rate_hz, frames=entry.frames, behaviors=entry.behaviors)
+    wanted = entry.stream
+    if wanted is None and found.whole and isinstance(entry, PoseData | VideoData):
+        wanted = entry.recording_name
+    stream = found.find_stream(wanted)
+    bouts, whole = found.streams[stream], found.whole.get(stream)
     return StreamLabels(
         path=path,
         stream=stream,
         bouts=bouts,
-        n_frames=end if found.n_frames is None else found.n_frames,
-        names=sorted({bout.behavior for bout in bouts}),
+        n_frames=found.n_frames,
+        names=sorted({bout.behavior for bout in bouts} if whole is None else {whole}),
         unlabelled=found.unlabelled.get(stream, []),
         notes=list(found.notes),
+        whole=whole,
     )
 
 
@@ -107,10 +132,24 @@ def labels_of(stream: StreamLabels, n_frames: int, classes: list[str], options: 
     Raises:
         DataError: labels go beyond the recording (off by one is named), a behaviour is unknown, or two overlap.
     """
-    try:
+    bouts = stream.bouts_in(n_frames)
+    with naming_off_by_one(stream, n_frames):
         labels = frame_labels(
-            stream.bouts, n_frames, classes, stream.path, options.rename, options.ignore, priority=options.priority
+            bouts, n_frames, classes, stream.path, options.rename, options.ignore, priority=options.priority
         )
+    if options.rest is not None:
+        empty = stream.covered(n_frames) == 0
+        for start, stop in stream.unlabelled:
+            empty[start:stop] = False
+        labels[empty] = classes.index(options.rest)
+    return labels
+
+
+@contextmanager
+def naming_off_by_one(stream: StreamLabels, n_frames: int) -> Generator[None]:
+    """A `DataError` about labels that end one frame too late says what that mostly comes from."""
+    try:
+        yield
     except DataError as error:
         if max((bout.stop_frame for bout in stream.bouts), default=0) != n_frames + 1:
             raise
@@ -119,12 +158,6 @@ def labels_of(stream: StreamLabels, n_frames: int, classes: list[str], options: 
             "counting from 0, is their last frame meant to be exclusive (see 'frames'), or did the tracks lose their "
             "first row?"
         ) from error
-    if options.rest is not None:
-        empty = stream.covered(n_frames) == 0
-        for start, stop in stream.unlabelled:
-            empty[start:stop] = False
-        labels[empty] = classes.index(options.rest)
-    return labels
 
 
 def classes_in(streams: list[StreamLabels], options: LabelOptions) -> list[str]:

@@ -1,7 +1,7 @@
 """Recordings to learn from and to score on: frames of all views in step, with one label per frame."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from ...sync.calibration_file import Calibration, read_calibration
 from ...sync.errors import ConfigError, DataError
 from ..config.training_file import LabelOptions, PoseData, SimulatedData, TrainConfig, VideoData
 from ..label_files.frame_labels import Bout, frame_labels
-from ..splits import Part, part_of
-from .checks import CheckedRecording
-from .recording_labels import labels_of, read_raters, read_stream
+from ..splits import PARTS, Part, part_of, parts_of
+from .checks import CheckedRecording, meeting_as
+from .learnt_labels import class_frames, learnt_labels
+from .recording_labels import read_raters, read_stream
 
 FrameIterator = Iterator[list[NDArray[np.uint8]]]
 _CHUNK = 1 << 20
@@ -47,6 +48,7 @@ class Source:
         compare: labels of other raters by name, likewise.
         data: fingerprint for the manifest.
         group: that it belongs to, such as an animal or a day; "" where it has none.
+        targets, sequences: what is learnt besides the labels; see `LearntLabels`.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Source:
     checked: CheckedRecording
     compare: dict[str, NDArray[np.int16]] = field(default_factory=dict)
     group: str = ""
+    targets: NDArray[np.float32] | None = None
+    sequences: NDArray[np.int64] | None = None
 
 
 def open_sources(config: TrainConfig, root: Path) -> list[Source]:
@@ -101,6 +105,16 @@ def open_sources(config: TrainConfig, root: Path) -> list[Source]:
                 "the same views in the same order, or set any_views: true"
             )
     return sources
+
+
+def learnt_counts(sources: Sequence[Source], config: TrainConfig) -> dict[str, int]:
+    """In how many frames of the training part each class is there."""
+    total = np.zeros(len(config.classes), np.int64)
+    for one in sources:
+        parts = parts_of(config.split, one.part, one.labels, one.rate_hz, one.name)
+        learnt = parts == PARTS.index("train")
+        total += class_frames(one.labels[learnt], None if one.targets is None else one.targets[learnt], len(total))
+    return {name: int(n) for name, n in zip(config.classes, total, strict=True)}
 
 
 def hash_files(paths: Iterable[Path]) -> str:
@@ -174,13 +188,18 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
     rate_hz = next(iter(rates.values()))
     own = read_stream(entry, root / entry.labels, rate_hz)
     streams = {"": own, **read_raters(entry, root, rate_hz, own)}
-    labels = {name: labels_of(stream, n_frames, classes, options) for name, stream in streams.items()}
+    labels = {name: learnt_labels(stream, n_frames, classes, options) for name, stream in streams.items()}
+    learnt = labels.pop("")
     checked = CheckedRecording(
         name=entry.recording_name,
-        n_frames={"video": n_frames, "labels": own.n_frames},
-        labels=labels[""],
+        n_frames={"video": n_frames} | ({} if own.n_frames is None else {"labels": own.n_frames}),
+        labels=learnt.labels,
         rate_hz=rate_hz,
         covered=own.covered(n_frames),
+        known=learnt.known,
+        meeting=own.meeting(n_frames, options),
+        meet_as=meeting_as(options),
+        whole=own.whole is not None,
         group=entry.group,
         said=own.notes,
     )
@@ -201,9 +220,11 @@ def _video_source(entry: VideoData, root: Path, classes: list[str], options: Lab
             source=origin,
         ),
         open_frames=lambda: _video_frames(entry, paths),
-        labels=labels.pop(""),
+        labels=learnt.labels,
         checked=checked,
-        compare=labels,
+        compare={name: one.labels for name, one in labels.items()},
+        targets=learnt.targets,
+        sequences=learnt.sequences,
     )
 
 

@@ -67,9 +67,10 @@ class CropWindows(IterableDataset[CropBatch]):
             rule.window_frames,
             rule.epoch_windows,
             rule.sampling,
+            [one.targets for one in recordings],
         )
         self._targets = [
-            frame_targets(one.labels, one.parts, classes, rule.loss.edge_frames, rule.label_margin_frames)
+            frame_targets(one.labels, one.parts, classes, rule.loss.edge_frames, rule.label_margin_frames, one.targets)
             for one in recordings
         ]
         if not any(counts.any() for _, counts in self._targets):

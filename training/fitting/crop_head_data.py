@@ -39,6 +39,8 @@ def head_data(
             head_input(embed_recording(embedder, one, device), one.features, fusion == "joined"),
             one.labels,
             one.parts,
+            one.targets,
+            one.sequences,
         )
         for one in recordings
     ]

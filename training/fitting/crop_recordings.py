@@ -6,7 +6,7 @@ memory; scores are always taken from the whole pipeline on raw frames.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,10 +17,9 @@ from ...inference.features import Advance, advance_of, make_feature_step
 from ...inference.grey import grey_view
 from ...sync.errors import DataError
 from ..config.training_file import TrainConfig
-from ..data.video_sources import Source
+from ..data.video_sources import Source, learnt_counts
 from ..networks.embedders import Embedder
 from ..splits import PARTS, Part, TimeBlockSplit, parts_of, refuse_shared, stretches_of
-from ..stretches import class_counts
 
 _RESIZE_BATCH = 64
 _EMBED_BATCH = 512
@@ -39,6 +38,7 @@ class SeenRecording:
         features: float32 [v, t, f] of the feature steps; f may be 0.
         labels: int16 [t], below 0 where there is none.
         parts: int8 [t], index into ``PARTS`` or ``UNUSED``.
+        targets, sequences: what is learnt besides the labels; see `LearntLabels`.
     """
 
     name: str
@@ -46,6 +46,8 @@ class SeenRecording:
     features: NDArray[np.float32]
     labels: NDArray[np.int16]
     parts: NDArray[np.int8]
+    targets: NDArray[np.float32] | None = field(default=None, kw_only=True)
+    sequences: NDArray[np.int64] | None = field(default=None, kw_only=True)
 
     def mask(self, part: Part) -> NDArray[np.bool_]:
         """Frames of a part that have a label, bool [t]."""
@@ -176,6 +178,8 @@ def read_recording(
         features=np.concatenate(features, axis=1),
         labels=source.labels,
         parts=parts_of_source(source, config),
+        targets=source.targets,
+        sequences=source.sequences,
         crops=crops,
     )
 
@@ -218,6 +222,8 @@ def read_embedded(
         features=np.concatenate(features, axis=1),
         labels=source.labels,
         parts=parts_of_source(source, config),
+        targets=source.targets,
+        sequences=source.sequences,
         embeddings=embeddings,
         sample=chosen.reshape(-1, *chosen.shape[2:]),
     )
@@ -271,9 +277,8 @@ def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: b
         copies = [one.name for one in sources if contents.count(one.content) > 1]
         if copies:
             raise DataError(f"{' and '.join(copies)} are the same recording, whose blocks would stand in several parts")
-    learnt = (one.labels[parts_of_source(one, config) == PARTS.index("train")] for one in sources)
-    counts = class_counts(learnt, len(config.classes))
-    absent = [name for name, count in zip(config.classes, counts, strict=True) if not count]
+    counts = learnt_counts(sources, config)
+    absent = [name for name, count in counts.items() if not count]
     if absent and not may_be_absent:
         raise DataError(
             f"the training part has no frame of {', '.join(absent)}; label some, choose other blocks, or leave the "

@@ -80,6 +80,7 @@ class HeadBatches(IterableDataset[HeadBatch]):
                 joined=False,
                 window=rule.stretch_frames,
                 sampling=rule.sampling,
+                targets=[one.targets for one in data],
             )
             n_windows = self._sampler.n_windows
         else:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
+from ..data.learnt_labels import class_frames
 from ..splits import PARTS, UNUSED, Part
 from ..stretches import class_counts, runs_of
 
@@ -37,6 +38,11 @@ class HeadData:
     targets: NDArray[np.float32] | None = None
     sequences: NDArray[np.int64] | None = None
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Frames of which something is learnt, bool [t]."""
+        return self.labels >= 0 if self.targets is None else ~np.isnan(self.targets).any(axis=1)
+
     def mask(self, part: Part) -> NDArray[np.bool_]:
         """Frames of a part that have a label, bool [t]."""
         return (self.parts == PARTS.index(part)) & (self.labels >= 0)
@@ -65,12 +71,14 @@ class HeadData:
         labels, parts = answers_later(self.labels, self.parts, n_frames)
         targets = None
         if self.targets is not None:
-            targets = np.full_like(self.targets, np.nan)
-            targets[n_frames:] = self.targets[: max(len(targets) - n_frames, 0)]
+            targets = targets_later(self.targets, n_frames)
         sequences = None
         if self.sequences is not None:
-            moved = self.sequences + n_frames
-            sequences = moved[moved[:, 1] <= len(labels)]
+            # One that ends with the recording is answered with less look-ahead, by the last frame that there is.
+            sequences = np.minimum(self.sequences + n_frames, len(labels))
+            some = sequences[:, 1] > sequences[:, 0]
+            sequences = sequences[some]
+            labels[sequences[:, 1] - 1] = self.labels[self.sequences[some, 1] - 1]
         return replace(self, labels=labels, parts=parts, targets=targets, sequences=sequences)
 
 
@@ -86,6 +94,13 @@ def answers_later(
     before = parts[: max(len(parts) - n_frames, 0)]
     used[n_frames:] = np.where(parts[n_frames:] == before, before, UNUSED)
     return later, used
+
+
+def targets_later(targets: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
+    """Targets with what is asked at a frame being what was there ``n_frames`` before; NaN where nothing was."""
+    later = np.full_like(targets, np.nan)
+    later[n_frames:] = targets[: max(len(targets) - n_frames, 0)]
+    return later
 
 
 def check_head_data(data: Sequence[HeadData], n_features: int, classes: Sequence[str]) -> None:
@@ -118,10 +133,21 @@ def check_head_data(data: Sequence[HeadData], n_features: int, classes: Sequence
 
 
 def class_counts_of(data: Sequence[HeadData], n_classes: int, sequences: bool = False) -> NDArray[np.int64]:
-    """Labelled frames, or sequences, of each class in the training part, int64 [c]."""
-    return class_counts(
-        (one.sequences_of("train")[:, 2] if sequences else one.labels[one.mask("train")] for one in data), n_classes
-    )
+    """Frames, or sequences, of each class in the training part, int64 [c]; of several behaviours each counts."""
+    if sequences:
+        return class_counts((one.sequences_of("train")[:, 2] for one in data), n_classes)
+    total = np.zeros(n_classes, np.int64)
+    for one in data:
+        learnt = one.parts == PARTS.index("train")
+        total += class_frames(one.labels[learnt], None if one.targets is None else one.targets[learnt], n_classes)
+    return total
+
+
+def n_learnt_of(data: Sequence[HeadData], sequences: bool = False) -> int:
+    """How many frames, or sequences, the training part is learnt from."""
+    if sequences:
+        return sum(len(one.sequences_of("train")) for one in data)
+    return sum(int((one.known & (one.parts == PARTS.index("train"))).sum()) for one in data)
 
 
 def training_statistics(data: Sequence[HeadData]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

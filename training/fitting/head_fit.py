@@ -16,7 +16,7 @@ from ..networks.convolution import TcnCore
 from ..networks.head import SequenceHead
 from .crop_head_data import renormalise
 from .head_batches import HeadBatch, HeadBatches, inside_of, reduced
-from .head_data import HeadData, check_head_data, class_counts_of, training_statistics
+from .head_data import HeadData, check_head_data, class_counts_of, n_learnt_of, training_statistics
 from .head_validation import Validation
 from .loop import FitModule, run_stage, torch_threads
 from .losses import FrameLoss
@@ -84,8 +84,9 @@ def fit_head(
     else:
         head.set_normalisation(*scale)
     batches = HeadBatches(shown, rule, len(classes), seed, (mean, std))
-    counts = class_counts_of(shown, len(classes), rule.supervision != "frame")
-    loss = FrameLoss(rule.loss, counts, rule.class_weights)
+    by_sequence = rule.supervision != "frame"
+    counts = class_counts_of(shown, len(classes), by_sequence)
+    loss = FrameLoss(rule.loss, counts, rule.class_weights, n_learnt_of(shown, by_sequence))
     validation = Validation(shown, rule, classes, loss, fusion)
     n_epochs = rule.frozen_epochs if stage == "frozen" else rule.head_epochs
     with torch_threads(rule.threads):

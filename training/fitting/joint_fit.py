@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from ..config.training_file import TrainConfig
 from ..networks.embedders import Embedder
 from ..networks.head import SequenceHead
-from ..stretches import class_counts
 from .crop_batches import CropBatch, CropWindows
 from .crop_head_data import head_data
 from .crop_recordings import Recording
-from .head_data import answers_later
+from .head_data import HeadData, answers_later, class_counts_of, n_learnt_of, targets_later
 from .head_validation import Validation
 from .loop import FitModule
 from .losses import FrameLoss
@@ -49,8 +48,9 @@ class JointStage(FitModule):
         self._windows = CropWindows(
             self._recordings, config.fit, len(config.classes), config.fusion == "joined", config.seed
         )
-        counts = class_counts((one.labels[one.mask("train")] for one in self._recordings), len(config.classes))
-        self.frame_loss = FrameLoss(config.fit.loss, counts, config.fit.class_weights)
+        data = [HeadData(one.name, one.features, one.labels, one.parts, one.targets) for one in self._recordings]
+        counts = class_counts_of(data, len(config.classes))
+        self.frame_loss = FrameLoss(config.fit.loss, counts, config.fit.class_weights, n_learnt_of(data))
 
     def learnt(self) -> dict[str, nn.Module]:
         return {"head": self.head, "embedder": self.embedder}
@@ -89,6 +89,7 @@ class JointStage(FitModule):
         for one in self._recordings:
             yield one.name
             yield from (one.crops, one.features, one.labels, one.parts)
+            yield b"" if one.targets is None else one.targets
 
 
 def looking_ahead(recording: Recording, n_frames: int) -> Recording:
@@ -96,4 +97,5 @@ def looking_ahead(recording: Recording, n_frames: int) -> Recording:
     if not n_frames:
         return recording
     labels, parts = answers_later(recording.labels, recording.parts, n_frames)
-    return replace(recording, labels=labels, parts=parts)
+    targets = None if recording.targets is None else targets_later(recording.targets, n_frames)
+    return replace(recording, labels=labels, parts=parts, targets=targets)

@@ -21,18 +21,21 @@ class FrameLoss(nn.Module):
         rule: which one.
         counts: frames (or sequences) of each class in the training part, [c]; a class without any has no weight.
         weights: of the classes, see `class_weights`.
+        n: frames in all, where a frame may be of several classes, or of none; None: the sum of ``counts``.
     """
 
     weight: Tensor
     other_weight: Tensor
     adjustment: Tensor
 
-    def __init__(self, rule: LossConfig, counts: NDArray[np.int64], weights: ClassWeights) -> None:
+    def __init__(
+        self, rule: LossConfig, counts: NDArray[np.int64], weights: ClassWeights, n: int | None = None
+    ) -> None:
         super().__init__()
         self._rule = rule
         # With `half` a rare class makes a batch count for more, as sample weights do; else each batch counts the same.
         self._relative = weights != "half"
-        own, other = class_weights(counts, weights, rule.is_binary)
+        own, other = class_weights(counts, weights, rule.is_binary, n)
         prior = np.maximum(counts, 0.5) / max(float(counts.sum()), 1.0)
         self.register_buffer("weight", torch.from_numpy(own.astype(np.float32)), persistent=False)
         self.register_buffer("other_weight", torch.from_numpy(other.astype(np.float32)), persistent=False)
@@ -85,14 +88,14 @@ class FrameLoss(nn.Module):
 
 
 def class_weights(
-    counts: NDArray[np.int64], weights: ClassWeights, binary: bool
+    counts: NDArray[np.int64], weights: ClassWeights, binary: bool, n_frames: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The weight of each class, and that of its absence, [c] both.
 
     ``balanced`` is n / (k x count), with k classes, or with the two sides of a binary loss; ``half`` is n / (2 x count)
     always. A class or side that never occurs has 0.
     """
-    n, own = int(counts.sum()), counts.astype(np.float64)
+    n, own = int(counts.sum()) if n_frames is None else n_frames, counts.astype(np.float64)
     other = n - own
     if weights == "none":
         return np.ones(len(own)), np.ones(len(own))

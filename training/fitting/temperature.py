@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ...inference.graph_spec import HeadOutput
+from ...inference.manifest import HeadOutput
 from ...sync.errors import DataError
 from ..networks.head import SequenceHead
 from ..scores.calibration import calibration_scores
-from ..splits import Part
+from ..splits import PARTS, Part
 from .head_data import HeadData
 from .head_validation import recording_logits
 
@@ -53,7 +53,10 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer], ou
 
 
 def calibration_of(
-    logits: NDArray[np.floating], truth: NDArray[np.integer], output: HeadOutput = "softmax"
+    logits: NDArray[np.floating],
+    truth: NDArray[np.integer],
+    output: HeadOutput = "softmax",
+    targets: NDArray[np.float32] | None = None,
 ) -> Calibration:
     """Find the temperature that makes the labels likeliest.
 
@@ -61,23 +64,30 @@ def calibration_of(
         logits: [n, c] of a head, on data that it has not learnt from.
         truth: class of every frame [n]; below 0: not labelled, left out.
         output: of the head.
+        targets: which behaviours are there, [n, c], where several may be at once; NaN: not known, left out. None: the
+            class alone. The expected calibration error is of frames with one class.
 
     Raises:
         DataError: no frame has a label.
     """
-    known = truth >= 0
+    known = truth >= 0 if targets is None else ~np.isnan(targets).any(axis=1)
     if not known.any():
         raise DataError("no frame to calibrate on has a label; give it a validation part, or leave calibration out")
     z, labels = logits[known].astype(np.float64), truth[known].astype(np.int64)
+    wanted = np.eye(z.shape[1])[labels] if targets is None else targets[known].astype(np.float64)
 
     def nll(log_temperature: float) -> float:
-        return _nll(z / np.exp(log_temperature), labels, output)
+        return _nll(z / np.exp(log_temperature), wanted, output)
 
     found: Any = minimize_scalar(nll, bounds=(np.log(LEAST), np.log(MOST)), method="bounded", options={"xatol": 1e-4})
     # Never worse than leaving it alone: a flat likelihood has no optimum worth the name.
     best = float(found.x) if float(found.fun) < nll(0.0) else 0.0
     temperature = float(np.exp(best))
-    before, after = (calibration_scores(labels, _p(z / t, output)) for t in (1.0, temperature))
+    one = labels >= 0
+    before, after = (
+        calibration_scores(labels[one], _p(z[one] / t, output)) if one.any() else {"ece": None}
+        for t in (1.0, temperature)
+    )
     return Calibration(temperature, len(labels), nll(0.0), nll(best), before["ece"], after["ece"])
 
 
@@ -89,17 +99,23 @@ def calibrate_head(head: SequenceHead, data: Sequence[HeadData], part: Part = "v
     """
     shown = [one.looking_ahead(head.look_ahead_frames) for one in data]
     logits, truth = [np.zeros((0, head.n_classes), np.float32)], [np.zeros(0, np.int16)]
+    targets = [np.zeros((0, head.n_classes), np.float32)]
     for one, z in zip(shown, recording_logits(head, shown, part), strict=True):
-        mask = one.mask(part)[: z.shape[1]]
+        mask = ((one.parts == PARTS.index(part)) & one.known)[: z.shape[1]]
+        labels = one.labels[: len(mask)][mask]
         logits.append(z[:, mask].reshape(-1, head.n_classes))
-        truth.append(np.tile(one.labels[: len(mask)][mask], len(z)))
-    found = calibration_of(np.concatenate(logits), np.concatenate(truth), head.output)
+        truth.append(np.tile(labels, len(z)))
+        if one.targets is None:
+            targets.append(np.tile(np.eye(head.n_classes, dtype=np.float32)[labels], (len(z), 1)))
+        else:
+            targets.append(np.tile(one.targets[: len(mask)][mask], (len(z), 1)))
+    found = calibration_of(np.concatenate(logits), np.concatenate(truth), head.output, np.concatenate(targets))
     head.scale_logits(1.0 / found.temperature)
     return found
 
 
-def _nll(z: NDArray[np.float64], labels: NDArray[np.int64], output: HeadOutput) -> float:
-    own = z[np.arange(len(z)), labels]
+def _nll(z: NDArray[np.float64], wanted: NDArray[np.float64], output: HeadOutput) -> float:
+    own = (wanted * z).sum(axis=1)
     if output == "softmax":
         most = z.max(axis=1)
         return float(np.mean(most + np.log(np.exp(z - most[:, None]).sum(axis=1)) - own))

@@ -5,7 +5,7 @@ What is drawn depends on seed and epoch alone, so that an epoch can be repeated 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ..splits import PARTS
 from ..stretches import bout_runs, runs_of
 
 Sampling = Literal["frames", "bouts"]
+_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class WindowSampler:
         window: frames; shorter stretches give shorter windows.
         n_windows: per epoch; None: as many as cover the training frames once.
         sampling: ``frames``: stretches by their length; ``bouts``: classes equally, then bouts of the class equally.
+        targets: per recording what is learnt in place of the labels, [t, c], where several behaviours may be there at
+            once; each has bouts of its own.
 
     Raises:
         DataError: there is no training frame, or, with ``bouts``, no labelled one.
@@ -52,6 +55,7 @@ class WindowSampler:
         window: int,
         n_windows: int | None = None,
         sampling: Sampling = "frames",
+        targets: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> None:
         self.window = window
         self._n_rows = np.asarray(n_rows, np.int64)
@@ -62,7 +66,7 @@ class WindowSampler:
         if not rows:
             raise DataError("the training part has no frame; give it a recording, or other blocks")
         self._runs = np.array(rows, np.int64)
-        self._bouts = _bouts_in(self._runs, labels) if sampling == "bouts" else None
+        self._bouts = _bouts_in(self._runs, labels, targets or [None] * len(labels)) if sampling == "bouts" else None
         if self._bouts is not None and not len(self._bouts):
             raise DataError("sampling: bouts: the training part holds no labelled frame; label some")
         pieces = -(-(self._runs[:, 2] - self._runs[:, 1]) // window)
@@ -99,10 +103,18 @@ class WindowSampler:
         return run, np.clip(first, start, np.maximum(stop - self.window, start))
 
 
-def _bouts_in(runs: NDArray[np.int64], labels: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
-    """Stretches of one label inside the runs: (run, start, stop, class), [n, 4]."""
+def _bouts_in(
+    runs: NDArray[np.int64], labels: Sequence[NDArray[np.integer]], targets: Sequence[NDArray[np.float32] | None]
+) -> NDArray[np.int64]:
+    """Stretches of one label, or of one behaviour, inside the runs: (run, start, stop, class), [n, 4]."""
     found: list[NDArray[np.int64]] = []
     for number, (place, start, stop) in enumerate(runs.tolist()):
-        begins, ends, kinds = bout_runs(labels[place][start:stop])
-        found.append(np.stack([np.full(len(begins), number), begins + start, ends + start, kinds], axis=1))
+        of_place = targets[place]
+        if of_place is None:
+            shown = [bout_runs(labels[place][start:stop])]
+        else:  # NaN is nothing's half
+            there = of_place[start:stop] >= _HALF
+            shown = [bout_runs(np.where(there[:, kind], kind, -1)) for kind in range(there.shape[1])]
+        for begins, ends, kinds in shown:
+            found.append(np.stack([np.full(len(begins), number), begins + start, ends + start, kinds], axis=1))
     return np.concatenate(found)

@@ -1,10 +1,12 @@
 """Tables in text: which character separates the cells, where the header stands, which line a row began on."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from ...sync.errors import DataError
 
@@ -104,20 +106,31 @@ def read_table(
     Raises:
         DataError: it cannot be read, has no header, or a row has more or fewer cells than the header.
     """
-    text = read_text(path)
-    if not text.split("\n", 1)[0].strip() and not above:
+    table, rows = open_table(path, is_header, expected, above, keep_empty)
+    table.rows.extend(rows)
+    return table
+
+
+def open_table(
+    path: Path, is_header: Callable[[list[str]], bool], expected: str, above: bool = False, keep_empty: bool = False
+) -> tuple[Table, Iterator[Row]]:
+    """A table without its rows, and these one by one: for tables of which little is wanted; see `read_table`."""
+    begin = _begin(path)
+    if not begin.split("\n", 1)[0].strip() and not above:
         raise DataError(f"{path}: line 1: is empty; expected the header {expected}")
-    found = find_header(text, is_header, above)
+    found = find_header(begin, is_header, above)
     if found is None and above:
         raise DataError(f"{path}: has no header within {_HEAD_LINES} lines; expected {expected}")
-    rows = _rows(path, text, _common_delimiter(text) if found is None else found, keep_empty)
-    at = next((n for n, row in enumerate(rows) if not above or is_header(lower(row.cells))), None)
-    if at is None:
-        raise DataError(f"{path}: its header stands inside a quoted cell; expected {expected}")
-    header = [name.strip() for name in rows[at].cells]
-    while header and not header[-1]:
-        header.pop()
-    return Table(path, header, rows[at].line, [_fitted(path, row, len(header)) for row in rows[at + 1 :]], rows[:at])
+    rows = _rows(path, _common_delimiter(begin) if found is None else found, keep_empty)
+    before: list[Row] = []
+    for row in rows:
+        if not above or is_header(lower(row.cells)):
+            header = [name.strip() for name in row.cells]
+            while header and not header[-1]:
+                header.pop()
+            return Table(path, header, row.line, [], before), (_fitted(path, one, len(header)) for one in rows)
+        before.append(row)
+    raise DataError(f"{path}: its header stands inside a quoted cell; expected {expected}")
 
 
 def find_header(text: str, is_header: Callable[[list[str]], bool], above: bool = False) -> str | None:
@@ -140,20 +153,39 @@ def lower(cells: list[str]) -> list[str]:
     return [cell.strip().lower() for cell in cells]
 
 
-def _rows(path: Path, text: str, delimiter: str, keep_empty: bool) -> list[Row]:
-    rows: list[Row] = []
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    before = 0
+@contextmanager
+def _opened(path: Path) -> Generator[TextIO]:
+    """The file as text; what is wrong with it is said as `read_text` does."""
     try:
-        for cells in reader:
-            if (keep_empty and cells) or any(cell and not cell.isspace() for cell in cells):
-                rows.append(Row(before + 1, cells))
-            before = reader.line_num
-    except csv.Error as error:
-        raise DataError(
-            f"{path}: line {before + 1}: is not CSV text in UTF-8 ({error}); export the labels as CSV"
-        ) from error
-    return rows
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: labels cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        read_text(path)  # says in which line
+        raise DataError(f"{path}: was changed while it was read; read it again") from error
+
+
+def _begin(path: Path) -> str:
+    """The first lines, in which a header may stand."""
+    with _opened(path) as file:
+        return "".join(islice(file, _HEAD_LINES))
+
+
+def _rows(path: Path, delimiter: str, keep_empty: bool) -> Generator[Row]:
+    """Rows as they stand, one by one: a table may be larger than the memory."""
+    before = 0
+    with _opened(path) as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                if (keep_empty and cells) or any(cell and not cell.isspace() for cell in cells):
+                    yield Row(before + 1, cells)
+                before = reader.line_num
+        except csv.Error as error:
+            raise DataError(
+                f"{path}: line {before + 1}: is not CSV text in UTF-8 ({error}); export the labels as CSV"
+            ) from error
 
 
 def _common_delimiter(text: str) -> str:

@@ -13,6 +13,7 @@ from .file_head import FileHead
 from .frame_labels import Bout
 from .frame_numbers import first_frame, frame_number
 from .label_file import FrameConvention, LabelFile, ReadOptions, Span
+from .recording_csv import is_header
 
 FRAME = ("frame", "frame_number", "frame_index")
 LABEL = ("behaviour", "behavior", "label", "class")
@@ -24,7 +25,7 @@ def matches(head: FileHead) -> bool:
     """Whether the first lines are of a per-frame CSV of words."""
     for rows in head.tables():
         header = rows[0] if rows else []
-        if _TIMES & set(header):
+        if _TIMES & set(header) or is_header(header):
             continue
         if sum(name in LABEL for name in header) == 1:
             return True

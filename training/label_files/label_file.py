@@ -7,7 +7,19 @@ from typing import Literal, get_args
 from ...sync.errors import DataError
 from .frame_labels import Bout
 
-LabelKind = Literal["bouts", "frames", "caltech", "boris", "boris_project", "deepethogram", "simba", "matlab", "events", "simulator"]
+LabelKind = Literal[
+    "bouts",
+    "frames",
+    "recordings",
+    "caltech",
+    "boris",
+    "boris_project",
+    "deepethogram",
+    "simba",
+    "matlab",
+    "events",
+    "simulator",
+]
 LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 FrameConvention = Literal["zero_based_exclusive", "zero_based_inclusive", "one_based_inclusive", "one_based_exclusive"]
@@ -60,6 +72,8 @@ class LabelFile:
         sources: stream → recording, subject and rater, for formats that hold several.
         unlabelled: stream → stretches that the file itself marks as not labelled; where it is silent, a frame
             without a bout may as well have been looked at and found empty.
+        whole: stream → behaviour that the recording shows as a whole, for formats that say nothing of its frames; its
+            stream has no bouts.
         broken: stream → why it cannot be used; such a stream is not in ``streams``.
         notes: what was found on the way and is not wrong enough to refuse, in words.
     """
@@ -72,6 +86,7 @@ class LabelFile:
     rate_hz: float | None = None
     sources: dict[str, StreamSource] = field(default_factory=dict)
     unlabelled: dict[str, list[Span]] = field(default_factory=dict)
+    whole: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

@@ -34,7 +34,7 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
         ConfigError: it is of version 7.3 and h5py is not installed.
     """
     fields = read_struct(path, _VARIABLE)
-    total = _number(fields.get("TotalFrames"))
+    total, rate_hz = _number(fields.get("TotalFrames")), _number(fields.get("FrameRate"))
     lengths: dict[str, int] = {}
     bouts: list[Bout] = []
     names: list[str] = []
@@ -68,7 +68,7 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
         {"": sorted(bouts, key=lambda bout: (bout.start_frame, bout.stop_frame))},
         names,
         n_frames=n_frames,
-        rate_hz=_number(fields.get("FrameRate")),
+        rate_hz=rate_hz if rate_hz is not None and rate_hz > 0.0 else None,
         notes=notes,
     )
 

@@ -5,8 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...sync.errors import ConfigError, DataError
-from . import boris, boris_project, bout_csv, caltech, deepethogram, event_csv, frame_csv, matlab, simba, simulator_truth
+from . import (
+    boris,
+    boris_project,
+    bout_csv,
+    caltech,
+    deepethogram,
+    event_csv,
+    frame_csv,
+    matlab,
+    recording_csv,
+    simba,
+    simulator_truth,
+)
 from .file_head import FileHead, read_head
+from .frame_numbers import labelled_rate_hz
 from .label_file import LABEL_KINDS, FrameConvention, LabelFile, LabelKind, ReadOptions
 
 _PICKLE = b"\x80"
@@ -25,6 +38,7 @@ class _Format:
 _FORMATS: dict[LabelKind, _Format] = {
     "bouts": _Format(bout_csv.matches, bout_csv.read, has_frame_numbers=True),
     "frames": _Format(frame_csv.matches, frame_csv.read, has_frame_numbers=True),
+    "recordings": _Format(recording_csv.matches, recording_csv.read),
     "caltech": _Format(caltech.matches, caltech.read, has_frame_numbers=True),
     "boris": _Format(boris.matches, boris.read),
     "boris_project": _Format(boris_project.matches, boris_project.read),
@@ -49,13 +63,14 @@ def read_labels(
     Args:
         path: the file.
         kind: its format; None: recognised by what it holds, never by its name.
-        rate_hz: frames per second of the labelled video, for formats that hold times and do not say it.
+        rate_hz: frames per second of the labelled video, for formats that hold times and do not say it; where a file
+            does, it may not be another.
         frames: the convention that its frame numbers follow, where it is not that of the format.
         behaviors: the columns that are behaviours, for SimBA's CSV.
 
     Raises:
-        DataError: it cannot be read, is of no known format or of several, or something in it is wrong; the message
-            names file, line and column, and what mends it.
+        DataError: it cannot be read, is of no known format or of several, states another rate, or something in it is
+            wrong; the message names file, line and column, and what mends it.
         ConfigError: an option that has no meaning for this format, or a library that is not installed.
     """
     kind = recognise(path) if kind is None else kind
@@ -70,7 +85,10 @@ def read_labels(
     if behaviors is not None and kind != "simba":
         raise ConfigError(f"{path}: behaviors: a file of kind {kind} names its behaviours itself; leave it out")
     options = ReadOptions(rate_hz, frames, None if behaviors is None else tuple(behaviors))
-    return _FORMATS[kind].read(path, options)
+    found = _FORMATS[kind].read(path, options)
+    if found.rate_hz is not None and rate_hz is not None:
+        labelled_rate_hz(str(path), found.rate_hz, rate_hz)
+    return found
 
 
 def recognise(path: Path) -> LabelKind:

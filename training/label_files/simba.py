@@ -5,13 +5,14 @@ Nothing in the file says where features end and targets begin. The names stand i
 that hold nothing but 0 and 1 are taken, and the file's notes say which.
 """
 
+from collections.abc import Iterable
 from configparser import ConfigParser
 from configparser import Error as ConfigFileError
 from pathlib import Path
 
 from ...sync.errors import DataError
 from .binary_columns import VALUES, bouts_of_columns, check_index, read_columns
-from .delimited_text import Table, read_table
+from .delimited_text import Row, Table, open_table
 from .file_head import FileHead
 from .label_file import LabelFile, ReadOptions
 
@@ -32,13 +33,19 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
     Raises:
         DataError: no column is a target, one that should be is missing, or a cell is neither 0 nor 1.
     """
-    table = read_table(path, _is_header, _EXPECTED)
-    if not _is_header([name.lower() for name in table.header]):
-        raise DataError(f"{path}: line {table.line}: is not the header of SimBA targets; expected {_EXPECTED}")
-    if table.header and table.header[0].lower() in _INDEX:
+    whole, rows = open_table(path, _is_header, _EXPECTED)
+    if not _is_header([name.lower() for name in whole.header]):
+        raise DataError(f"{path}: line {whole.line}: is not the header of SimBA targets; expected {_EXPECTED}")
+    names, note = _targets(whole, rows, options.behaviors)
+    indexed = whole.header[0].lower() in _INDEX
+    # Of hundreds of columns a handful is kept.
+    places = [*([0] if indexed else []), *(whole.place(name) for name in names)]
+    _, rows = open_table(path, _is_header, _EXPECTED)
+    kept = [Row(row.line, [row.cells[place] for place in places]) for row in rows]
+    table = Table(path, [whole.header[place] for place in places], whole.line, kept, [])
+    if indexed:
         check_index(table, 0)
-    names, note = _targets(table, options.behaviors)
-    present = read_columns(table, [table.place(name) for name in names], VALUES) > 0
+    present = read_columns(table, range(indexed, len(places)), VALUES) > 0
     return LabelFile(
         path,
         "simba",
@@ -56,18 +63,21 @@ def _is_header(cells: list[str]) -> bool:
     return bool(known) and not (cells[-1][-2:] in ("_x", "_y", "_p") and cells[-1][:-2] in known)
 
 
-def _targets(table: Table, given: tuple[str, ...] | None) -> tuple[list[str], str]:
+def _targets(table: Table, rows: Iterable[Row], given: tuple[str, ...] | None) -> tuple[list[str], str]:
     """The columns that are targets, and, where they were found by what they hold, a note of it."""
     if given is not None:
         return list(given), ""
     project = table.path.absolute().parent.parent.parent / _PROJECT_FILE
     if project.is_file():
         return _project_targets(table, project), ""
-    names: list[str] = []
-    for place in range(len(table.header) - 1, 0, -1):
-        if not table.rows or any(row.cells[place].strip() not in VALUES for row in table.rows):
-            break
-        names.insert(0, table.header[place])
+    first, n_rows = 1, 0  # the columns from the first one on hold nothing but 0 and 1, as far as was looked
+    for row in rows:
+        n_rows += 1
+        for place in range(len(row.cells) - 1, first - 1, -1):
+            if row.cells[place].strip() not in VALUES:
+                first = place + 1
+                break
+    names = table.header[first:] if n_rows else []
     if not names:
         raise DataError(
             f"{table.path}: line {table.line}: no column at the end holds 0 and 1 alone, so there are no targets; is "

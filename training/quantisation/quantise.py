@@ -17,17 +17,16 @@ from rich.progress import Progress
 from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.bundle_files import read_bundle_files
 from ...inference.bundled import resolve_bundle
-from ...inference.graph_spec import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE
-from ...inference.manifest import PARITY_FILE, Manifest
+from ...inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE, Manifest
 from ...inference.onnxruntime_backend import open_graph
 from ...inference.precision import PrecisionJudgement, Quantisation
 from ...sync.clock import ClockAnchor, RigClock
 from ...sync.errors import BundleError, ScoreLossError
 from ..answers.learnt_frames import refuse_learnt
-from ..answers.of_video import Answers, answers_of_part, evaluation_of, learnt_counts_of
+from ..answers.of_video import Answers, answers_of_part, evaluation_of
 from ..config.export import ExportConfig
 from ..config.training_file import TrainConfig, load_config
-from ..data.video_sources import Source, open_sources
+from ..data.video_sources import Source, learnt_counts, open_sources
 from ..export.bundle_record import compute_of, library_versions, scores_of, this_machine
 from ..fitting.crop_recordings import check_split
 from .calibration_crops import Calibration, plan_calibration, stream_crops
@@ -168,7 +167,7 @@ def quantise_bundle(
     if decisive != "test":
         before, after, test = scored("test")
     p_change = np.concatenate([np.abs(a.p - b.p).max(axis=1) for a, b in zip(before, after, strict=True)])
-    evaluation = evaluation_of(small, config, after, learnt_counts=learnt_counts_of(config, list(sources)))
+    evaluation = evaluation_of(small, config, after, learnt_counts=learnt_counts(list(sources), config))
     batch = np.resize(sample[0], (len(sources[0].views), *sample[0].shape[1:]))
     console.print("measuring the speed of both embedders")
     clock = RigClock(ClockAnchor.take())

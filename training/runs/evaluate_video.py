@@ -10,10 +10,10 @@ from rich.progress import Progress
 from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
 from ..answers.learnt_frames import Identity, Judgeable, judgeable, part_mask
-from ..answers.of_video import Answers, answers_of_part, evaluation_of, learnt_counts_of, refuse_classes
+from ..answers.of_video import Answers, answers_of_part, evaluation_of, refuse_classes
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import DataCheck, check_data
-from ..data.video_sources import Source, open_sources
+from ..data.video_sources import Source, learnt_counts, open_sources
 from ..splits import Part
 
 
@@ -102,7 +102,7 @@ def evaluate_sources(
 
         answers = answers_of_part(bundle, config, sources, part, name, masks, advance)
     check = check_data([one.checked for one in sources], config.classes, config.notes)
-    counts = learnt_counts_of(config, sources)
+    counts = learnt_counts(sources, config)
     record = evaluation_of(bundle, config, answers, part, counts, notes=check.notes, judged=found)
     return VideoEvaluation(record, check, answers, found.warning(bundle.manifest))
 

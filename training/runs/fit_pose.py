@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...inference.graph_spec import HeadOutput
+from ...inference.manifest import HeadOutput
 from ...inference.stabilisation.config import StabiliserConfig
 from ..answers.look_ahead import moved_back
 from ..answers.of_pose import answers_from, with_stabiliser
 from ..config.fit import FitConfig
 from ..config.training_file import TrainConfig
+from ..data.learnt_labels import class_frames
 from ..data.pose_recordings import PoseRecording
 from ..fitting.head_data import HeadData
 from ..fitting.head_fit import fit_head
@@ -129,8 +130,8 @@ def _with_parts(fits: _Fits) -> FittedPose:
     temperature, calibration = 1.0, dict[str, Any]()
     if config.fit.temperature and places:
         every = np.concatenate([z[judged[place]] for place, z in zip(places, logits, strict=True)])
-        truth = np.concatenate([recordings[place].labels[judged[place]] for place in places])
-        temperature, calibration = _temperature(every, truth, head.output)
+        shown, frames = [recordings[place] for place in places], [judged[place] for place in places]
+        temperature, calibration = _temperature(every, shown, frames, head.output)
     answers = [
         answers_from(recordings[place], p, judged[place], config.classes, config.stabiliser)
         for place, p in zip(places, (_p(z, temperature, head.output) for z in logits), strict=True)
@@ -177,7 +178,8 @@ def _with_folds(fits: _Fits, rule: KFoldSplit | LeaveOneOutSplit) -> FittedPose:
     temperature, calibration = 1.0, dict[str, Any]()
     if config.fit.temperature:
         every = np.concatenate([logits[place] for place in range(len(recordings))])
-        temperature, calibration = _temperature(every, np.concatenate([one.labels for one in recordings]), output)
+        frames = [np.ones(one.n_frames, np.bool_) for one in recordings]
+        temperature, calibration = _temperature(every, recordings, frames, output)
     answers: list[RecordingAnswers] = []
     for place, one in enumerate(recordings):
         p = _p(logits[place], temperature, output)
@@ -199,7 +201,9 @@ def _with_folds(fits: _Fits, rule: KFoldSplit | LeaveOneOutSplit) -> FittedPose:
 
 def absent_classes(config: TrainConfig, learnt: Sequence[PoseRecording]) -> list[str]:
     """Classes that no frame of some recordings shows."""
-    return [name for place, name in enumerate(config.classes) if not any((one.labels == place).any() for one in learnt)]
+    n = len(config.classes)
+    counts = np.sum([np.zeros(n, np.int64), *(class_frames(one.labels, one.targets, n) for one in learnt)], axis=0)
+    return [name for name, count in zip(config.classes, counts.tolist(), strict=True) if not count]
 
 
 def _fit_one(
@@ -208,7 +212,7 @@ def _fit_one(
     config = fits.config
     forget_beyond(run, "member", config.head.ensemble)
     data = [
-        HeadData(one.name, x[None], one.labels, part)
+        HeadData(one.name, x[None], one.labels, part, one.targets, one.sequences)
         for one, x, part in zip(fits.recordings, fits.inputs, parts, strict=True)
         if (part != UNUSED).any()
     ]
@@ -239,9 +243,14 @@ def _whole(recording: PoseRecording, part: Part | None) -> NDArray[np.int8]:
 
 
 def _temperature(
-    logits: NDArray[np.float32], truth: NDArray[np.int16], output: HeadOutput
+    logits: NDArray[np.float32],
+    recordings: Sequence[PoseRecording],
+    frames: Sequence[NDArray[np.bool_]],
+    output: HeadOutput,
 ) -> tuple[float, dict[str, Any]]:
-    best = calibration_of(logits, truth, output)
+    truth = np.concatenate([one.labels[mask] for one, mask in zip(recordings, frames, strict=True)])
+    given = [one.targets[mask] for one, mask in zip(recordings, frames, strict=True) if one.targets is not None]
+    best = calibration_of(logits, truth, output, np.concatenate(given) if given else None)
     return best.temperature, {"calibration": best.to_dict()}
 
 

@@ -17,7 +17,8 @@ from ..answers.of_pose import bundle_answers
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
 from ..config.training_file import PoseData, PoseRule, TrainConfig
-from ..data.checks import DataCheck, check_data, print_check
+from ..data.checks import DataCheck, check_data, print_check, refuse_whole
+from ..data.learnt_labels import class_frames
 from ..data.pose_recordings import (
     PoseRecording,
     alike_in_words,
@@ -34,7 +35,6 @@ from ..networks.head import warm_up_frames
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
-from ..stretches import class_counts
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
@@ -157,6 +157,7 @@ def read_poses(config: TrainConfig, root: Path, console: Console) -> tuple[list[
     said += alike_in_words(recordings)
     check = check_data([one.checked for one in recordings], config.classes, said)
     print_check(check, console)
+    refuse_whole([one.checked for one in recordings], config.fit.supervision)
     return recordings, rule, check
 
 
@@ -285,7 +286,11 @@ def _first_change(recording: PoseRecording, n_frames: int) -> int:
 
 
 def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> dict[str, int]:
-    counts = class_counts((one.labels[_mask(config, one, "train")] for one in recordings), len(config.classes))
+    counts = np.zeros(len(config.classes), np.int64)
+    for one in recordings:
+        learnt = _mask(config, one, "train")
+        targets = None if one.targets is None else one.targets[learnt]
+        counts += class_frames(one.labels[learnt], targets, len(counts))
     return {name: int(n) for name, n in zip(config.classes, counts, strict=True)}
 
 

@@ -12,16 +12,14 @@ from rich.console import Console
 from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
-from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
-from ...inference.manifest import GapRule, Split
+from ...inference.manifest import EmbedderSpec, FeatureStepSpec, GapRule, Split, VideoInput
 from ...inference.manifest import Scores as ManifestScores
-from ...inference.model_input import VideoInput
 from ...sync.clock import NS_PER_S, MonotonicClock
-from ..answers.of_video import answers_of_part, evaluation_of, learnt_counts_of
+from ..answers.of_video import answers_of_part, evaluation_of
 from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
-from ..data.checks import check_data, print_check
-from ..data.video_sources import Source, open_sources
+from ..data.checks import check_data, print_check, refuse_whole
+from ..data.video_sources import Source, learnt_counts, open_sources
 from ..export.bundle_record import compute_of, library_versions, scores_of
 from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.crop_head_data import embed_recording, head_input
@@ -104,6 +102,7 @@ def train_video(
     check = check_data([one.checked for one in sources], config.classes, config.notes)
 
     print_check(check, console)
+    refuse_whole([one.checked for one in sources], config.fit.supervision)
     write_json(run / DATA_FILE, check.to_dict())
     with torch.random.fork_rng():
         networks = first_networks(config, sources, root)
@@ -128,7 +127,7 @@ def train_video(
         drafted,
         config,
         answers,
-        learnt_counts=learnt_counts_of(config, sources),
+        learnt_counts=learnt_counts(sources, config),
         training_s=training_s,
         notes=check.notes,
     )

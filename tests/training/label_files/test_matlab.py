@@ -58,6 +58,15 @@ def test_vectors_become_bouts(tmp_path: Path, write: Any) -> None:
     assert (found.n_frames, found.rate_hz, found.names, found.notes) == (6, 50.0, ["Freezing", "Rearing"], [])
 
 
+def test_the_rate_of_the_file_may_not_be_contradicted(tmp_path: Path) -> None:
+    path = _version_5(tmp_path / "hB.mat", {"FrameRate": 50.0, "Freezing": {"Vector": VECTOR}})
+    assert read_labels(path, rate_hz=49.97).rate_hz == 50.0
+    with pytest.raises(DataError, match=r"hB\.mat: was labelled on a video of 50 frames/s, and rate_hz says 30"):
+        read_labels(path, rate_hz=30.0)
+    silent = _version_5(tmp_path / "silent.mat", {"FrameRate": 0.0, "Freezing": {"Vector": VECTOR}})
+    assert read_labels(silent, rate_hz=30.0).rate_hz is None
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_bouts_are_read_where_there_is_no_vector(tmp_path: Path, write: Any) -> None:
     behaviors = {"TotalFrames": 9.0, "Freezing": {"Bouts": np.array([[2.0, 3.0], [6.0, 6.0], [8.0, 9.0]])}}

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,21 @@ def test_simba_faults_name_line_and_column(
 ) -> None:
     with pytest.raises(DataError, match=expected):
         read_labels(_write(tmp_path, text), behaviors=behaviors)
+
+
+def test_of_hundreds_of_columns_the_targets_alone_are_kept(tmp_path: Path) -> None:
+    features = ",".join(f"f{k}" for k in range(200))
+    rows = [",".join(["0.123456"] * 200) + f",{k % 2},{int(k > 500)}" for k in range(1000)]
+    path = _write(tmp_path, _simba(f"{features},Attack,Sniff", rows))
+    tracemalloc.start()
+    try:
+        found = read_labels(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.names == ["Attack", "Sniff"]
+    assert found.streams[""][-1].stop_frame == 1000
+    assert most < path.stat().st_size  # not even the text is held
 
 
 def test_many_frames_are_read_as_they_are(tmp_path: Path) -> None:
