@@ -4,7 +4,8 @@ A preset is a training file without its data: ``about`` says in a line what it i
 ``video``), ``extends`` names a preset that it changes, ``config`` holds keys of the training file. ``@front``,
 ``@center`` and ``@back`` in it stand for the keypoints that the data set gives these roles. A feature of ``pose`` with
 ``for_animals: 2`` is left out where there is another number of animals, and ``by_animals: {2: …}`` holds further keys
-for such a number.
+for such a number. ``by_classes: {6: …}`` holds further keys for so many classes or more; of several the largest number
+that the classes reach counts.
 """
 
 import re
@@ -38,6 +39,7 @@ class PresetFile(StrictModel):
     about: str
     input: Literal["pose", "video"]
     extends: Name | None = None
+    by_classes: dict[int, dict[str, Any]] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     by_animals: dict[int, dict[str, Any]] = Field(default_factory=dict)
 
@@ -50,6 +52,7 @@ class Preset:
         name: as it is asked for.
         about: one line.
         input: what it takes.
+        by_classes: further keys for so many classes or more.
         config: keys of the training file.
         by_animals: further keys for recordings of so many animals.
     """
@@ -57,6 +60,7 @@ class Preset:
     name: str
     about: str
     input: Literal["pose", "video"]
+    by_classes: dict[int, dict[str, Any]]
     config: dict[str, Any]
     by_animals: dict[int, dict[str, Any]]
 
@@ -82,12 +86,16 @@ def read_preset(name: str) -> Preset:
             raise ConfigError(f"preset {name!r}: extends more than {_MOST_EXTENSIONS} others; is one its own ancestor?")
         chain.append(validate(PresetFile, read_yaml(path), str(path)))
         wanted = chain[-1].extends
+    by_classes: dict[int, dict[str, Any]] = {}
     config: dict[str, Any] = {}
     by_animals: dict[int, dict[str, Any]] = {}
     for one in reversed(chain):
         config = merged(config, one.config)
         by_animals |= {n: merged(by_animals.get(n, {}), keys) for n, keys in one.by_animals.items()}
-    return Preset(name, chain[0].about, chain[0].input, config, by_animals)
+        # What a preset says itself stands above what its ancestors say to a number of classes.
+        by_classes = {n: merged(keys, one.config) for n, keys in by_classes.items()}
+        by_classes |= {n: merged(by_classes.get(n, {}), keys) for n, keys in one.by_classes.items()}
+    return Preset(name, chain[0].about, chain[0].input, config, by_animals, by_classes)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
             entry.model_dump(mode="json", exclude_defaults=True) | {"kind": entry.kind} for entry in dataset.entries
         ],
         "labels": dataset.labels.model_dump(mode="json"),
-        **with_roles(_for_animals(preset, dataset), dataset.roles, preset.name),
+        **with_roles(_keys_for(preset, dataset, len(classes)), dataset.roles, preset.name),
     }
     if preset.input == "video" and "split" not in raw:
         raw["split"], parts, words = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
@@ -186,13 +194,15 @@ def _rate_hz(entry: PoseData | VideoData, root: Path) -> float | None:
         return video.rate_hz
 
 
-def _for_animals(preset: Preset, dataset: Dataset) -> dict[str, Any]:
-    """What a preset says to as many animals as the first recording has."""
+def _keys_for(preset: Preset, dataset: Dataset, n_classes: int) -> dict[str, Any]:
+    """What a preset says to so many classes, and to as many animals as the first recording has."""
+    reached = [n for n in preset.by_classes if n <= n_classes]
+    config = merged(preset.config, preset.by_classes[max(reached)] if reached else {})
     first = dataset.entries[0]
     if not isinstance(first, PoseData):
-        return preset.config
+        return config
     n_animals = len(read_pose(dataset.root / first.path).animals)
-    config = merged(preset.config, preset.by_animals.get(n_animals, {}))
+    config = merged(config, preset.by_animals.get(n_animals, {}))
     features: list[dict[str, Any]] = config.get("pose", {}).get("features", [])
     kept = [
         {key: value for key, value in one.items() if key != _FOR_ANIMALS}
