@@ -1,5 +1,6 @@
 """Presets: what a named model becomes on a folder of recordings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ethostream.training.data.dataset_file import Dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets import reading as presets
 from ethostream.training.presets.reading import configure, merged, preset_names, read_preset, with_roles
-from ethostream.training.runs.record import COMMAND_FILE, CONFIG_FILE, write_record
+from ethostream.training.runs.record import COMMAND_FILE, CONFIG_FILE, begin_run
 from social_sessions import CLASSES, make_social_folder
 
 
@@ -93,9 +94,32 @@ def test_presets_extend_each_other_and_not_themselves(tmp_path: Path, monkeypatc
         read_preset("d")
 
 
+def test_many_classes_get_keys_of_their_own(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    three = read_preset("pose-tcn")
+    assert configure(three, dataset).head.hidden == 32
+    many = replace(dataset, classes=[f"c{number}" for number in range(7)])
+    of_many = configure(three, many)
+    assert (of_many.head.hidden, of_many.fit.loss.logit_adjustment) == (48, 0.5)
+    assert of_many.head.dilations == configure(three, dataset).head.dilations
+    assert configure(three, many, ["head.hidden=5"]).head.hidden == 5
+    twin = configure(read_preset("pose-tcn-centred"), many).head
+    assert (twin.hidden, twin.causal) == (48, False)
+
+    monkeypatch.setattr(presets, "FOLDER", tmp_path)
+    below = {"about": "a", "input": "pose", "config": three.config, "by_classes": {2: {"seed": 2}, 3: {"seed": 3}}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(below))
+    above = {"about": "b", "input": "pose", "extends": "a", "config": {"head": {"kind": "gru", "hidden": 4}}}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({**above, "by_classes": {3: {"name": "many"}}}))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**above, "extends": "a", "config": {"seed": 9}}))
+    seeds = [configure(read_preset("a"), replace(dataset, classes=list("xyzw")[:n])).seed for n in (2, 3, 4)]
+    assert seeds == [2, 3, 3]
+    assert read_preset("b").by_classes[3]["seed"] == 3 and read_preset("b").by_classes[3]["name"] == "many"
+    assert configure(read_preset("c"), dataset).seed == 9, "what a preset says itself stands above its ancestors"
+
+
 def test_the_record_of_a_run_is_the_file_that_repeats_it(dataset: Dataset, tmp_path: Path) -> None:
     config = configure(read_preset("pose-tcn"), dataset, ["fit.head_epochs=3"])
-    write_record(tmp_path / "run", config, dataset.root, ["train", "{config}", "--out", "my bundle"])
+    begin_run(tmp_path / "run", config, dataset.root, ["train", "{config}", "--out", "my bundle"])
     again, root = load_config(tmp_path / "run" / CONFIG_FILE)
     assert root == dataset.root.resolve()
     assert again.model_dump(exclude={"data_root"}) == config.model_dump(exclude={"data_root"})
