@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ...acquisition.pose.pose_files import read_pose
 from ...acquisition.pose.pose_table import PoseTable
 from ...inference.gap import RATE_TOLERANCE
-from ...inference.manifest import DataFingerprint, FeatureStepSpec, PoseInput
+from ...inference.graph_spec import FeatureStepSpec
+from ...inference.manifest import DataFingerprint
+from ...inference.model_input import PoseInput
 from ...inference.pose.config import BodyScale
 from ...inference.pose.pose_front import PoseFront
 from ...inference.pose.registry import pose_specs_of

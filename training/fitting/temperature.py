@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ...inference.manifest import HeadOutput
+from ...inference.graph_spec import HeadOutput
 from ...sync.errors import DataError
 from ..networks.head import SequenceHead
 from ..scores.calibration import calibration_scores

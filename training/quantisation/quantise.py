@@ -17,7 +17,8 @@ from rich.progress import Progress
 from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.bundle_files import read_bundle_files
 from ...inference.bundled import resolve_bundle
-from ...inference.manifest import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE, PARITY_FILE, Manifest
+from ...inference.graph_spec import EMBEDDER_FILE, HEAD_SEQUENCE_FILE, HEAD_STEP_FILE
+from ...inference.manifest import PARITY_FILE, Manifest
 from ...inference.onnxruntime_backend import open_graph
 from ...inference.precision import PrecisionJudgement, Quantisation
 from ...sync.clock import ClockAnchor, RigClock

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...inference.manifest import HeadOutput
+from ...inference.graph_spec import HeadOutput
 from ...inference.stabilisation.config import StabiliserConfig
 from ..answers.look_ahead import moved_back
 from ..answers.of_pose import answers_from, with_stabiliser

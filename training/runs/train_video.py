@@ -12,8 +12,10 @@ from rich.console import Console
 from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
-from ...inference.manifest import EmbedderSpec, FeatureStepSpec, GapRule, Split, VideoInput
+from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
+from ...inference.manifest import GapRule, Split
 from ...inference.manifest import Scores as ManifestScores
+from ...inference.model_input import VideoInput
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ..answers.of_video import answers_of_part, evaluation_of
 from ..cache.store import FeatureCache
