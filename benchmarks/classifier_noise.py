@@ -16,7 +16,7 @@ not in it: that a certain posture is hard again and again, and anything that las
 from dataclasses import dataclass
 
 import numpy as np
-from ethostream.training.stabilising.tune import RawAnswers
+from ethostream.training.stabilising.raw_answers import RawAnswers
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 

@@ -34,7 +34,7 @@ from ethostream.training.data.video_sources import open_sources
 from ethostream.training.scores.onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
 from ethostream.training.splits import PARTS
 from ethostream.training.stabilising.grid import as_options, in_short, stabiliser_grid
-from ethostream.training.stabilising.tune import RawAnswers, raw_answers
+from ethostream.training.stabilising.raw_answers import RawAnswers, raw_answers
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import track

@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...sync.errors import DataError
+from ...sync.errors import ConfigError, DataError
+from .folder_options import FpsOption, GroupOption, IgnoreOption, StreamOption, refuse_with_config
 from .json_output import JsonOption, require_writable, to_stdout, write_result
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from ...inference.bundle import Bundle
     from ...training.config.training_file import TrainConfig
+    from ...training.data.dataset_file import Dataset
+    from ...training.stabilising.raw_answers import RawAnswers
     from ...training.stabilising.target import Target
     from ...training.stabilising.tune import Tuning
 
@@ -18,7 +23,11 @@ if TYPE_CHECKING:
 def tune(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder, zip, or the name of a shipped one: demo.")],
     data: Annotated[
-        Path, typer.Option(metavar="FILE.yaml", help="Labelled recordings: a training file, as for `evaluate`.")
+        Path,
+        typer.Option(
+            metavar="FILE.yaml|FOLDER",
+            help="Labelled recordings: a training file, as for `evaluate`; for a bundle of keypoints also a folder.",
+        ),
     ],
     target: Annotated[
         str, typer.Option(help="What must be reached: `false triggers/h`, `recall`, `delay p50`, joined by `and`.")
@@ -35,6 +44,10 @@ def tune(
     data_root: Annotated[
         Path | None, typer.Option(help="Folder that relative paths of the data file start from.")
     ] = None,
+    stream: StreamOption = None,
+    fps: FpsOption = None,
+    ignore: IgnoreOption = None,
+    group_by: GroupOption = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|svg", help="Draw delay against false triggers per hour.")
     ] = None,
@@ -45,30 +58,48 @@ def tune(
     The model runs once over the recordings; then every stabiliser of a grid runs over its probabilities. A trigger is
     an onset of the stabilised label. It is false where no true bout of its behaviour lies within the tolerance; its
     delay is its time after the true onset. The choice is made on the validation part of the data and reported on the
-    test part. Printed are the stabilisers that no other beats in both delay and false triggers.
+    test part. Of a folder half of the recordings that the bundle has not learnt from is chosen on, the other half
+    reported on. Printed are the stabilisers that no other beats in both delay and false triggers.
 
-    Example: `ethostream tune demo --data train.yaml --target "false triggers/h <= 2 and recall >= 0.9"
-    --rule-behavior rear --write task.yaml`
+    Examples: `ethostream tune demo --data train.yaml --target "false triggers/h <= 2 and recall >= 0.9"
+    --rule-behavior rear --write task.yaml`, `ethostream tune bundles/social --data recordings --stream S1`
     """
     from ..canvas import require_picture
 
     require_writable(json_path)
     require_writable(plot, "--plot")
     require_picture(plot)
+    from rich.console import Console
+    from rich.progress import Progress
+
     from ...inference.bundle import Bundle
     from ...inference.bundled import resolve_bundle
     from ...training.config.training_file import load_config
+    from ...training.data.dataset_file import DATASET_FILE
+    from ...training.data.layouts import FolderOptions, find_dataset
     from ...training.stabilising.grid import as_options, in_short
     from ...training.stabilising.target import parse_target
     from ...training.stabilising.tune import split_in_words
     from ..task_edit import require_editable, write_key
 
     wanted = parse_target(target)
-    config, root = load_config(data, data_root)
     if write is not None:
         require_editable(write, "stabiliser")
+    folder = data.is_dir() or data.name == DATASET_FILE
+    if not folder:
+        refuse_with_config(stream=stream, fps=fps, ignore=ignore, group_by=group_by)
+    config, root = (None, data) if folder else load_config(data, data_root)
     loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
-    found = _run(loaded, config, root, wanted, tolerance_ms, rule_behavior, quiet=to_stdout(json_path))
+    if rule_behavior is not None and rule_behavior not in loaded.manifest.classes:
+        raise ConfigError(f"--rule-behavior {rule_behavior}: the bundle knows {', '.join(loaded.manifest.classes)}")
+    dataset = find_dataset(data, FolderOptions(stream, fps, ignore, group_by)) if config is None else None
+    console = Console(stderr=True)
+    with Progress(console=console, disable=to_stdout(json_path) or not console.is_terminal, transient=True) as progress:
+        if config is None or config.is_pose:
+            answers = _pose_answers(loaded, config, root, dataset, progress)
+        else:
+            answers = _video_answers(loaded, config, root, progress)
+        found = _run(loaded, answers, wanted, tolerance_ms, rule_behavior, progress)
     split = split_in_words(found, config)
     result = _result(found, loaded.identity, target, tolerance_ms, split)
     if json_path is not None:
@@ -89,46 +120,92 @@ def tune(
             typer.echo(f"written into {write}")
 
 
-def _run(
-    loaded: "Bundle",
-    config: "TrainConfig",
-    root: Path,
-    wanted: "Target",
-    tolerance_ms: float,
-    rule_behavior: str | None,
-    quiet: bool,
-) -> "Tuning":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ...sync.errors import ConfigError
+def _video_answers(
+    loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress"
+) -> "list[RawAnswers | None]":
+    """What a bundle of video says of the recordings of a training file."""
+    from ...training.answers.learnt_frames import refuse_learnt
     from ...training.data.video_sources import open_sources
-    from ...training.stabilising.grid import stabiliser_grid
-    from ...training.stabilising.tune import raw_answers, tune
+    from ...training.stabilising.raw_answers import raw_answers
 
+    _refuse_input(loaded, pose=False)
+    _refuse_classes(loaded, config)
+    sources = [one for one in open_sources(config, root) if one.part != "train"]
+    refuse_learnt(loaded.manifest, config, sources)
+    bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
+    return [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
+
+
+def _pose_answers(
+    loaded: "Bundle", config: "TrainConfig | None", root: Path, dataset: "Dataset | None", progress: "Progress"
+) -> "list[RawAnswers | None]":
+    """What a bundle of keypoints says of the recordings of a training file, or of a folder."""
+    from ...training.answers.learnt_frames import Identity, refuse_parts
+    from ...training.runs.evaluate_pose import open_dataset, open_file
+    from ...training.splits import parts_of
+    from ...training.stabilising.raw_answers import deal_unseen, raw_pose_answers
+
+    _refuse_input(loaded, pose=True)
+    reading = progress.add_task("recordings", total=len(config.data if dataset is None else dataset.entries))
+
+    def read(name: str) -> None:
+        progress.update(reading, description=name, advance=1)
+
+    if dataset is not None:
+        recordings = open_dataset(loaded.manifest, dataset, read)[0]
+        parts = deal_unseen(loaded, recordings)
+    else:
+        assert config is not None
+        _refuse_classes(loaded, config)
+        recordings = open_file(loaded.manifest, config, root, read)
+        parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
+        refuse_parts(loaded.manifest, [Identity.of_pose(one) for one in recordings], parts)
+    bar = progress.add_task("model", total=len(recordings))
+    found: list[RawAnswers | None] = []
+    for one, of_frames in zip(recordings, parts, strict=True):
+        found.append(raw_pose_answers(loaded, one, of_frames))
+        progress.advance(bar)
+    return found
+
+
+def _refuse_input(loaded: "Bundle", pose: bool) -> None:
+    if loaded.manifest.takes_pose != pose:
+        takes, given = ("video", "keypoints") if pose else ("keypoints", "video")
+        raise ConfigError(
+            f"bundle {loaded.manifest.name!r} takes {takes}, and the recordings are of {given}; give others with --data"
+        )
+
+
+def _refuse_classes(loaded: "Bundle", config: "TrainConfig") -> None:
     classes = list(loaded.manifest.classes)
     if list(config.classes) != classes:
         raise ConfigError(
             f"bundle {loaded.manifest.name!r} knows {', '.join(classes)}, the data file {', '.join(config.classes)}; "
             "use a data file with the same classes in the same order"
         )
-    if rule_behavior is not None and rule_behavior not in classes:
-        raise ConfigError(f"--rule-behavior {rule_behavior}: the bundle knows {', '.join(classes)}")
-    console = Console(stderr=True)
-    with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
-        sources = [one for one in open_sources(config, root) if one.part != "train"]
-        bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
-        answers = [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
-        grid = progress.add_task("stabilisers", total=1 + len(stabiliser_grid()))
-        return tune(
-            classes,
-            loaded.manifest.stabiliser,
-            [one for one in answers if one is not None],
-            wanted,
-            tolerance_ms,
-            rule_behavior,
-            lambda n: progress.advance(grid, n),
-        )
+
+
+def _run(
+    loaded: "Bundle",
+    answers: "list[RawAnswers | None]",
+    wanted: "Target",
+    tolerance_ms: float,
+    rule_behavior: str | None,
+    progress: "Progress",
+) -> "Tuning":
+    from ...training.stabilising.grid import stabiliser_grid
+    from ...training.stabilising.tune import tune
+
+    grid = progress.add_task("stabilisers", total=1 + len(stabiliser_grid()))
+    return tune(
+        list(loaded.manifest.classes),
+        loaded.manifest.stabiliser,
+        [one for one in answers if one is not None],
+        wanted,
+        tolerance_ms,
+        rule_behavior,
+        lambda n: progress.advance(grid, n),
+    )
 
 
 def _result(found: "Tuning", identity: str, target: str, tolerance_ms: float, split: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from ethostream.deploy import cli
 from ethostream.deploy.tuning_plot import PlotPoint, write_tuning_plot
 from ethostream.inference.stabilisation.config import ThresholdsConfig
 from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.stabilising.raw_answers import RawAnswers
 from ethostream.training.stabilising.target import parse_target
-from ethostream.training.stabilising.tune import RawAnswers, Tuning, choose, score_stabiliser, split_in_words, tune
+from ethostream.training.stabilising.tune import Tuning, choose, score_stabiliser, split_in_words, tune
 from typer.testing import CliRunner
 
 CLASSES = ["a", "b"]

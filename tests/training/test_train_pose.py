@@ -104,7 +104,9 @@ def test_the_run_folder_says_what_was_done(trained: tuple[Path, dict[str, Any]],
     assert not list(run.rglob("*.ckpt"))
     config, root = load_config(run / "config.yaml")
     assert (config.classes, root) == (CLASSES, folder.resolve())
-    assert config.pose is not None and config.pose.scale.start_px == pytest.approx(80.0, abs=2.0)
+    # Who repeats the run or cross-validates it measures the unit of length anew; the number stands in the manifest.
+    assert config.pose is not None and config.pose.scale.start_px is None
+    assert config.pose.keypoints is not None and len(config.pose.keypoints) == 5
     said = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert said["macro_f1"] == result["evaluation"]["macro_f1"]
     notes = json.loads((run / "data.json").read_text(encoding="utf-8"))["notes"]
@@ -333,3 +335,20 @@ def test_commands_that_lack_something_say_what(words: list[str], message: str, f
     words += ["--stream", "S1"] if str(folder) in words else []
     with pytest.raises(ConfigError, match=message):
         CliRunner().invoke(cli.app, words, catch_exceptions=False)
+
+
+def test_tune_takes_recordings_of_keypoints_that_the_bundle_has_not_seen(
+    trained: tuple[Path, dict[str, Any]], folder: Path, others: Path, tmp_path: Path
+) -> None:
+    words = ["tune", str(trained[0]), "--stream", "S1", "--target", "recall >= 0.1", "--json", str(tmp_path / "t.json")]
+    _call(*words, "--data", str(others))
+    found = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert sorted([*found["chosen_on"], *found["reported_on"]]) == ["7 (validation)", "8 (test)"]
+    assert found["same_data"] is False
+    assert found["chosen"]["recall"] >= 0.1
+    assert set(found["behaviors"]) == set(CLASSES)
+    with pytest.raises(DataError, match="has learnt from 1, 2, 3, 4, where its answers are better than anywhere else"):
+        CliRunner().invoke(cli.app, [*words, "--data", str(folder)], catch_exceptions=False)
+    with pytest.raises(DataError, match=r"split k_fold: is several trainings, and this needs one"):
+        run = str(trained[0].parent / "bundle.run" / "config.yaml")
+        CliRunner().invoke(cli.app, ["tune", str(trained[0]), "--data", run], catch_exceptions=False)

@@ -181,16 +181,29 @@ def refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Sou
     Raises:
         DataError: it meets; the first frames that do are named.
     """
+    refuse_parts(
+        manifest,
+        [Identity.of_source(one) for one in sources],
+        [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in sources],
+    )
+
+
+def refuse_parts(manifest: Manifest, recordings: Sequence[Identity], parts: Sequence[NDArray[np.int8]]) -> None:
+    """As `refuse_learnt`, of recordings by what they are known by and the part of each frame, int8 [t].
+
+    Raises:
+        DataError: see there.
+    """
     learnt: dict[Part, list[str]] = {
         "test": [*manifest.split.train, *manifest.split.validation],
         "validation": manifest.split.train,
     }
     for part, members in learnt.items():
         known: list[str] = []
-        for source in sources:
-            both = part_mask(config, source, part) & _members_mask(manifest, members, Identity.of_source(source))
+        for one, of_frames in zip(recordings, parts, strict=True):
+            both = (of_frames == PARTS.index(part)) & _members_mask(manifest, members, one)
             if both.any():
-                known.append(stretches_of(source.name, both)[0])
+                known.append(stretches_of(one.name, both)[0])
         if known:
             raise DataError(
                 f"bundle {manifest.name!r} has learnt from {', '.join(known)}, which stands in the {part} part here: "

@@ -72,12 +72,7 @@ def evaluate_folder(
         BundleError: the bundle cannot be used.
     """
     bundle = load_pose_bundle(bundle_path)
-    entries = [one for one in dataset.entries if isinstance(one, PoseData)]
-    if len(entries) != len(dataset.entries):
-        raise ConfigError(f"{dataset.root}: holds videos, and bundle {bundle.manifest.name!r} takes keypoints")
-    ignored = [name for name in dataset.labels.ignore if name not in bundle.manifest.classes]
-    options = dataset.labels.model_copy(update={"ignore": ignored})
-    recordings = _open(bundle.manifest, entries, dataset.root, options, None, progress)
+    recordings, options = open_dataset(bundle.manifest, dataset, progress)
     whole = [np.ones(one.n_frames, np.bool_) for one in recordings]
     return _evaluated(bundle, recordings, whole, options, dataset.notes, progress, cache)
 
@@ -97,8 +92,7 @@ def evaluate_config(
     """
     bundle = load_pose_bundle(bundle_path)
     refuse_classes(bundle, config)
-    entries = [one for one in config.data if isinstance(one, PoseData)]
-    recordings = _open(bundle.manifest, entries, root, config.labels, config.split, progress)
+    recordings = open_file(bundle.manifest, config, root, progress)
     judged: list[NDArray[np.bool_]] = []
     for one in recordings:
         if isinstance(config.split, FoldSplit):
@@ -107,6 +101,35 @@ def evaluate_config(
             parts = parts_of(config.split, one.part, one.labels, one.rate_hz, one.name)
             judged.append(parts == PARTS.index("test"))
     return _evaluated(bundle, recordings, judged, config.labels, config.notes, progress, cache)
+
+
+def open_dataset(
+    manifest: Manifest, dataset: Dataset, progress: Callable[[str], None] | None = None
+) -> tuple[list[PoseRecording], LabelOptions]:
+    """The recordings of a folder as a bundle takes them, and how their labels became its classes.
+
+    Raises:
+        ConfigError: they are videos.
+        DataError: they do not fit the bundle.
+    """
+    entries = [one for one in dataset.entries if isinstance(one, PoseData)]
+    if len(entries) != len(dataset.entries):
+        raise ConfigError(f"{dataset.root}: holds videos, and bundle {manifest.name!r} takes keypoints")
+    ignored = [name for name in dataset.labels.ignore if name not in manifest.classes]
+    options = dataset.labels.model_copy(update={"ignore": ignored})
+    return _open(manifest, entries, dataset.root, options, None, progress), options
+
+
+def open_file(
+    manifest: Manifest, config: TrainConfig, root: Path, progress: Callable[[str], None] | None = None
+) -> list[PoseRecording]:
+    """The recordings of a training file as a bundle takes them.
+
+    Raises:
+        DataError: they do not fit the bundle.
+    """
+    entries = [one for one in config.data if isinstance(one, PoseData)]
+    return _open(manifest, entries, root, config.labels, config.split, progress)
 
 
 def load_pose_bundle(path: Path) -> Bundle:

@@ -25,8 +25,9 @@ from ..scores.frames import frame_counts, frame_figures
 from ..splits import PARTS
 from ..stretches import bout_runs
 from .grid import as_options, cusum_options, in_short, stabiliser_grid
+from .raw_answers import RawAnswers
 from .target import parse_target
-from .tune import RawAnswers, tune
+from .tune import tune
 
 _ADAPTER: TypeAdapter[StabiliserConfig] = TypeAdapter(StabiliserConfig)
 _TOLERANCE_MS: Final = 500.0

@@ -1,52 +1,27 @@
-"""Choosing a stabiliser: a bundle's raw probabilities over labelled recordings, and every candidate over those.
+"""Choosing a stabiliser: every candidate over what a bundle says of labelled recordings.
 
 The choice is made on the validation part of the data and reported on the test part, which it has not seen.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
-from ...inference.bundle import Bundle
 from ...inference.stabilisation.config import StabiliserConfig
-from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError, DataError
-from ..answers.offline import run_offline
 from ..answers.stabilised import stabilised_labels
 from ..config.training_file import TrainConfig
-from ..data.video_sources import Source
 from ..scores.onsets import OnsetScores, pooled, score_onsets
-from ..splits import PARTS, Part, TimeBlockSplit, parts_of
+from ..splits import PARTS, Part, TimeBlockSplit
 from .grid import as_options, in_short, stabiliser_grid
+from .raw_answers import CHOICE_PART, REPORT_PART, RawAnswers
 from .target import Target
 
-CHOICE_PART: Final[Part] = "validation"
-REPORT_PART: Final[Part] = "test"
 CONFIDENCE: Final = 0.95
 """Of the upper bound of the rate of false triggers that is stated beside a count."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawAnswers:
-    """What a model said of one recording before any stabiliser.
-
-    Attributes:
-        name: of the recording.
-        t_ns: (n,) int64 exposure times of the model's steps.
-        p: (n, n_classes) float32, as the stabiliser gets them on the rig.
-        truth: (n,) class index, below 0 without a label.
-        parts: (n,) index into ``PARTS``, below 0: in none.
-    """
-
-    name: str
-    t_ns: NDArray[np.int64]
-    p: NDArray[np.float32]
-    truth: NDArray[np.int16]
-    parts: NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,55 +60,6 @@ class Candidate:
             "recall": self.recall,
             "per_behavior": {name: one.to_dict() for name, one in self.scores.items()},
         }
-
-
-def raw_answers(
-    bundle: Bundle, config: TrainConfig, source: Source, progress: Callable[[int], None] | None = None
-) -> RawAnswers | None:
-    """Run a bundle over a recording, from its first frame to the last that is chosen or reported on; None: it has none.
-
-    Raises:
-        DataError: the video ends before its labels do.
-    """
-    parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
-    wanted = (parts >= PARTS.index(CHOICE_PART)) & (source.labels >= 0)
-    if not wanted.any():
-        return None
-    n_run = int(np.flatnonzero(wanted)[-1]) + 1
-
-    def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
-        for place, images in enumerate(source.open_frames()):
-            if place == n_run:
-                return
-            yield _time_ns(place, source), images
-
-    used: list[int] = []
-    rows: list[tuple[float, ...]] = []
-    n_done = 0
-    answers = run_offline(bundle, source.views, source.rate_hz, frames(), RigClock(ClockAnchor.take()))
-    for place, answer in enumerate(answers):
-        n_done = place + 1
-        if progress is not None:
-            progress(1)
-        if answer is not None:
-            used.append(place)
-            rows.append(answer.p)
-    if n_done < n_run:
-        raise DataError(
-            f"{source.name}: labels go up to frame {n_run - 1}, but only {n_done} frames can be read; "
-            "is the video whole?"
-        )
-    return RawAnswers(
-        name=source.name,
-        t_ns=np.array([_time_ns(place, source) for place in used], np.int64),
-        p=np.array(rows, np.float32),
-        truth=source.labels[used],
-        parts=parts[used],
-    )
-
-
-def _time_ns(place: int, source: Source) -> int:
-    return round(place * NS_PER_S / source.rate_hz)
 
 
 def score_stabiliser(
@@ -286,17 +212,24 @@ def upper_bound_per_hour(scores: OnsetScores) -> float | None:
     return float(gammaincinv(scores.n_false + 1, CONFIDENCE)) / scores.hours
 
 
-def split_in_words(tuning: Tuning, config: TrainConfig) -> str:
-    """What the choice was made on and what it is reported on."""
+def split_in_words(tuning: Tuning, config: TrainConfig | None) -> str:
+    """What the choice was made on and what it is reported on.
+
+    Args:
+        tuning: what was found.
+        config: the data file; None: recordings of a folder were dealt out.
+    """
     made = ", ".join(tuning.choice)
     if tuning.chosen is None:
         return f"judged on {made}; nothing was chosen, so there is nothing to report"
     if tuning.same_data:
         return (
-            f"chosen and reported on the same data ({made}): the data file has no {tuning.lacks} part, so the scores "
-            "are too good; give it one"
+            f"chosen and reported on the same data ({made}): "
+            + (f"the data file has no {tuning.lacks} part" if config is not None else "there is one recording")
+            + ", so the scores are too good; give "
+            + ("it one" if config is not None else "more of them")
         )
     words = f"chosen on {made}; reported on {', '.join(tuning.report)}"
-    if isinstance(config.split, TimeBlockSplit):
+    if config is not None and isinstance(config.split, TimeBlockSplit):
         words += "; these are blocks of the same recording(s), which are more alike than two recordings"
     return words
