@@ -1,32 +1,42 @@
 """How well the simulated cage is classified with one, two, four and eight views, on sessions that no model has seen.
 
-    python benchmarks/views.py [--bundle demo] [--seeds 501,502,503,504] [--minutes 1] [--views 1,2,4,8] [--json FILE]
+    python benchmarks/views.py [--bundle demo] [--seeds 501,502,503,504] [--minutes 1] [--views 1,2,4,8]
+        [--live-s 0] [--stabiliser YAML] [--json FILE]
 
 Every number of views is scored on the same instants, causally and through the whole pipeline, from raw frames to the
-stabilised label. The views are spread over the walls: one of each wall before the second of any.
+stabilised label. The views are spread over the walls: one of each wall before the second of any. With ``--live-s`` a
+whole rig runs so many seconds with four simulated cameras, its recording is replayed, and the bundle goes over the same
+frames: all three are compared answer by answer.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from ethostream.acquisition.simulated_camera import render_session
 from ethostream.acquisition.simulated_renderer import CAGE_VIEWS
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
+from ethostream.inference.stabilisation.config import StabiliserConfig
 from ethostream.sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ethostream.training.answers.offline import run_offline
 from ethostream.training.scores.frames import Scores, score
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from views_live import live_and_again
 
 WIDTH, HEIGHT = 640, 480
+LIVE_VIEWS = 4
 SPREAD = [0, 4, 2, 6, 1, 5, 3, 7]
 """Places in ``CAGE_VIEWS``: left cameras of opposite walls, then of the other two, then the right ones."""
 
@@ -39,9 +49,13 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=1.0, help="of each session")
     parser.add_argument("--views", default="1,2,4,8")
+    parser.add_argument("--live-s", type=float, default=0.0, help="of a whole rig with four cameras; 0: none")
+    parser.add_argument("--stabiliser", help="instead of the bundle's, as in a task file: {kind: ..., default: ...}")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     bundle = Bundle.load(resolve_bundle(options.bundle))
+    if options.stabiliser:
+        bundle = with_stabiliser(bundle, options.stabiliser)
     seeds = [int(one) for one in options.seeds.split(",")]
     refuse_seen(bundle, seeds)
     result: dict[str, Any] = {
@@ -55,10 +69,20 @@ def main() -> int:
         result["views"][str(n_views)] = judge(
             bundle, seeds, round(options.minutes * 60 * bundle.manifest.rate_hz), n_views
         )
+    if options.live_s > 0.0:
+        names = {CAGE_VIEWS[place].name: place for place in SPREAD[:LIVE_VIEWS]}
+        with tempfile.TemporaryDirectory() as folder:
+            result["live"] = live_and_again(bundle, seeds[0], options.live_s, names, (WIDTH, HEIGHT), Path(folder))
     show(result, bundle.manifest.classes)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
+
+
+def with_stabiliser(bundle: Bundle, text: str) -> Bundle:
+    """The same bundle with other options of the stabiliser."""
+    options: StabiliserConfig = TypeAdapter(StabiliserConfig).validate_python(yaml.safe_load(text))
+    return replace(bundle, manifest=bundle.manifest.model_copy(update={"stabiliser": options}))
 
 
 def refuse_seen(bundle: Bundle, seeds: list[int]) -> None:
@@ -135,6 +159,8 @@ def show(result: dict[str, Any], classes: list[str]) -> None:
             *("-" if value is None else f"{value:.3f}" for value in stabilised["recall"].values()),
         )
     Console(width=120).print(table)
+    if "live" in result:
+        Console(width=120).print_json(json.dumps(result["live"]))
 
 
 if __name__ == "__main__":
