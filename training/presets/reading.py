@@ -39,9 +39,9 @@ class PresetFile(StrictModel):
     about: str
     input: Literal["pose", "video"]
     extends: Name | None = None
-    by_classes: dict[int, dict[str, Any]] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     by_animals: dict[int, dict[str, Any]] = Field(default_factory=dict)
+    by_classes: dict[int, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ class Preset:
         name: as it is asked for.
         about: one line.
         input: what it takes.
-        by_classes: further keys for so many classes or more.
         config: keys of the training file.
         by_animals: further keys for recordings of so many animals.
+        by_classes: further keys for so many classes or more.
     """
 
     name: str
     about: str
     input: Literal["pose", "video"]
-    by_classes: dict[int, dict[str, Any]]
     config: dict[str, Any]
     by_animals: dict[int, dict[str, Any]]
+    by_classes: dict[int, dict[str, Any]]
 
 
 def preset_names() -> list[str]:
@@ -86,9 +86,9 @@ def read_preset(name: str) -> Preset:
             raise ConfigError(f"preset {name!r}: extends more than {_MOST_EXTENSIONS} others; is one its own ancestor?")
         chain.append(validate(PresetFile, read_yaml(path), str(path)))
         wanted = chain[-1].extends
-    by_classes: dict[int, dict[str, Any]] = {}
     config: dict[str, Any] = {}
     by_animals: dict[int, dict[str, Any]] = {}
+    by_classes: dict[int, dict[str, Any]] = {}
     for one in reversed(chain):
         config = merged(config, one.config)
         by_animals |= {n: merged(by_animals.get(n, {}), keys) for n, keys in one.by_animals.items()}
