@@ -74,5 +74,5 @@ $(DEMO_READY): pyproject.toml | $(CREATED)
 
 $(DEV_READY): pyproject.toml | $(CREATED)
 	@echo "Preparing $(VENV) for training and development (once; several minutes, torch is large)"
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,train,basler,genicam,serial,lsl,nidaq,gpio,osc,sound,align,sleap,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,train,search,ray,basler,genicam,serial,lsl,nidaq,gpio,osc,sound,align,sleap,dev]'
 	@touch $(DEMO_READY) $@

@@ -33,6 +33,7 @@ from .commands.repair_command import repair
 from .commands.report_command import report as report_page
 from .commands.resume_command import resume
 from .commands.rules_command import rules_app
+from .commands.search_command import search
 from .commands.time_command import time_app
 from .commands.tune_command import tune
 from .ctrl_c import leave_on_ctrl_c
@@ -265,6 +266,7 @@ app.command(rich_help_panel=_BENCH)(latency)
 app.command(rich_help_panel=_MODEL)(train)
 app.command(rich_help_panel=_MODEL)(evaluate)
 app.command(rich_help_panel=_MODEL)(crossval)
+app.command(rich_help_panel=_MODEL)(search)
 app.command(rich_help_panel=_MODEL)(tune)
 app.command(rich_help_panel=_MODEL)(predict)
 app.command(rich_help_panel=_MODEL)(quantise)

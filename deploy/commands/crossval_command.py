@@ -19,6 +19,7 @@ from .folder_options import (
     needs_extra,
 )
 from .json_output import JsonOption, require_writable, to_stdout, write_result
+from .ray_option import RayOption, opened_ray, require_ray
 
 
 def crossval(
@@ -52,6 +53,7 @@ def crossval(
     group_by: GroupOption = None,
     overrides: SetOption = None,
     cache: CacheOption = None,
+    ray: RayOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Cross-validate a model: what would it score on recordings that it has not seen?
@@ -64,6 +66,7 @@ def crossval(
     Example: `ethostream crossval --preset pose-tcn --data recordings --stream S1 --folds 4 --json scores.json`
     """
     require_writable(json_path)
+    require_ray(ray)
     with needs_extra("train"):
         from ...training.runs.crossval import crossval as run_crossval
         from ...training.splits import KFoldSplit, LeaveOneOutSplit
@@ -77,7 +80,8 @@ def crossval(
         folder = Path(f"{loaded.name}-crossval.run") if out is None else out
         kept_in = opened_cache(cache)
         place = None if kept_in is None else kept_in.folder
-        result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes, cache=place)
+        with opened_ray(ray, loaded.fit, to_stdout(json_path)) as workers:
+            result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes, workers, place)
     if json_path is not None:
         write_result(
             json_path,

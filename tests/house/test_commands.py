@@ -29,6 +29,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "crossval",
+    "search",
     "tune",
     "quantise",
     "engines",

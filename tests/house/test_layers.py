@@ -19,6 +19,9 @@ ALLOWED = {
     "lightning": ("training/",),
     "torchmetrics": ("training/",),
     "sklearn": ("training/",),
+    "optuna": ("training/runs/study.py", "deploy/commands/search_command.py"),
+    "sqlalchemy": ("training/runs/study.py",),
+    "ray": ("training/runs/ray_folds.py",),
     "onnx": ("training/", "inference/half_precision.py"),
     "onnxscript": ("training/",),
     "onnxruntime": (
