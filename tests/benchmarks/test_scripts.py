@@ -161,6 +161,36 @@ def test_no_loss(run: Run) -> None:
     stated(found, "latency_ms.exposure_to_behavior", "cameras.cam0.dropped_declared")
 
 
+def test_predict(run: Run) -> None:
+    small = ("--seconds", "0.5", "--bundles", "demo", "--embedders", "none", "--rounds", "1", "--stage-frames", "10")
+    found = run("predict.py", *small)
+    assert stated(found, "video.n_frames", "models.demo.n_rows", "models.demo.weights") == [15, 15, "trained"]
+    stated(found, "machine", "models.demo.wall_s", "models.demo.processor_s", "models.demo.load_s")
+    assert list(found["models"]["demo"]["stages_ms"]) == ["decode", "crop", "embed", "features, head, stabiliser"]
+    assert found["models"]["demo"]["same_labels"] == 1.0
+    assert found["models"]["demo"]["largest_difference_of_p"] < 1e-5
+
+
+@pytest.mark.long
+def test_predict_with_random_weights(run: Run) -> None:
+    small = ("--seconds", "0.2", "--bundles", "demo", "--rounds", "1", "--stage-frames", "4")
+    found = run("predict.py", *small, "--embedders", "small,resnet18")
+    assert [one["weights"] for one in found["models"].values()] == ["trained", "random", "random"]
+
+
+@pytest.mark.long
+def test_clips(run: Run, test_data: Path) -> None:
+    small = ("--clips", "below,below60", "--pooled", "--folds", "2", "--epochs", "1,1")
+    found = run("clips.py", "--data", str(test_data), *small)
+    assert list(found["clips"]) == ["below", "below60"] and list(found["pooled"]) == ["below", "below60", "all"]
+    assert "25 Hz" in found["clips"]["below"]["default"]["refused"]
+    below, below60, pooled = found["clips"]["below"], found["clips"]["below60"], found["pooled"]["all"]
+    for one in (below["trained"], below60["default"], pooled["trained"]):
+        stated(one, "n_frames", "raw.A.accuracy", "raw.B.accuracy", "stabilised.A.accuracy", "raw.A.note")
+    assert found["clips"]["below"]["labelled_frames"] == 449
+    assert found["pooled"]["all"]["trained"]["raw"]["A"]["interval"] is not None
+
+
 def test_simulator(run: Run) -> None:
     found = run("simulator.py", "--seconds", "0.02", "--views", "1", "--sizes", "64x64,128x96")
     assert [one["frame"] for one in found] == [
@@ -225,6 +255,15 @@ def test_views(run: Run) -> None:
     for one in found["views"].values():
         assert one["stabilised"]["n_frames"] == one["raw"]["n_frames"] == 90
         stated(one, "raw.balanced_accuracy", "stabilised.accuracy")
+
+
+@pytest.mark.long
+def test_views_live(run: Run) -> None:
+    found = run("views.py", "--seeds", "501", "--minutes", "0.02", "--views", "1", "--live-s", "3")
+    live = found["live"]
+    assert live["replay"]["exact"] is True and live["replay"]["different"] == 0
+    assert live["n_answers"] > 60
+    assert live["same_label_over_frames"] == 1.0 or live["n_skipped"] > 0
 
 
 def test_worlds(run: Run) -> None:
