@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import BundleError, ConfigError, DataError, DiskFullError, ParityError
@@ -25,9 +27,12 @@ from ethostream.training.data.pose_recordings import (
     pose_input,
     with_scale,
 )
+from ethostream.training.networks.ensemble import EnsembleHead
+from ethostream.training.networks.head import SequenceHead, build_head
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.export_run import export_run
+from ethostream.training.runs.kept_model import keep_model, prove_parity, read_kept
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
 from social_sessions import make_social_folder
@@ -145,9 +150,9 @@ def test_folds_share_features_and_answer_the_same(folder: Path, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """An ensemble, trained by the command, with a cache of its own."""
+    """A model, trained by the command, with a cache of its own."""
     place = tmp_path_factory.mktemp("trained")
-    changes = [word for one in [*SMALL, "head.ensemble=2"] for word in ("--set", one)]
+    changes = [word for one in SMALL for word in ("--set", one)]
     words = ["--preset", "pose-tcn", "--data", str(folder), "--stream", "S1", "--cache", str(place / "cache"), *changes]
     call("features", *words, "--json", str(place / "features.json"))
     call("train", *words, "--out", str(place / "bundle"), "--json", str(place / "train.json"))
@@ -227,6 +232,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_a_training_with_a_word(folder: Path, tmp_path: Path) -> None:
     """In a process of its own, in which no file becomes longer than 100 kB: features take three times as much."""
     words = [
@@ -280,8 +286,11 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     with np.load(run / "export_input.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
     np.savez(run / "export_input.npz", allow_pickle=False, **arrays | {"x": np.full_like(arrays["x"], np.nan)})
+    kept = read_kept(run)
+    graphs = {one.name: one.read_bytes() for one in (trained[0] / "bundle").glob("*.onnx")}
+    prove_parity(kept.head, None, graphs, arrays)
     with pytest.raises(ParityError, match="no bundle is written"):
-        export_run(run, out, quiet=True)
+        prove_parity(kept.head, None, graphs, kept.inputs)
     (run / "export_input.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"export_input.npz: cannot be read"):
         export_run(run, out, quiet=True)
@@ -294,3 +303,21 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     with pytest.raises(ConfigError, match="is no run folder"):
         export_run(tmp_path, out, quiet=True)
     assert not out.exists()
+
+
+def test_an_ensemble_is_kept_with_its_calibration(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["head"]["ensemble"] = 2
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    first = read_kept(trained[0] / "bundle.run")
+    second = build_head(first.config.head, first.manifest.x_dims, len(first.config.classes))
+    assert isinstance(first.head, SequenceHead)
+    both = EnsembleHead([first.head, second.eval()]).scale_logits(0.5).scale_logits(3.0)
+    keep_model(run, both, None, first.inputs)
+    again = read_kept(run).head
+    x = torch.from_numpy(first.inputs["x"])
+    with torch.inference_mode():
+        p = [one.forward_sequence(x, one.initial_state(1))[0] for one in (both, again, first.head)]
+    assert torch.equal(p[0], p[1]) and not torch.equal(p[0], p[2])
