@@ -146,7 +146,8 @@ def _pose_answers(
     from ...training.stabilising.raw_answers import deal_unseen, raw_pose_answers
 
     _refuse_input(loaded, pose=True)
-    reading = progress.add_task("recordings", total=len(config.data if dataset is None else dataset.entries))
+    n_recordings = len(dataset.entries) if dataset is not None else 0 if config is None else len(config.data)
+    reading = progress.add_task("recordings", total=n_recordings)
 
     def read(name: str) -> None:
         progress.update(reading, description=name, advance=1)

@@ -263,7 +263,7 @@ def _export_input(
     See `KeptModel`.
     """
     n_steps = 2 * MIN_PARITY_STEPS
-    start = min(_first_change(recordings[0], n_steps), max(len(inputs) - n_steps, 0))
+    start = min(first_change(recordings[0], n_steps), max(len(inputs) - n_steps, 0))
     x = inputs[None, start : start + n_steps]
     x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))
     points, times_ns = _parity_input(rule, recordings)
@@ -272,13 +272,13 @@ def _export_input(
 
 def _parity_input(rule: PoseRule, recordings: Sequence[PoseRecording]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Points for ``parity.npz`` from a stretch of the first recording in which the behaviour changes, if any."""
-    start = _first_change(recordings[0], PARITY_FRAMES)
+    start = first_change(recordings[0], PARITY_FRAMES)
     points = recordings[0].points[start : start + PARITY_FRAMES]
     assert rule.rate_hz is not None
     return points, np.rint(np.arange(len(points)) * (NS_PER_S / rule.rate_hz)).astype(np.int64)
 
 
-def _first_change(recording: PoseRecording, n_frames: int) -> int:
+def first_change(recording: PoseRecording, n_frames: int) -> int:
     """Where a stretch begins that has the first change of behaviour in its middle; 0 where there is none."""
     labels = recording.labels
     changes = np.flatnonzero((np.diff(labels) != 0) & (labels[1:] >= 0) & (labels[:-1] >= 0))
