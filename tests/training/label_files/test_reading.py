@@ -38,7 +38,7 @@ def test_the_format_is_known_by_what_a_file_holds(tmp_path: Path, kind: LabelKin
 
 
 def test_every_kind_has_a_reader(tmp_path: Path) -> None:
-    assert set(TEXTS) | {"matlab"} == set(LABEL_KINDS) == set(get_args(LabelKind))
+    assert set(TEXTS) | {"matlab", "simulator"} == set(LABEL_KINDS) == set(get_args(LabelKind))
     for kind in LABEL_KINDS:
         with pytest.raises(DataError, match="cannot be read"):
             read_labels(tmp_path / "absent", kind, rate_hz=25.0)
