@@ -1,6 +1,7 @@
 """The stages of a video model: their order, what each of them changes, and going on inside any of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ethostream.sync.errors import ConfigError
 from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.fitting.crop_head_data import head_data
 from ethostream.training.fitting.crop_recordings import Recording
+from ethostream.training.fitting.head_validation import head_logits
 from ethostream.training.fitting.joint_fit import Networks
 from ethostream.training.fitting.loop import checkpoint_path
 from ethostream.training.fitting.video_fit import build_networks, fit
@@ -105,6 +107,35 @@ def test_going_on_in_any_stage_ends_with_the_same_bits(nth: int, done: int, tmp_
     assert stages_in(tmp_path / "broken") == stages_in(tmp_path / "whole")
     assert found["head"]["best_value"] == wanted["head"]["best_value"]
     assert checkpoint_path(tmp_path / "broken", "joint").exists()
+
+
+def both_at_once() -> list[Recording]:
+    """One behaviour shows in the light, the other in the feature, in any combination; some frames nobody looked at."""
+    found: list[Recording] = []
+    for one in recordings():
+        n = len(one.labels)
+        there = np.stack([one.labels, np.arange(n) // 10 % 2], axis=1).astype(np.float32)
+        features = one.features + 40 * there[None, :, 1:]
+        labels = np.where(there.sum(axis=1) == 1, there.argmax(axis=1), -1).astype(np.int16)
+        there[25:28] = np.nan
+        found.append(replace(one, features=features.astype(np.float32), labels=labels, targets=there))
+    return found
+
+
+@pytest.mark.parametrize("stages", [{"joint_epochs": 40, "head_epochs": 0}, {"joint_epochs": 20, "head_epochs": 20}])
+def test_behaviors_that_meet_are_learnt_side_by_side(stages: dict[str, int], tmp_path: Path) -> None:
+    rule = config(**stages, loss={"kind": "binary"}, learning_rate=0.02, patience=40, monitor="loss", temperature=True)
+    networks, data = fresh(rule), both_at_once()
+    found = fit(rule, data, networks, tmp_path, quiet=True)
+    assert list(found.values())[-1]["calibration"]["n_frames"] == 2 * (60 - 3)  # two views; all that was looked at
+    (shown,) = head_data(networks.embedder, data[1:], "mean", torch.device("cpu"))
+    assert shown.targets is not None
+    p = np.mean(torch.sigmoid(torch.from_numpy(np.stack(head_logits(networks.head, list(shown.x))))).numpy(), axis=0)
+    known = ~np.isnan(shown.targets).any(axis=1)
+    right = (p[known] > 0.5) == (shown.targets[known] > 0.5)
+    assert right.mean(axis=0).min() > 0.85  # chance is a half
+    several = shown.targets[known].sum(axis=1) == 2
+    assert right[several].all(axis=1).mean() > 0.7  # a softmax could not say both
 
 
 def test_a_log_of_an_earlier_fit_does_not_stay(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def answers_from(
         group=recording.group or "",
         raters=recording.compare,
         fold=fold,
+        present=recording.targets,
     )
     return with_stabiliser(nothing, classes, stabiliser)
 
@@ -67,4 +68,5 @@ def bundle_answers(
         judged=judged,
         group=recording.group or "",
         raters=recording.compare,
+        present=recording.targets,
     )

@@ -196,7 +196,8 @@ def answers_of(
         DataError: the video ends before its labels do.
     """
     labels = source.labels
-    wanted = (part_mask(config, source, part) if asked is None else asked) & (labels >= 0)
+    known = labels >= 0 if source.targets is None else ~np.isnan(source.targets).any(axis=1)
+    wanted = (part_mask(config, source, part) if asked is None else asked) & known
     if not wanted.any():
         return None
     n_wanted = int(np.flatnonzero(wanted)[-1]) + 1
@@ -251,6 +252,7 @@ def answers_of(
             judged=wanted[:n_wanted],
             group=source.group,
             raters={name: other[:n_wanted] for name, other in source.compare.items()},
+            present=None if source.targets is None else source.targets[:n_wanted],
         ),
         stage_ms={stage: durations[:, place] for place, stage in enumerate(STAGES)},
     )

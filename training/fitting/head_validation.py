@@ -15,7 +15,7 @@ from ..config.fit import CLASS_MEASURES, FitConfig
 from ..networks.head import HeadModule, probabilities
 from ..scores.bouts import bout_counts, bout_figures
 from ..scores.frames import score
-from ..splits import Part
+from ..splits import PARTS, Part
 from .head_batches import reduced
 from .head_data import HeadData
 from .losses import FrameLoss
@@ -67,7 +67,8 @@ def _run_beside(
 
 def recording_logits(head: HeadModule, data: Sequence[HeadData], part: Part) -> list[NDArray[np.float32]]:
     """Logits [b, t', c] of recordings from their first frame to the last one of a part; t' is 0 where there is none."""
-    ends = [int(np.flatnonzero(one.mask(part))[-1]) + 1 if one.mask(part).any() else 0 for one in data]
+    asked = [np.flatnonzero(one.known & (one.parts == PARTS.index(part))) for one in data]
+    ends = [int(frames[-1]) + 1 if len(frames) else 0 for frames in asked]
     rows = [row[:end] for one, end in zip(data, ends, strict=True) for row in one.x if end]
     logits = iter(head_logits(head, rows))
     empty = np.zeros((0, head.n_classes), np.float32)

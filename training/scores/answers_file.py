@@ -34,6 +34,8 @@ class RecordingAnswers:
         group: what the recording belongs together with: an animal, a day; "" where nothing is said.
         raters: labels of other people on the same frames, int16 [n], below 0 where they have none.
         fold: of a cross-validation, from 0; -1: there were none.
+        present: which behaviours are there, float32 [n, c], 0 or 1, where several may be at once; NaN where nobody has
+            looked. None: a frame has one class.
     """
 
     name: str
@@ -46,6 +48,7 @@ class RecordingAnswers:
     group: str = ""
     raters: Mapping[str, NDArray[np.int16]] = field(default_factory=dict[str, NDArray[np.int16]])
     fold: int = -1
+    present: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different lengths.
@@ -55,6 +58,7 @@ class RecordingAnswers:
         """
         n = len(self.truth)
         arrays = {"raw": self.raw, "label": self.label, "p": self.p, "judged": self.judged, **self.raters}
+        arrays |= {} if self.present is None else {"present": self.present}
         for what, array in arrays.items():
             if len(array) != n:
                 raise DataError(
@@ -95,6 +99,8 @@ def write_answers(path: Path, recordings: Sequence[RecordingAnswers], classes: S
         arrays[f"{place}.p"] = one.p.astype(np.float32)
         arrays[f"{place}.judged"] = one.judged.astype(np.bool_)
         arrays[f"{place}.raters"] = np.array(list(one.raters), np.str_)
+        if one.present is not None:
+            arrays[f"{place}.present"] = one.present.astype(np.float32)
         for number, labels in enumerate(one.raters.values()):
             arrays[f"{place}.rater.{number}"] = labels.astype(np.int16)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -136,6 +142,7 @@ def read_answers(path: Path) -> tuple[list[RecordingAnswers], list[str]]:
                     for number, rater in enumerate(arrays[f"{place}.raters"])
                 },
                 fold=int(arrays["folds"][place]),
+                present=arrays.get(f"{place}.present"),
             )
             for place, name in enumerate(arrays["names"])
         ]

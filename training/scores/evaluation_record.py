@@ -13,6 +13,7 @@ from ...sync.errors import DataError
 from ..splits import Part
 from ..stretches import runs_of
 from .answers_file import RecordingAnswers
+from .behaviors import behavior_scores
 from .bouts import bout_counts, bout_figures, score_bouts
 from .calibration import calibration_scores
 from .frames import agreement, frame_counts, frame_figures, known_value, score
@@ -67,7 +68,7 @@ def evaluation_record(
     Returns:
         Top-level scores are those of the stabilised label; ``raw`` has those of the most probable class. Beside them
         ``intervals``, ``recordings``, ``baselines``, ``raters``, ``compare``, ``calibration``, ``compute``, ``notes``
-        and ``warnings``.
+        and ``warnings``; where several behaviours may be there at once also ``behaviors``, see `behavior_scores`.
 
     Raises:
         DataError: no judged frame is labelled.
@@ -78,6 +79,7 @@ def evaluation_record(
     scores = {which: _scored(judged, classes, which, tolerance_ms) for which in ANSWERS}
     intervals = {which: _intervals(judged, classes, which, split, seed) for which in ANSWERS}
     drawn = intervals["stabilised"]
+    behaviors = behavior_scores(recordings, classes)
     return {
         "schema": SCHEMA,
         "causal": causal,
@@ -102,6 +104,7 @@ def evaluation_record(
         "calibration": calibration_scores(*said_of(judged)),
         "raters": _raters(judged, classes),
         "compare": _compared(judged, classes, tolerance_ms),
+        **({} if behaviors is None else {"behaviors": behaviors}),
         "compute": dict(compute or {}),
         "notes": list(notes),
         "warnings": [
