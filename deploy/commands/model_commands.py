@@ -146,7 +146,8 @@ def predict(
     Keypoints are read from DeepLabCut (.csv, .h5) and SLEAP (.slp, .h5). Where such a file does not state its frame
     rate and --fps does not either, that of the model is assumed, and the result says so.
 
-    Example: `ethostream predict bundles/social session_12.csv --fps 30 --out behaviour.csv`
+    Examples: `ethostream predict video-default mouse.mp4 --out behaviour.csv`,
+    `ethostream predict bundles/social session_12.csv --fps 30 --out behaviour.csv`
     """
     require_writable(json_path)
     from ...inference.bundled import resolve_bundle
