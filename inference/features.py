@@ -9,8 +9,9 @@ import inspect
 import io
 import tokenize
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,12 +175,21 @@ class BoxPosition:
         return state, np.concatenate([center, np.sin(angle), np.cos(angle)]).astype(np.float32)
 
 
-_PARAMETERS: Final[dict[tuple[str, int], tuple[Callable[[Any], FeatureStep], type[StrictModel]]]] = {
-    (BoxMotion.name, BoxMotion.version): (BoxMotion, BoxMotionParameters),
-    (BoxVelocity.name, BoxVelocity.version): (BoxVelocity, BoxMotionParameters),
-    (BoxPosition.name, BoxPosition.version): (BoxPosition, BoxPositionParameters),
-    (MotionEnergy.name, MotionEnergy.version): (MotionEnergy, MotionEnergyParameters),
-    (OpticalFlow.name, OpticalFlow.version): (OpticalFlow, OpticalFlowParameters),
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A feature step of this version: how it is made, from which parameters, and what it is called with."""
+
+    make: Callable[[Any], FeatureStep]
+    parameters: type[StrictModel]
+    of_pixels: bool = False
+
+
+_KNOWN: Final[dict[tuple[str, int], _Known]] = {
+    (BoxMotion.name, BoxMotion.version): _Known(BoxMotion, BoxMotionParameters),
+    (BoxVelocity.name, BoxVelocity.version): _Known(BoxVelocity, BoxMotionParameters),
+    (BoxPosition.name, BoxPosition.version): _Known(BoxPosition, BoxPositionParameters),
+    (MotionEnergy.name, MotionEnergy.version): _Known(MotionEnergy, MotionEnergyParameters, of_pixels=True),
+    (OpticalFlow.name, OpticalFlow.version): _Known(OpticalFlow, OpticalFlowParameters, of_pixels=True),
 }
 _SKIPPED: Final = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
@@ -193,21 +203,20 @@ def make_feature_step(name: str, version: int, parameters: Mapping[str, Any]) ->
         BundleError: this version of ethostream has no such step.
         ConfigError: parameters that it does not know.
     """
-    known = _PARAMETERS.get((name, version))
+    known = _KNOWN.get((name, version))
     if known is None:
-        have = ", ".join(f"{one} v{number}" for one, number in _PARAMETERS)
+        have = ", ".join(f"{one} v{number}" for one, number in _KNOWN)
         raise BundleError(
             f"feature step {name} v{version} is not known here (known: {have}); install a newer ethostream"
         )
-    step, model = known
-    return step(validate(model, dict(parameters), f"feature step {name}"))
+    return known.make(validate(known.parameters, dict(parameters), f"feature step {name}"))
 
 
 def advance_of(step: FeatureStep) -> Advance:
     """A step that reads its box alone, and one that reads its pixels, called alike."""
-    if isinstance(step, (MotionEnergy, OpticalFlow)):
-        return step.look
-    of_box: BoxStep = step  # pyright: ignore[reportAssignmentType]
+    if _KNOWN[step.name, step.version].of_pixels:
+        return cast(PixelStep, step).look
+    of_box = cast(BoxStep, step)
 
     def advance(state: State, crop: Crop, pixels: NDArray[np.uint8], dt_s: float) -> tuple[State, NDArray[np.float32]]:
         return of_box.step(state, crop, dt_s)
@@ -217,7 +226,7 @@ def advance_of(step: FeatureStep) -> Advance:
 
 def spec_of(name: str, version: int, parameters: Mapping[str, Any]) -> FeatureStepSpec:
     """What the manifest says of a feature step; for bundles that are being written."""
-    step, model = make_feature_step(name, version, parameters), _PARAMETERS[name, version][1]
+    step, model = make_feature_step(name, version, parameters), _KNOWN[name, version].parameters
     state = [
         StateTensor(
             name=key, shape=list(value.shape), dtype="uint8" if value.dtype == np.uint8 else "float64", initial=0.0

@@ -1,6 +1,6 @@
 """Images in, stabilised label out: the pure step that the rig, replay, training and the parity test all run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -130,8 +130,7 @@ class BehaviorModel:
         Returns:
             None: the set is no step of the model (the rate rule, or not newer than the last one).
         """
-        if not any(view in images for view in self.views):
-            raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
+        self._require_views(images)
         grid = self._recogniser.grid
         before = grid.index
         index = grid.step(t_ns)
@@ -154,7 +153,12 @@ class BehaviorModel:
 
         Returns:
             An answer for each; the times in it are those of the whole block.
+
+        Raises:
+            ConfigError: a set has none of the views; nothing was stepped then.
         """
+        for images, _ in sets:
+            self._require_views(images)
         grid = self._recogniser.grid
         taken: list[tuple[int, CroppedSet, int, int, int]] = []
         for place, (images, t_ns) in enumerate(sets):
@@ -183,14 +187,17 @@ class BehaviorModel:
         Returns:
             As `step`.
         """
-        if not cropped.crops:
-            raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
+        self._require_views({self.views[place] for place in cropped.crops})
         grid = self._recogniser.grid
         before = grid.index
         index = grid.step(t_ns)
         if index is None:
             return None
         return self._classify(cropped, self._embed(cropped.batches), t_ns, before, index, t_cropped_ns)
+
+    def _require_views(self, names: Collection[str]) -> None:
+        if not any(view in names for view in self.views):
+            raise ConfigError(f"a set without any of the views {', '.join(self.views)} cannot be a step")
 
     def _classify(
         self,

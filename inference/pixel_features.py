@@ -33,7 +33,14 @@ class PixelStep(Protocol):
     def look(
         self, state: State, crop: Crop, pixels: NDArray[np.uint8], dt_s: float
     ) -> tuple[State, NDArray[np.float32]]:
-        """Next state and (dims,) values. ``pixels`` are those of the box, (h, w) grey levels; ``dt_s`` as of `step`."""
+        """Next state and (dims,) values.
+
+        Args:
+            state: of `initial`, or of the step before.
+            crop: the box.
+            pixels: of the box, (h, w) grey levels.
+            dt_s: time since the last step of this view in whole steps.
+        """
         ...
 
 
@@ -143,6 +150,9 @@ class OpticalFlow:
         self.parameters = parameters
         self._scales_s = np.array(parameters.scales_s, np.float64)
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        size, cells = parameters.size_px, parameters.cells
+        self._parts = (cells, size // cells, cells, size // cells)
+        self._y, self._x = np.indices((size, size), np.float64) / size
 
     @property
     def dims(self) -> int:
@@ -179,22 +189,20 @@ class OpticalFlow:
 
     def _of_field(self, flow: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.float64]:
         """What is told of a field of (h, w, 2) pixels per step, in sides of the box per step."""
-        size, cells = self.parameters.size_px, self.parameters.cells
+        size, n = self.parameters.size_px, self.n_whole + self.parameters.cells**2
         slope = cv2.magnitude(cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1))
         # Blurred, so that the inside of what has an edge counts with it; 8 is the gain of the filter.
         weight = (np.asarray(cv2.blur(slope, (5, 5))) >= 8.0 * self.parameters.textured).astype(np.float64)
         whole = weight.sum()
         if not whole:
-            return np.zeros(self.n_whole + cells * cells, np.float64)
+            return np.zeros(n, np.float64)
         right, down = flow[..., 0] / size, flow[..., 1] / size
         mean = np.array([(weight * right).sum(), (weight * down).sum()]) / whole
         speed = np.hypot(right - mean[0], down - mean[1])
-        place = np.arange(size, dtype=np.float64) / size
-        x, y = np.broadcast_to(place, (size, size)), np.broadcast_to(place[:, None], (size, size))
-        x, y = x - (weight * x).sum() / whole, y - (weight * y).sum() / whole
+        x = self._x - (weight * self._x).sum() / whole
+        y = self._y - (weight * self._y).sum() / whole
         spread = max(float((weight * (x * x + y * y)).sum()), 1e-6)
         expansion = (weight * (x * right + y * down)).sum() / spread
         rotation = (weight * (x * down - y * right)).sum() / spread
-        parts = (cells, size // cells, cells, size // cells)
-        of_cells = (weight * np.hypot(right, down)).reshape(parts).mean(axis=(1, 3))
+        of_cells = (weight * np.hypot(right, down)).reshape(self._parts).mean(axis=(1, 3))
         return np.array([*mean, (weight * speed).sum() / whole, expansion, rotation, *of_cells.ravel()])

@@ -10,11 +10,12 @@ import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..sync.clock import NS_PER_MS
 from ..sync.errors import RecordingError
@@ -81,6 +82,12 @@ class ReplayNodeConfig(StrictModel):
     inference: str = "inference"
     pose: str | None = None
     frames: bool = True
+
+    @model_validator(mode="after")
+    def _model_has_input(self) -> Self:
+        if self.pose is None and not self.frames:
+            raise ValueError("frames: a model on frame sets needs them; set frames: true, or name a pose source")
+        return self
 
 
 def main(context: NodeContext) -> None:

@@ -10,6 +10,7 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.inference.model import EMBED_CROPS, BehaviorModel, ModelStep
 from ethostream.sync.clock import FakeClock
+from ethostream.sync.errors import ConfigError
 from numpy.typing import NDArray
 
 SHAPE = (120, 160)
@@ -76,3 +77,14 @@ def test_a_block_and_a_step_go_on_from_the_same_state(demo: Bundle, sets: list[S
 
 def test_no_frames_are_no_answers(demo: Bundle) -> None:
     assert make(demo).steps([]) == []
+
+
+def test_a_block_with_a_set_of_none_of_the_views_is_refused_before_anything_is_stepped(
+    demo: Bundle, sets: list[Set]
+) -> None:
+    model, other = make(demo), make(demo)
+    with pytest.raises(ConfigError, match="without any of the views a, b"):
+        model.steps([*sets[:3], ({}, sets[3][1]), *sets[4:6]])
+    assert [one is None or one.p.tolist() for one in model.steps(sets[:6])] == [
+        one is None or one.p.tolist() for one in other.steps(sets[:6])
+    ]

