@@ -52,6 +52,9 @@ def crossval(
     ignore: IgnoreOption = None,
     group_by: GroupOption = None,
     overrides: SetOption = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Score gradient boosting on the same features, too; for keypoints.")
+    ] = False,
     cache: CacheOption = None,
     ray: RayOption = None,
     json_path: JsonOption = None,
@@ -81,7 +84,7 @@ def crossval(
         kept_in = opened_cache(cache)
         place = None if kept_in is None else kept_in.folder
         with opened_ray(ray, loaded.fit, to_stdout(json_path)) as workers:
-            result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes, workers, place)
+            result = run_crossval(loaded, root, folder, rule, to_stdout(json_path), notes, workers, place, baselines)
     if json_path is not None:
         write_result(
             json_path,

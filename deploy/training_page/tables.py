@@ -24,6 +24,10 @@ def overview(found: Mapping[str, Any]) -> str:
         rows.append(
             (f"always “{majority['class']}” (majority)", *(with_range(majority.get(one), None) for one in keys))
         )
+    for name, of in _learnt_baselines(found):
+        for words, which in (("stabilised", "stabilised"), ("raw", "raw")):
+            one, ranges = of[which], of["intervals"][which]
+            rows.append((f"{name}, {words}", *(with_range(one.get(each), ranges.get(each)) for each in keys)))
     raters = found.get("raters")
     for pair in [] if raters is None else raters["pairs"]:
         values = {**pair, "accuracy": pair["agreement"]}
@@ -48,6 +52,12 @@ def overview(found: Mapping[str, Any]) -> str:
     return f"<div class='card scroll'>{body}{note}</div><div class=two>{charts}</div>{described}"
 
 
+def _learnt_baselines(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Models that are there for comparison, by name."""
+    baselines: Mapping[str, Any] = found.get("baselines", {})
+    return [(name.replace("_", " "), one) for name, one in baselines.items() if "stabilised" in one]
+
+
 def _score_rows(found: Mapping[str, Any], which: str) -> list[ScoreRow]:
     rows: list[ScoreRow] = []
     recordings: Mapping[str, Any] = found.get("recordings", {})
@@ -67,6 +77,10 @@ def _score_rows(found: Mapping[str, Any], which: str) -> list[ScoreRow]:
     majority = found.get("baselines", {}).get("majority")
     if majority is not None:
         rows.append(ScoreRow("majority", majority.get(which), color="var(--still)"))
+    for name, of in _learnt_baselines(found):
+        interval = of["intervals"]["stabilised"].get(which) or {}
+        low, high = interval.get("low"), interval.get("high")
+        rows.append(ScoreRow(name, of["stabilised"].get(which), low, high, [], "var(--still)"))
     raters = found.get("raters")
     for pair in [] if raters is None else raters["pairs"]:
         rows.append(ScoreRow(f"{pair['second']} and {pair['first']}", pair.get(which), color="var(--good)"))

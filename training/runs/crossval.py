@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.progress import Progress
 
 from ...sync.clock import NS_PER_S, MonotonicClock
+from ...sync.errors import ConfigError
 from ..answers.of_video import label_source_of
-from ..cache.store import joined_account
+from ..cache.store import FeatureCache, joined_account
 from ..config.training_file import PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import PoseRecording
@@ -22,6 +24,7 @@ from ..fitting.progress import WholeProgress
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import FoldSplit, RecordingSplit, folds_of
+from .crossval_boosting import GRADIENT_BOOSTING, boosting_scores, crossval_boosting
 from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, run_fold, single_recordings
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, words_of, write_json
 from .train_pose import read_poses
@@ -40,6 +43,7 @@ def crossval(
     notes: Sequence[str] = (),
     run_folds: RunFolds | None = None,
     cache: Path | None = None,
+    baselines: bool = False,
 ) -> dict[str, Any]:
     """Cross-validate a model of keypoints or of video.
 
@@ -54,10 +58,11 @@ def crossval(
         notes: what was assumed about the data.
         run_folds: does the folds and returns what `run_fold` says of each, in order; None: one after the other, here.
         cache: folder of the features that folds share; None: each fold computes its own.
+        baselines: score gradient boosting on the same features as well; for keypoints.
 
     Returns:
         ``run``, ``folds`` (members and summary of each) and ``evaluation``, of all recordings pooled, with intervals
-        over recordings or groups; ``cache``, what it was good for.
+        over recordings or groups; ``cache``, what it was good for to the folds that were done here.
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit, or is too little for the folds.
@@ -65,6 +70,8 @@ def crossval(
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    if baselines and not config.is_pose:
+        raise ConfigError("--baselines: gradient boosting learns from features of keypoints; for video leave it out")
     tasks, opened, check = plan_folds(config, root, run, rule, console, cache)
     begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
     write_json(run / DATA_FILE, check.to_dict())
@@ -88,12 +95,25 @@ def crossval(
             "threads": config.fit.threads,
         },
     )
+    if baselines and opened is not None:
+        evaluation["baselines"][GRADIENT_BOOSTING] = _boosting(config, opened, rule, len(tasks), cache, console)
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
     accounts = [one.cache for one in results if one.cache is not None]
-    kept = {} if cache is None else {"cache": joined_account(cache, accounts)}
+    kept = {} if cache is None or not accounts else {"cache": joined_account(cache, accounts)}
     return {"run": str(run), "folds": summaries, "evaluation": evaluation, **kept}
+
+
+def _boosting(
+    config: TrainConfig, opened: Opened, rule: FoldSplit, n_folds: int, cache: Path | None, console: Console
+) -> dict[str, Any]:
+    recordings, pose = opened
+    with Progress(console=console, disable=console.quiet, transient=True) as bar:
+        task = bar.add_task("gradient boosting", total=n_folds)
+        kept = None if cache is None else FeatureCache(cache, console.print)
+        answers = crossval_boosting(config, pose, recordings, rule, kept, lambda n: bar.advance(task, n))
+    return boosting_scores(answers, config.classes, rule.model_dump(mode="json"))
 
 
 def plan_folds(
