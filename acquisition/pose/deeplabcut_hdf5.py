@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _CURE: Final = "give the .h5 that DeepLabCut's analysis wrote, or the CSV beside it"
 _BLOCK: Final = "values_block_"
-_FEW_VALUES: Final = 20_000_000
+_MOST_BYTES: Final = 3 * 2**30
 _MOST_TIMES: Final = 100
-"""A table with its missing rows may hold so many values, or so many times those of the file: more is a wild number."""
+"""A table with its missing rows may take so many bytes, or so many times those of the file: more is a wild number."""
 
 
 def holds_pandas(file: "h5py.File") -> bool:
@@ -107,10 +107,13 @@ def _by_frame(path: Path, numbers: NDArray[Any], values: NDArray[np.float64]) ->
     if len(back) or numbers[0] < 0:
         row = int(back[0]) + 1 if len(back) else 0
         raise DataError(f"{path}: row {row}: frame number {numbers[row]} is out of turn; {_CURE}")
-    most = max(_FEW_VALUES // values.shape[1], _MOST_TIMES * len(values))
+    most = max(_MOST_BYTES // (8 * values.shape[1]), _MOST_TIMES * len(values))
     if numbers[-1] >= most:
         row = len(numbers) - 1
-        raise DataError(f"{path}: row {row}: frame number {numbers[row]}, and there are {len(numbers)} rows; {_CURE}")
+        raise DataError(
+            f"{path}: row {row}: frame number {numbers[row]}, and there are {len(numbers)} rows: with "
+            f"those left out it would take more than {_MOST_BYTES / 2**30:g} GiB. If the number is right, split the file"
+        )
     whole = np.full((int(numbers[-1]) + 1, values.shape[1]), np.nan)
     whole[numbers] = values
     return whole

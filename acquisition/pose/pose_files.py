@@ -52,7 +52,9 @@ def _read_hdf5(path: Path) -> PoseTable:
                 return read_sleap_analysis(path, file)
             if holds_pandas(file):
                 return read_deeplabcut_hdf5(path, file)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+    except MemoryError as error:
+        raise DataError(f"{path}: this machine has not the memory that its table needs ({error})") from error
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         # All that h5py raises on what is not as it was written.
         raise DataError(f"{path}: is damaged ({error}); export it again, or restore it from a copy") from error
     raise DataError(f"{path}: holds neither a table of DeepLabCut nor an analysis of SLEAP; files of {KINDS} are read")

@@ -104,7 +104,9 @@ def format_of(name: str, config: PoseSourceConfig, table: PoseTable) -> PoseForm
     animals = list(table.animals) if config.animals is None else config.animals
     have = ", ".join(table.animals)
     if absent := [one for one in animals if one not in table.animals]:
-        raise ConfigError(f"pose.{name}.animals: {', '.join(absent)} is not in {config.path}, which has {have}; correct the name")
+        raise ConfigError(
+            f"pose.{name}.animals: {', '.join(absent)} is not in {config.path}, which has {have}; correct the name"
+        )
     if twice := sorted({one for one in animals if animals.count(one) > 1}):
         raise ConfigError(f"pose.{name}.animals: {', '.join(twice)} stands there twice; name each animal once")
     form = PoseFormat(rate_hz=rate_hz, animals=animals, keypoints=list(table.keypoints))

@@ -12,6 +12,7 @@ from ...inference.manifest import MANIFEST_FILE
 from ...sync.errors import DataError
 from ...training.runs.record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
 from ...training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
+from ...training.scores.evaluation_record import RECORD_KEYS, SCHEMA
 
 RUN_ENDING: Final = ".run"
 _OF_A_FOLD: Final = "bundle.run"
@@ -155,7 +156,15 @@ def _json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is not JSON ({error}); evaluate again") from error
     if not isinstance(value, dict) or "per_class" not in value:
         raise DataError(f"{path}: holds no scores; it is not what `evaluate` writes")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    found: dict[str, Any] = value
+    lacking = sorted(RECORD_KEYS - found.keys())
+    if lacking or found.get("schema") != SCHEMA:
+        why = f"it lacks {', '.join(lacking)}" if lacking else f"its schema is {found.get('schema')!r}, not {SCHEMA}"
+        raise DataError(f"{path}: {why}; evaluate again with this version")
+    n = len(found["classes"])
+    if [len(row) for row in found["confusion_matrix"]] != [n] * n or set(found["per_class"]) != set(found["classes"]):
+        raise DataError(f"{path}: its scores are not of its {n} classes; evaluate again")
+    return found
 
 
 def _yaml(path: Path, text: str) -> dict[str, Any]:

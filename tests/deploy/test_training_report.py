@@ -252,6 +252,7 @@ def test_what_is_neither_recording_nor_training_is_refused(tmp_path: Path) -> No
     [
         ("evaluation.json", "{", "is not JSON"),
         ("evaluation.json", "[1]", "holds no scores"),
+        ("evaluation.json", '{"per_class": {}}', "lacks accuracy, balanced_accuracy, .*evaluate again"),
         ("metrics.jsonl", "loss 3\n", "line 1: is not JSON"),
         ("metrics.jsonl", "{}\n3\n", "line 2: holds no epoch"),
         ("config.yaml", "a: [", "is not YAML"),

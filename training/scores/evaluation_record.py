@@ -24,6 +24,14 @@ from .raters import LABELS, rater_figures
 SCHEMA: Final = 1
 FEW_BOUTS: Final = 10
 """A class with fewer true bouts has scores that hang on single bouts."""
+RECORD_KEYS: Final = frozenset(
+    {
+        "causal", "look_ahead_frames", "part", "split", "label_source", "classes", "stabilised", "raw", "n_frames",
+        "per_class", "confusion_matrix", "macro_f1", "accuracy", "balanced_accuracy", "bout_f1", "flicker", "bouts",
+        "intervals", "recordings", "baselines", "calibration", "raters", "compare", "compute", "notes", "warnings",
+    }
+)  # fmt: skip
+"""What every record holds; its reader asks for them."""
 LabelSource = Literal["people", "machine", "simulated", "unknown"]
 Answer = Literal["stabilised", "raw"]
 ANSWERS: Final[tuple[Answer, ...]] = ("stabilised", "raw")
