@@ -16,10 +16,14 @@ from ethostream.training.cache.store import FeatureCache
 from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.video_sources import Source, open_sources
 from ethostream.training.fitting.crop_head_data import embed_recording
-from ethostream.training.fitting.crop_recordings import read_embedded, read_recording
+from ethostream.training.fitting.crop_recordings import EmbeddedRecording, read_embedded, read_recording
 from ethostream.training.fitting.video_fit import fit
+from ethostream.training.runs.compute_features import compute_features
+from ethostream.training.runs.crop_reading import learnt_from, read_crops
 from ethostream.training.runs.export_run import export_run
+from ethostream.training.runs.record import resolved
 from ethostream.training.runs.train_video import first_networks, train_video
+from rich.console import Console
 
 CLASSES = ["locomote", "rear", "groom", "still"]
 CPU = torch.device("cpu")
@@ -163,6 +167,34 @@ def test_the_bytes_of_a_video_are_in_its_key(tmp_path: Path) -> None:
     assert images() == first != images("bgr8")
     write(11)
     assert images() != first
+
+
+@pytest.mark.parametrize("rule", [config(), joint()])
+def test_features_computed_ahead_are_those_that_a_training_looks_for(
+    rule: TrainConfig, sources: list[Source], tmp_path: Path
+) -> None:
+    cache, quiet = FeatureCache(tmp_path), Console(quiet=True)
+    made = {one.recording: one for one in compute_features(rule, Path(), cache, quiet)}
+    assert list(made) == ["train-11", "validation-12"]  # no test part
+    embedder = networks_of(rule, sources).embedder
+    wanted = [unreadable(one) for one in learnt_from(sources)]
+    for one in read_crops(wanted, rule, embedder, cache, quiet):
+        named = made[one.name]
+        assert len(set(named.names)) == len(named.names) == named.x.shape[1]
+        assert np.array_equal(named.labels, one.labels)
+        column = named.x[:, named.names.index("north_right.box_motion_0")]
+        assert np.array_equal(column, one.features[1, :, 0])
+        if isinstance(one, EmbeddedRecording):
+            column = named.x[:, named.names.index("north_right.embedding_3")]
+            assert np.array_equal(column, one.embeddings[1, :, 3])
+    assert (cache.account.n_computed, cache.account.n_found) == (2, 2)
+    assert [one.recording for one in compute_features(rule, Path(), None, quiet, only="test-13")] == ["test-13"]
+
+
+def test_a_resolved_training_file_is_one() -> None:
+    """What a run folder keeps can be read again."""
+    again = validate(TrainConfig, resolved(config(), Path()), "resolved")
+    assert again.model_dump(exclude={"data_root"}) == config().model_dump(exclude={"data_root"})
 
 
 def test_a_fit_on_mapped_crops_is_the_fit_on_crops_in_memory(sources: list[Source], tmp_path: Path) -> None:

@@ -187,9 +187,11 @@ class SimulatedData(StrictModel):
 
     @model_validator(mode="after")
     def _fits_its_views(self) -> Self:
-        given = {"behaviors", "brightness", "negative"} & self.model_fields_set
+        # A resolved file gives every key, as in the run folder.
+        fields, names = type(self).model_fields, ("behaviors", "brightness", "negative")
+        given = [name for name in names if getattr(self, name) != fields[name].default]
         if self.views != "anywhere" and given:
-            raise ValueError(f"{', '.join(sorted(given))}: goes with views: anywhere")
+            raise ValueError(f"{', '.join(given)}: goes with views: anywhere")
         return self
 
 
