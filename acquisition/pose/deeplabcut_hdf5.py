@@ -112,7 +112,7 @@ def _by_frame(path: Path, numbers: NDArray[Any], values: NDArray[np.float64]) ->
         row = len(numbers) - 1
         raise DataError(
             f"{path}: row {row}: frame number {numbers[row]}, and there are {len(numbers)} rows: with "
-            f"those left out it would take more than {_MOST_BYTES / 2**30:g} GiB. If the number is right, split the file"
+            f"those left out it would take more than {_MOST_BYTES / 2**30:g} GiB; split the file if it is right"
         )
     whole = np.full((int(numbers[-1]) + 1, values.shape[1]), np.nan)
     whole[numbers] = values
