@@ -10,7 +10,7 @@ from .canvas import COLORS, Canvas, canvas_for, round_steps, write_canvas
 
 WIDTH: Final = 900
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 30, 70, 60
-_MAIN_HEIGHT, _PANEL_HEIGHT, _COLUMNS, _GAP = 300, 170, 3, 60
+_MAIN_HEIGHT, _PANEL_HEIGHT, _COLUMNS, _GAP, _ROW_GAP = 300, 170, 3, 60, 25
 _DONE, _GIVEN_UP, _BEST = COLORS[0], COLORS[4], COLORS[1]
 _GRID: Final = "#dddddd"
 _MOST_STEPS, _LONGEST_WORD = 6, 14
@@ -50,7 +50,7 @@ def write_search_plot(path: Path, found: Mapping[str, Any]) -> None:
     shown = [one for one in found["trials"] if one["by_fold"]]
     keys = list(found["space"])
     n_rows = -(-len(keys) // _COLUMNS)
-    height = _TOP + _MAIN_HEIGHT + _BOTTOM + n_rows * (_PANEL_HEIGHT + _GAP)
+    height = _TOP + _MAIN_HEIGHT + _BOTTOM + n_rows * (_PANEL_HEIGHT + _ROW_GAP)
     canvas = canvas_for(path, WIDTH, height)
     scores = [_height(one) for one in shown] or [0.0]
     up = (min(scores), max(scores))
@@ -58,7 +58,7 @@ def write_search_plot(path: Path, found: Mapping[str, Any]) -> None:
     width = (WIDTH - _LEFT - _RIGHT - (_COLUMNS - 1) * _GAP) / _COLUMNS
     for place, key in enumerate(keys):
         x = _LEFT + (place % _COLUMNS) * (width + _GAP)
-        y = _TOP + _MAIN_HEIGHT + _BOTTOM + (place // _COLUMNS) * (_PANEL_HEIGHT + _GAP) + 10
+        y = _TOP + _MAIN_HEIGHT + _BOTTOM + (place // _COLUMNS) * (_PANEL_HEIGHT + _ROW_GAP) + 10
         _setting(canvas, found, shown, key, (x, y, width), up)
     write_canvas(path, canvas)
 
@@ -127,8 +127,7 @@ def _setting(
     canvas.text(x, y - 6, key, 12)
     if choices:
         for place, word in enumerate(choices):
-            short = word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 1]}…"
-            canvas.text(axes.x_of(place), y + axes.height + 14 + 12 * (place % 2), short, 10, "middle")
+            canvas.text(axes.x_of(place), y + axes.height + 14 + 12 * (place % 2), _short(word), 10, "middle")
     else:
         canvas.text(x, y + axes.height + 16, f"{domain['low']:g}", 11)
         canvas.text(x + width, y + axes.height + 16, f"{domain['high']:g}{' (log)' if is_log else ''}", 11, "end")
@@ -147,6 +146,16 @@ def _point(canvas: Canvas, x: float, y: float, one: Mapping[str, Any], found: Ma
 
 def _height(one: Mapping[str, Any]) -> float:
     return float(one["score"] if one["score"] is not None else one["by_fold"][-1])
+
+
+def _short(word: str) -> str:
+    """A word that leaves room for its neighbours; of a list its ends and how many it holds."""
+    if len(word) <= _LONGEST_WORD:
+        return word
+    value = json.loads(word)
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        return f"{value[0]}..{value[-1]} ({len(value)})"
+    return f"{word[: _LONGEST_WORD - 2]}.."
 
 
 def _scaled(value: float, is_log: bool) -> float:

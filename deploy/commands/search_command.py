@@ -1,5 +1,6 @@
 """``ethostream search``: which settings of a training file score best."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,14 +146,15 @@ def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    keys = list(found["space"])
     table = Table(box=None, pad_edge=False, header_style="bright_black")
-    for name in ("variant", found["objective"], *keys):
-        table.add_column(name, justify="right", overflow="fold")
+    for name in ("variant", found["objective"]):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
     done = [one for one in found["trials"] if one["score"] is not None]
     done.sort(key=lambda one: one["score"] * (1 if found["less_is_better"] else -1))
     for one in done[:_SHOWN]:
-        table.add_row(str(one["number"]), f"{one['score']:.4f}", *(_word(one["values"].get(key)) for key in keys))
+        settings = " ".join(f"{key}={_word(value)}" for key, value in one["values"].items())
+        table.add_row(str(one["number"]), f"{one['score']:.4f}", settings)
     console.print(table)
     console.print(
         f"{found['tried']} variants tried: {found['complete']} done, {found['pruned']} given up, "
@@ -176,4 +178,5 @@ def _judged(found: dict[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    """As ``--set`` takes it."""
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, separators=(",", ":"))

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from ethostream.deploy import cli
 from ethostream.sync.errors import ConfigError, DataError
+from ethostream.sync.strict import validate
 from ethostream.training.config.search import Choices
-from ethostream.training.config.training_file import load_config
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_fold import FoldResult, FoldTask, run_fold
 from ethostream.training.runs.search import search
@@ -109,6 +110,50 @@ def test_a_combination_that_cannot_be_fails_alone(folder: Path, tmp_path: Path) 
     space = {"head.kind": Choices(choices=["gru", "lstm"]), "fit.stride_frames": Choices(choices=[2, 3])}
     with pytest.raises(DataError, match=r"(?s)the first 5 variants have all failed; .* remembers by the step"):
         search(config, folder, tmp_path, SearchRule(n_trials=8, space=space), quiet=True)
+
+
+def test_what_stays_behind_is_given_up_after_a_fold(folder: Path, tmp_path: Path) -> None:
+    """Networks that hardly learn stay below the median of four that do; some of their folds are never fitted."""
+    config = small_config({1: None, 2: None})
+    space = {"fit.learning_rate": Choices(choices=[1e-6, 0.01]), "head.hidden": Choices(choices=[2, 3, 4])}
+    found = search(config, folder, tmp_path, SearchRule(n_trials=10, space=space), quiet=True)
+    given_up = [one for one in found["trials"] if one["state"] == "pruned"]
+    assert given_up
+    assert len(given_up) == found["pruned"] == 10 - found["complete"]
+    assert all(one["score"] is None and len(one["by_fold"]) == 1 for one in given_up)
+    assert all(len(one["by_fold"]) == 2 for one in found["trials"] if one["state"] == "complete")
+    for one in given_up:  # of those that were done before, half were better at that fold
+        before = [other["by_fold"][0] for other in found["trials"][: one["number"]] if other["state"] == "complete"]
+        assert len(before) >= 4 and one["by_fold"][0] < sorted(before)[len(before) // 2]
+
+
+@pytest.mark.long
+def test_a_search_over_video(tmp_path: Path) -> None:
+    """Whole trainings of simulated sessions, each fold through the pipeline of the rig."""
+    sessions = [("train", 11), ("train", 12), ("test", 13)]
+    keys: dict[str, Any] = {
+        "name": "tiny",
+        "classes": ["locomote", "rear", "groom", "still"],
+        "data": [
+            {"kind": "simulated", "name": part, "part": part, "seeds": [seed], "n_frames": 200, "views": 1,
+             "width": 160, "height": 120}
+            for part, seed in sessions
+        ],
+        "crop": {"kind": "background", "side": 0.3, "polarity": "dark", "sample_width_px": 160},
+        "embedder": {"kind": "small_cnn", "dims": 8, "side_px": 32, "width": 4},
+        "head": {"kind": "gru", "hidden": 8},
+        "split": {"by": "recording"},
+        "fit": {"joint_epochs": 1, "head_epochs": 1, "window_frames": 12, "stretch_frames": 60, "threads": 1},
+        "export": {"precision": "int8"},
+    }  # fmt: skip
+    space = {"embedder.dims": Choices(choices=[4, 8]), "head.hidden": Choices(choices=[4, 8])}
+    config = validate(TrainConfig, keys, "tiny")
+    found = search(config, tmp_path, tmp_path / "run", SearchRule(n_trials=2, space=space), quiet=True)
+    assert (found["recordings"], found["not_seen"]) == (["train-11", "train-12"], ["test-13"])
+    assert found["complete"] == 2
+    best = load_config(Path(found["best_file"]))[0]
+    assert best.export.precision == "int8"  # what comes after the search stays as it was asked for
+    assert best.head.hidden == found["best"]["values"]["head.hidden"]
 
 
 def test_what_the_objective_does_not_need_is_not_fitted() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -78,6 +79,24 @@ class Variant:
     trial: Trial
 
 
+class MedianAtFold(BasePruner):
+    """Gives up what lies below the median of the variants that are done, at the same fold.
+
+    Optuna's own takes the best value that a trial has ever had for its value now: right for epochs of one fit, of which
+    the best is kept, and wrong for folds, of which each is another question.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to give a trial up after what it has reported last."""
+        fold = trial.last_step
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        others = [one.intermediate_values[fold] for one in done if fold in one.intermediate_values]
+        if fold is None or len(others) < N_UNPRUNED:
+            return False
+        behind = float(np.median(others)) - trial.intermediate_values[fold]
+        return behind < 0.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else behind > 0.0
+
+
 class SearchStudy:
     """The trials of a search, kept in a file of SQLite; one process at a time.
 
@@ -108,7 +127,7 @@ class SearchStudy:
                     study_name=_NAME,
                     load_if_exists=True,
                     direction="minimize" if minimise else "maximize",
-                    pruner=optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED),
+                    pruner=MedianAtFold(),
                 )
         except (optuna.exceptions.OptunaError, SQLAlchemyError, RuntimeError) as error:
             raise ConfigError(
