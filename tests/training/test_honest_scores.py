@@ -17,9 +17,10 @@ from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.evaluate_pose import evaluate_folder
-from ethostream.training.runs.train_pose import train_pose
+from ethostream.training.runs.train_pose import chosen_on_folds, first_change, read_poses, train_pose
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
+from rich.console import Console
 from social_sessions import make_social_folder, write_labels, write_points
 from typer.testing import CliRunner
 
@@ -37,7 +38,7 @@ SMALL = [
     "fit.threads=1",
     "head={kind: mlp, hidden: 8}",
     "split={by: k_fold, folds: 2}",
-    "choose.max_delay_ms=150",
+    "choose.max_delay_ms=60",
     "pose.features=[{name: pose_distances, parameters: {cross: true}}]",
 ]
 OPTIONS = FolderOptions(stream="S1")
@@ -73,6 +74,14 @@ def swap_labels(folder: Path, number: str) -> None:
 
 def fold_answers(run: Path) -> dict[str, Any]:
     return {one.name: one for one in read_answers(run / "answers.npz")[0]}
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "bundle"
+    notes = find_dataset(folder, OPTIONS).notes
+    train_pose(config_of(folder, "fit.head_epochs=1", "choose=null"), folder, out, quiet=True, notes=notes)
+    return out
 
 
 def test_points_and_labels_of_a_recording_have_no_say_in_its_fold(folder: Path, tmp_path: Path) -> None:
@@ -134,21 +143,23 @@ def _length(line: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("changes", "chosen"),
+    ("changes", "measured", "chosen"),
     [
-        (["choose=null"], "unit of length, epochs, temperature"),
-        (["choose={epochs: false, stabiliser: false}", "fit.temperature=false"], "unit of length"),
-        (["choose=null", "fit.temperature=false", "pose.scale.start_px=80"], "epochs"),
+        (["choose={epochs: false, stabiliser: true}"], True, "unit of length, temperature, stabiliser"),
+        (["choose={epochs: false, stabiliser: false}", "fit.temperature=false"], True, "unit of length"),
+        (["choose=null", "fit.temperature=false"], False, "epochs"),
     ],
 )
-def test_whatever_the_scored_folds_have_chosen_is_said(
-    folder: Path, tmp_path: Path, changes: list[str], chosen: str
-) -> None:
-    result = train_pose(config_of(folder, "fit.head_epochs=1", *changes), folder, tmp_path / "bundle", quiet=True)
-    evaluation = result["evaluation"]
+def test_what_the_scored_folds_choose(folder: Path, changes: list[str], measured: bool, chosen: str) -> None:
+    assert ", ".join(chosen_on_folds(config_of(folder, *changes), measured)) == chosen
+
+
+def test_whatever_the_scored_folds_have_chosen_is_said(trained: Path) -> None:
+    evaluation = json.loads((trained.parent / "bundle.run" / "evaluation.json").read_text(encoding="utf-8"))
+    chosen = "unit of length, epochs, temperature"
     assert evaluation["split"]["chosen"] == chosen
     assert any(f"Chosen on the very recordings that are scored: {chosen}." in one for one in evaluation["warnings"])
-    scores = Bundle.load(tmp_path / "bundle").manifest.scores
+    scores = Bundle.load(trained).manifest.scores
     assert scores.evaluated_on.endswith(f"chosen on the very recordings that are scored: {chosen}")
     assert scores.more["warnings"] == evaluation["warnings"]
 
@@ -191,16 +202,15 @@ def test_a_fold_that_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_run_in_a_used_folder_leaves_nothing_of_the_one_before(folder: Path, tmp_path: Path) -> None:
-    run = tmp_path / "bundle.run"
+    run = tmp_path / "cv"
     two_heads = "head={kind: mlp, hidden: 8, ensemble: 2}"
     changes = ("fit.head_epochs=1", "choose=null")
-    train_pose(
-        config_of(folder, "split={by: k_fold, folds: 3}", two_heads, *changes), folder, tmp_path / "bundle", True
-    )
-    assert (run / "fold-3").is_dir() and (run / "member-2").is_dir()
-    train_pose(config_of(folder, *changes), folder, tmp_path / "bundle", quiet=True)
-    assert sorted(one.name for one in run.iterdir() if one.name.startswith(("fold", "member"))) == ["fold-1", "fold-2"]
-    assert len(list((run / "tensorboard").rglob("events*"))) == 1
+    crossval(config_of(folder, two_heads, *changes), folder, run, KFoldSplit(folds=3), quiet=True)
+    assert (run / "fold-3").is_dir() and (run / "fold-1" / "member-2").is_dir()
+    crossval(config_of(folder, *changes), folder, run, FOLDS, quiet=True)
+    assert sorted(one.name for one in run.glob("fold-*")) == ["fold-1", "fold-2"]
+    assert not list(run.rglob("member-*"))
+    assert len(list((run / "fold-1" / "tensorboard").rglob("events*"))) == 1
     # What is no run folder is left alone.
     (tmp_path / "mine" / "fold-9").mkdir(parents=True)
     crossval(config_of(folder, *changes), folder, tmp_path / "mine", FOLDS, quiet=True)
@@ -270,21 +280,13 @@ def test_a_class_that_an_inner_fold_lacks_is_said_in_the_record(tmp_path: Path) 
     for path in (data / "annotations").glob("[23]_*"):
         path.write_text(path.read_text(encoding="utf-8").replace("\taggression", "\tsocial"), encoding="utf-8")
     config = config_of(data, "fit.head_epochs=1", "choose=null", "split={by: leave_one_out}")
-    result = train_pose(config, data, tmp_path / "bundle", quiet=True)
-    assert [one["absent"] for one in result["fit"]["folds"]] == [["aggression"], [], []]
-    words = "fold 1 of 3 does without aggression, which no other recording shows"
-    assert any(words in note for note in result["evaluation"]["notes"])
-    found = crossval(config, data, tmp_path / "cv", KFoldSplit(folds=3), quiet=True)["evaluation"]
-    assert any("no frame of aggression outside fold" in note for note in found["notes"])
-    assert any("inside: fold" in note and "does without aggression" in note for note in found["notes"])
-
-
-@pytest.fixture(scope="module")
-def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "bundle"
-    notes = find_dataset(folder, OPTIONS).notes
-    train_pose(config_of(folder, "fit.head_epochs=1", "choose=null"), folder, out, quiet=True, notes=notes)
-    return out
+    result = crossval(config, data, tmp_path / "cv", KFoldSplit(folds=3), quiet=True)
+    absent = {one["scored"][0]: [inner["absent"] for inner in one["folds"]] for one in result["folds"]}
+    assert absent == {"1": [["aggression"]] * 2, "2": [["aggression"], []], "3": [["aggression"], []]}
+    notes = result["evaluation"]["notes"]
+    assert sum("no frame of aggression outside fold" in note for note in notes) == 1
+    said = "inside: fold 1 of 2 does without aggression, which no other recording shows"
+    assert sum(said in note for note in notes) == 3
 
 
 def test_a_session_that_was_tracked_anew_is_known_by_its_labels(trained: Path, folder: Path, tmp_path: Path) -> None:
@@ -318,12 +320,11 @@ def test_two_tracks_of_one_session_are_named(folder: Path, tmp_path: Path) -> No
     shutil.copy(twice / "annotations" / "1_annot.txt", twice / "annotations" / "5_annot.txt")
     text = points_file(twice, "1").read_text(encoding="utf-8")
     points_file(twice, "5").write_text(text.replace(",0.9", ",0.8"), encoding="utf-8")
-    config = config_of(twice, "fit.head_epochs=1", "choose=null")
-    train_pose(config, twice, tmp_path / "bundle", quiet=True)
-    notes = json.loads((tmp_path / "bundle.run" / "data.json").read_text(encoding="utf-8"))["notes"]
-    assert any("1 and 5 have the same labels from the first frame to the last" in note for note in notes)
+    check = read_poses(config_of(twice), twice, Console(quiet=True))[2]
+    assert any("1 and 5 have the same labels from the first frame to the last" in note for note in check.notes)
 
 
+@pytest.mark.long
 def test_the_repetition_of_a_preset_keeps_what_was_assumed(trained: Path, folder: Path, tmp_path: Path) -> None:
     run = trained.parent / "bundle.run"
     notes = json.loads((run / "data.json").read_text(encoding="utf-8"))["notes"]
@@ -355,7 +356,6 @@ def test_the_gate_sees_a_stretch_in_which_the_behaviour_changes(folder: Path) ->
 
     from ethostream.training.config.training_file import PoseData
     from ethostream.training.data.pose_recordings import open_poses
-    from ethostream.training.runs.train_pose import first_change
 
     config = config_of(folder)
     entries = [one for one in config.data if isinstance(one, PoseData)][:1]
