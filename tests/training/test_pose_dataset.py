@@ -1,6 +1,7 @@
 """Recordings of keypoints as arrays: names, rates, the unit of length, and what is refused."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule
 from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
-from social_sessions import CLASSES, KEYPOINTS, make_social_folder
+from social_sessions import CLASSES, KEYPOINTS, make_social_folder, write_labels, write_session
 
 OPTIONS = LabelOptions(ignore=["base"])
 
@@ -150,9 +151,52 @@ def test_features_are_those_of_the_rig_frame_by_frame(folder: Path) -> None:
     assert np.array_equal(features_of(rule, recordings[0].points[:50]), x[:50])
 
 
-def test_a_second_rater_comes_along(folder: Path) -> None:
-    (one,), _ = _open(folder, _entry(1, compare={"again": "annotations/1_annot.txt"}))
-    assert np.array_equal(one.compare["again"], one.labels)
+def _write_second_rater(folder: Path) -> list[str]:
+    """Another rater of session 1, who sees aggression wherever the first sees social behaviour, in three files."""
+    labels = [{"social": "aggression"}.get(name, name) for name in write_session(folder, 1, 200)]
+    annotations = folder / "annotations"
+    write_labels(annotations / "second.txt", labels)
+    first, second = ((annotations / name).read_text(encoding="utf-8") for name in ("1_annot.txt", "second.txt"))
+    body = second.partition("S1:")[2].partition("S2:")[0]
+    (annotations / "both.txt").write_text(f"{first}\nS3:{body}", encoding="utf-8")
+    edges = [0, *(place for place in range(1, 200) if labels[place] != labels[place - 1]), 200]
+    rows = [f"{a},{b},{labels[a]}" for a, b in pairwise(edges)]
+    (annotations / "second.csv").write_text("start_frame,stop_frame,behaviour\n" + "\n".join(rows) + "\n")
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("own", "rater"),
+    [
+        ("1_annot.txt", {"labels": "annotations/second.txt", "stream": "S1"}),
+        ("both.txt", {"labels": "annotations/both.txt", "stream": "S3"}),
+        ("1_annot.txt", "annotations/second.csv"),
+        ("1_annot.txt", {"labels": "annotations/second.csv", "label_kind": "bouts"}),
+    ],
+)
+def test_a_second_rater_is_read_from_his_own_file_and_stream(own: str, rater: Any, tmp_path: Path) -> None:
+    """In another file, in another stream of the same one, in another format: never the labels that are learnt from."""
+    labels = _write_second_rater(tmp_path)
+    (one,), _ = _open(tmp_path, _entry(1, labels=f"annotations/{own}", compare={"second": rater}))
+    theirs = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in labels])
+    assert np.array_equal(one.compare["second"], theirs)
+    both = (one.labels >= 0) & (theirs >= 0)
+    assert 0.2 < (one.labels == theirs)[both].mean() < 0.8
+
+
+@pytest.mark.parametrize("stream", ["S1", None])
+def test_a_rater_who_is_the_recordings_own_is_refused(stream: str | None, tmp_path: Path) -> None:
+    _write_second_rater(tmp_path)
+    if stream is None:  # one stream alone, which nobody has to name
+        names = {"labels": "annotations/second.csv", "stream": None}
+        compare = {"again": "annotations/../annotations/second.csv"}
+    else:
+        names = {"labels": "annotations/both.txt"}
+        compare = {"again": {"labels": "annotations/both.txt", "stream": stream}}
+    with pytest.raises(DataError, match=r"compare again: .* holds the recording's own labels, and a rater agrees with"):
+        _open(tmp_path, _entry(1, **names, compare=compare))
+    with pytest.raises(DataError, match=r"both.txt: has 3 streams"):
+        _open(tmp_path, _entry(1, compare={"who": "annotations/both.txt"}))
 
 
 @pytest.mark.parametrize(
