@@ -258,3 +258,16 @@ def test_another_opset_answers_the_same(trained: tuple[Path, dict[str, Any]], tm
     state = {name: np.zeros((1, *shape[1:]), np.float32) for name, shape in graphs[0].inputs.items() if name != "x"}
     p = [graph.run({"x": x, **state})["p"] for graph in graphs]
     assert np.allclose(p[0], p[1], atol=1e-6)
+
+
+@pytest.mark.long
+def test_an_int8_bundle_is_made_of_a_float32_run(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, _ = trained
+    options = {"precision": "int8", "max_score_loss": 1.0, "calibration_frames": 20}
+    made = export_run(folder / "bundle.run", tmp_path / "int8", options, quiet=True)
+    bundle = Bundle.load(tmp_path / "int8")
+    assert bundle.identity == made["bundle"] == made["evaluation"]["bundle"]
+    assert bundle.manifest.quantisation is not None
+    assert bundle.manifest.quantisation.source == Bundle.load(folder / "bundle").identity
+    for name in ("head_step.onnx", "head_sequence.onnx"):  # the head stays what it was
+        assert (tmp_path / "int8" / name).read_bytes() == (folder / "bundle" / name).read_bytes()
