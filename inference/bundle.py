@@ -215,12 +215,18 @@ def write_bundle(folder: Path, fields: Mapping[str, Any], files: Mapping[str, by
         files: name → bytes of the graphs and ``parity.npz``.
 
     Raises:
-        BundleError: the fields have a fault; nothing is written then.
+        BundleError: the fields have a fault, and nothing is written then; or there is no room.
     """
     hashes = {name: sha256(data) for name, data in sorted(files.items())}
     manifest = build_manifest({**fields, "files": hashes}, str(folder / MANIFEST_FILE))
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        # The last one: without it, or with an older one, what lies there is no bundle.
+        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: the bundle cannot be written ({error.strerror}); make room, or name another folder"
+        ) from error
     return manifest

@@ -92,7 +92,8 @@ def make_parity(
     """
     expected = run_parity_input(manifest, embedder, head_step, frames, times_ns)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, frames=frames, times_ns=times_ns, **expected)
+    classes = np.array(manifest.classes)
+    np.savez_compressed(buffer, allow_pickle=False, frames=frames, times_ns=times_ns, classes=classes, **expected)
     return buffer.getvalue()
 
 
@@ -112,7 +113,7 @@ def check_parity(
 
     Raises:
         ParityError: one differs; the message says which and by how much.
-        BundleError: the stored arrays cannot be read.
+        BundleError: the stored arrays cannot be read, or are of other classes.
     """
     try:
         with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
@@ -121,6 +122,13 @@ def check_parity(
         expected = {name: arrays[name] for name in (*_EXACT, *_CLOSE)}
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(f"bundle {manifest.name}: parity.npz cannot be used ({error}); export it again") from error
+    # Bundles made before the classes were stored go without.
+    made_with = [str(name) for name in arrays.get("classes", manifest.classes)]
+    if made_with != list(manifest.classes):
+        raise BundleError(
+            f"bundle {manifest.name}: classes are {', '.join(manifest.classes)}, and the model was made with "
+            f"{', '.join(made_with)} in this order; the manifest was changed: export the bundle again"
+        )
     found = run_parity_input(manifest, embedder, head_step, frames, times_ns)
     sequence = run_sequence(head_sequence, manifest.head, np.ascontiguousarray(found["x"].swapaxes(0, 1)))
     found["head_sequence"], expected["head_sequence"] = sequence.swapaxes(0, 1), expected["p_slots"]

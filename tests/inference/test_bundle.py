@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +205,42 @@ def test_a_file_that_is_no_graph_is_refused(write_tiny_bundle: Writer) -> None:
     rewrite_manifest(folder, lambda manifest: manifest["files"].update({"embedder.onnx": digest}))
     with pytest.raises(BundleError, match=r"embedder\.onnx"):
         Bundle.load(folder)
+
+
+def test_classes_in_another_order_than_those_it_was_made_with_are_refused(write_tiny_bundle: Writer) -> None:
+    folder = write_tiny_bundle()
+    rewrite_manifest(folder, lambda manifest: manifest["classes"].reverse())
+    with pytest.raises(BundleError, match=r"classes are .*, and the model was made with .* in this order"):
+        Bundle.load(folder)
+
+
+def test_a_bundle_from_before_classes_were_stored_loads(write_tiny_bundle: Writer) -> None:
+    folder = write_tiny_bundle()
+    with np.load(folder / "parity.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "classes"}
+    np.savez(folder / "parity.npz", allow_pickle=False, **arrays)
+    digest = sha256((folder / "parity.npz").read_bytes())
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({"parity.npz": digest}))
+    assert Bundle.load(folder).manifest.name == "tiny"
+
+
+def test_a_full_disk_is_said_and_leaves_no_bundle(tmp_path: Path, write_tiny_bundle: Writer) -> None:
+    """In a process of its own, since the limit holds for all that it writes."""
+    code = """
+import json, resource, sys
+from pathlib import Path
+from ethostream.inference.bundle import write_bundle
+from ethostream.sync.errors import BundleError
+made, out = Path(sys.argv[1]), Path(sys.argv[2])
+fields = json.loads((made / "manifest.json").read_text())
+files = {name: (made / name).read_bytes() for name in fields.pop("files")}
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+try:
+    write_bundle(out, fields, files)
+except BundleError as error:
+    print(error)
+"""
+    words = [sys.executable, "-c", code, str(write_tiny_bundle()), str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "out: the bundle cannot be written (File too large); make room" in done.stdout
+    assert not (tmp_path / "out" / MANIFEST_FILE).exists()

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config.training_file import PoseData, VideoData
+from ethostream.training.config.training_file import LabelOptions, PoseData, VideoData
 from ethostream.training.data.dataset_file import read_dataset
-from ethostream.training.data.layouts import FolderOptions, find_dataset
+from ethostream.training.data.layouts import FolderOptions, find_dataset, labels_for
+from ethostream.training.label_files.frame_labels import Bout, frame_labels
 from social_sessions import write_session
 
 
@@ -151,3 +152,16 @@ def test_a_dataset_of_videos_and_views(tmp_path: Path) -> None:
 def test_a_faulty_dataset_file_is_named_with_the_key(content: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         read_dataset(_write(tmp_path / "dataset.yaml", content))
+
+
+def test_options_that_a_bundle_cannot_follow_are_refused_before_anything_is_read() -> None:
+    options = LabelOptions(ignore=["base", "walk"], rest="still")
+    with pytest.raises(ConfigError, match=r"labels.rest: still is not among the classes of bundle 'm' \(rear, walk\)"):
+        labels_for(options, ["rear", "walk"], "m")
+    assert labels_for(options, ["still", "walk"], "m").ignore == ["base"]
+
+
+def test_the_cure_names_all_that_is_to_be_ignored(tmp_path: Path) -> None:
+    bouts = [Bout(0, 3, "base", line=2), Bout(3, 5, "sniff", line=3)]
+    with pytest.raises(DataError, match=r"line 3: 'sniff' is not among .*--ignore base --ignore sniff\)"):
+        frame_labels(bouts, 5, ["rear", "walk"], tmp_path / "labels.csv", ignore=["base"])

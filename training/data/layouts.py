@@ -89,6 +89,25 @@ def _of_video(
     )
 
 
+def labels_for(options: LabelOptions, classes: Sequence[str], bundle: str) -> LabelOptions:
+    """How names in label files become the classes of a bundle; what is ignored, and is one of these, counts.
+
+    Args:
+        options: of the data set.
+        classes: of the bundle.
+        bundle: its name.
+
+    Raises:
+        ConfigError: ``rest`` is none of these.
+    """
+    if options.rest is not None and options.rest not in classes:
+        raise ConfigError(
+            f"labels.rest: {options.rest} is not among the classes of bundle {bundle!r} ({', '.join(classes)}); name "
+            "one of these, or leave it out: frames without a bout are then not scored"
+        )
+    return options.model_copy(update={"ignore": [name for name in options.ignore if name not in classes]})
+
+
 def _with_options(found: Dataset, options: FolderOptions) -> Dataset:
     """A ``dataset.yaml`` with what the command line says beside it."""
     entries = list(found.entries)

@@ -145,8 +145,9 @@ class _Names:
         name = self._rename.get(bout.behavior, bout.behavior)
         if name not in self.index and name not in self._ignore:
             raise DataError(
-                f"{self._where(bout)}: {bout.behavior!r} is not among the classes ({', '.join(self.index)}); add it to "
-                "'classes', or list it under 'rename' or 'ignore'"
+                f"{self._where(bout)}: {bout.behavior!r} is not among the classes ({', '.join(self.index)}); list it "
+                f"under labels.rename or labels.ignore (with a folder: {self._ignoring(bout.behavior)}), or, before a "
+                "training, add it to 'classes'"
             )
         return name
 
@@ -175,6 +176,10 @@ class _Names:
             f"class; say with 'priority' which behaviour counts ({', '.join(sorted(missing))} not in it), or learn "
             "each behaviour on its own"
         )
+
+    def _ignoring(self, name: str) -> str:
+        """The options that ignore one name more; what is given there stands in place of what is ignored otherwise."""
+        return " ".join(f"--ignore {one}" for one in sorted({*self._ignore, name}))
 
     def _where(self, bout: Bout) -> str:
         return f"{self._path}: line {bout.line}" if bout.line else f"{self._path}"

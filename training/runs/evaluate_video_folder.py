@@ -6,8 +6,10 @@ from typing import Final
 from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
 from ...sync.errors import ConfigError
+from ..config.fit import FitConfig, LossConfig
 from ..config.training_file import TrainConfig, VideoData
 from ..data.dataset_file import Dataset
+from ..data.layouts import labels_for
 from ..data.video_sources import open_sources
 from ..splits import KFoldSplit, RecordingSplit
 from .evaluate_video import VideoEvaluation, evaluate_sources
@@ -26,7 +28,7 @@ def evaluate_folder(bundle_path: Path, dataset: Dataset, quiet: bool = True) -> 
         quiet: no progress bar.
 
     Raises:
-        ConfigError: the recordings are no videos.
+        ConfigError: the recordings are no videos, or the labels' options name a class that the bundle does not know.
         DataError, VideoError: the recordings do not fit the bundle, or cannot be read.
         BundleError: the bundle cannot be used.
     """
@@ -35,15 +37,16 @@ def evaluate_folder(bundle_path: Path, dataset: Dataset, quiet: bool = True) -> 
     entries = [one for one in dataset.entries if isinstance(one, VideoData)]
     if len(entries) != len(dataset.entries):
         raise ConfigError(f"{dataset.root}: holds no videos, and bundle {manifest.name!r} takes video")
-    ignored = [name for name in dataset.labels.ignore if name not in manifest.classes]
+    labels = labels_for(dataset.labels, manifest.classes, manifest.name)
     config = TrainConfig(
         name=manifest.name,
         classes=list(manifest.classes),
         data=[*entries],
-        labels=dataset.labels.model_copy(update={"ignore": ignored}),
+        labels=labels,
         any_views=manifest.video.n_views is None,
         fusion=manifest.video.fusion,
         split=KFoldSplit(),
+        fit=FitConfig(loss=LossConfig(kind="binary" if labels.overlap == "each" else "cross_entropy")),
         notes=list(dataset.notes),
     )
     # Nothing is learnt here: every recording stands in the test part.
