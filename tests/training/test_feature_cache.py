@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError, DataError, DiskFullError
+from ethostream.training.cache.crops import CODE_BELOW, CODE_ITSELF
 from ethostream.training.cache.entry import Form
-from ethostream.training.cache.key import CacheKey, array_sha256, code_below, modules_below
+from ethostream.training.cache.key import CacheKey, array_sha256, code_below, imported_by, modules_below
 from ethostream.training.cache.place import default_folder, open_cache
 from ethostream.training.cache.store import FeatureCache
 from hypothesis import given
@@ -297,3 +298,15 @@ def test_a_record_says_what_it_is_of(tmp_path: Path) -> None:
     assert (entry.kind, entry.name, entry.shapes, entry.fault) == ("pose", "recording a", {"x": [100, 6]}, "")
     with (place_of(tmp_path, "a") / "x.npy").open("rb") as file:
         assert np.array_equal(np.load(file, allow_pickle=False), X)  # any program that reads .npy reads it
+
+
+def test_every_module_that_images_pass_through_is_in_their_key() -> None:
+    """What reads recordings imports nothing that makes pixels and is not hashed, the simulator's views included."""
+    hashed = set[str]().union(*(modules_below(one) for one in CODE_BELOW))
+    for module in CODE_ITSELF:
+        makes_images = {one for one in imported_by(module) if one.split(".")[1] in ("acquisition", "streaming")}
+        assert makes_images <= hashed, module
+        seen = {one for one in imported_by(module) if one.split(".")[1] == "inference"}
+        # Names alone, and the feature steps, each of which stands in the key with the hash of its code.
+        assert seen - hashed <= {"ethostream.inference.manifest", "ethostream.inference.features"}, module
+    assert "ethostream.acquisition.simulated_viewpoints" in imported_by("training.data.video_sources")

@@ -24,11 +24,12 @@ from .key import CacheKey, code_below, code_of, versions_of
 from .store import FeatureCache
 
 Progress = Callable[[int], None]
-_BELOW: Final = (
+CODE_BELOW: Final = (
     "inference.cropper", "inference.disparity", "streaming.video", "training.networks.embedders",
-    "acquisition.simulated_camera",
+    "acquisition.simulated_camera", "acquisition.simulated_viewpoints",
 )  # fmt: skip
-_ITSELF: Final = ("training.fitting.crop_recordings", "training.data.video_sources")
+"""Modules that images pass through, or come from; what they import counts as well."""
+CODE_ITSELF: Final = ("training.fitting.crop_recordings", "training.data.video_sources")
 _SAMPLE: Final = "sample"
 _LIBRARIES: Final = ("numpy", "av", "opencv-python-headless", "torch")
 
@@ -42,7 +43,7 @@ def crops_key(source: Source, config: TrainConfig, embedder: Embedder) -> CacheK
         "crop": config.crop.model_dump(mode="json"),
         "side_px": embedder.side_px,
         "features": [spec_of(one.name, one.version, one.parameters).model_dump(mode="json") for one in config.features],
-        "code": {name: code_below(name) for name in _BELOW} | {name: code_of(name) for name in _ITSELF},
+        "code": {name: code_below(name) for name in CODE_BELOW} | {name: code_of(name) for name in CODE_ITSELF},
         "versions": versions_of(*_LIBRARIES),
     }
     return CacheKey("crops", source.images, recipe)

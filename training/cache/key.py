@@ -93,6 +93,11 @@ def modules_below(module: str) -> set[str]:
     return found
 
 
+def imported_by(module: str) -> set[str]:
+    """Modules of ethostream that one imports by itself, whole names; ``module`` as for `code_below`."""
+    return set(_imported(f"{_PACKAGE}.{module}"))
+
+
 def _source(name: str) -> bytes:
     spec = find_spec(name)
     assert spec is not None and spec.origin is not None, name
