@@ -19,13 +19,13 @@ from ...inference.model_input import PoseInput
 from ...inference.pose.config import BodyScale
 from ...inference.pose.pose_front import PoseFront
 from ...inference.pose.registry import pose_specs_of
-from ...inference.pose.select import PointSelection
 from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError, DataError
 from ..config.training_file import LabelOptions, PoseData, PoseRule
 from ..splits import Part, SplitRule, part_of
 from .checks import CheckedRecording, meeting_as
 from .learnt_labels import LearntLabels, learnt_labels
+from .read_points import rate_of, selection_of
 from .recording_labels import StreamLabels, read_raters, read_stream
 from .video_sources import hash_files
 
@@ -124,23 +124,6 @@ def open_poses(
     recordings = [_recording(one, root, rule, classes, options, split) for one in read]
     _refuse_twice(recordings)
     return recordings, rule
-
-
-def rate_of(table: PoseTable, stated_hz: float | None) -> float:
-    """Frames per second of a file of points: what it says itself, or what was said of it.
-
-    Raises:
-        DataError: nobody says, or both do and differ.
-    """
-    if stated_hz is None and table.rate_hz is None:
-        raise DataError(f"{table.path}: does not say its frame rate; give 'rate_hz' with the recording, or --fps")
-    if stated_hz is not None and table.rate_hz is not None and abs(stated_hz / table.rate_hz - 1.0) > RATE_TOLERANCE:
-        raise DataError(
-            f"{table.path}: says {table.rate_hz:g} frames/s, and {stated_hz:g} was given; leave one of them out"
-        )
-    rate_hz = stated_hz if stated_hz is not None else table.rate_hz
-    assert rate_hz is not None
-    return rate_hz
 
 
 def complete_rule(rule: PoseRule, first: PoseTable, rates_hz: Sequence[tuple[str, float]]) -> PoseRule:
@@ -242,22 +225,6 @@ def pose_input(rule: PoseRule) -> PoseInput:
     )
 
 
-def points_of(table: PoseTable, pose: PoseInput) -> NDArray[np.float32]:
-    """The points that a model takes, in its order, float32 [t, animals, keypoints, 3].
-
-    Raises:
-        DataError: a keypoint is not there, or the number of animals differs.
-    """
-    return _selection(table, pose).of(table.points)
-
-
-def _selection(table: PoseTable, pose: PoseInput) -> PointSelection:
-    try:
-        return PointSelection(table.animals, table.keypoints, pose, str(table.path), table.there)
-    except ConfigError as error:
-        raise DataError(str(error)) from error
-
-
 def feature_specs(rule: PoseRule) -> list[FeatureStepSpec]:
     """The manifest's part about the features of the keypoints.
 
@@ -286,7 +253,7 @@ def _recording(
     names = PoseInput(
         keypoints=rule.keypoints, n_animals=rule.n_animals, scale=BodyScale(path=rule.scale.path, start_px=1.0)
     )
-    selection = _selection(table, names)
+    selection = selection_of(table, names)
     points = selection.of(table.points)
     stream = read_stream(entry, root / entry.labels, read.rate_hz)
     learnt = learnt_labels(stream, table.n_frames, classes, options)

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...inference.bundle import Bundle
-from ...inference.bundle_files import read_bundle_files
-from ...inference.bundled import resolve_bundle
-from ...inference.manifest import MANIFEST_FILE, Manifest
-from ...inference.manifest_file import read_manifest
+from ...inference.manifest import Manifest
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import ConfigError, DataError
 from ..answers.learnt_frames import Identity, judgeable
 from ..answers.of_pose import bundle_answers
 from ..answers.of_video import refuse_classes
+from ..answers.pose_bundle import load_pose_bundle
 from ..cache.pose_features import bundle_features
 from ..cache.store import FeatureCache
 from ..config.training_file import FeatureConfig, LabelOptions, PoseData, PoseRule, ScaleRule, TrainConfig
@@ -130,22 +128,6 @@ def open_file(
     """
     entries = [one for one in config.data if isinstance(one, PoseData)]
     return _open(manifest, entries, root, config.labels, config.split, progress)
-
-
-def load_pose_bundle(path: Path) -> Bundle:
-    """A bundle that takes keypoints.
-
-    Raises:
-        ConfigError: it takes video.
-        BundleError: it cannot be used.
-    """
-    resolved = resolve_bundle(path)
-    manifest = read_manifest(read_bundle_files(resolved)[MANIFEST_FILE], f"{resolved}/{MANIFEST_FILE}")
-    if not manifest.takes_pose:
-        raise ConfigError(
-            f"bundle {manifest.name!r} takes video; give a training file of videos, or a bundle of keypoints"
-        )
-    return Bundle.load(resolved, max_look_ahead_frames=None)
 
 
 def rule_of(manifest: Manifest) -> PoseRule:

@@ -1,6 +1,6 @@
 """A bundle over a file of keypoints: one row per frame."""
 
-import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from ...inference.manifest import MANIFEST_FILE
 from ...inference.manifest_file import read_manifest
 from ...inference.pose.pose_blocks import run_pose_blocks
 from ...sync.errors import ConfigError
-from ..data.pose_recordings import points_of, rate_of
-from .evaluate_pose import load_pose_bundle
+from ..answers.pose_bundle import load_pose_bundle
+from ..data.read_points import points_of, rate_of
 
 
 def takes_pose(path: Path) -> bool:
@@ -52,27 +52,24 @@ def predict_pose(bundle_path: Path, path: Path, out: Path, rate_hz: float | None
     rate_hz = manifest.rate_hz if assumed else rate_of(table, rate_hz)
     points = points_of(table, manifest.pose)
     found = run_pose_blocks(bundle, points, rate_hz).of_their_frames()
-    rows = (np.searchsorted(found.frames, np.arange(len(points)), side="right") - 1).tolist()
+    rows = np.searchsorted(found.frames, np.arange(len(points)), side="right") - 1
     names = [*manifest.classes, ""]  # so that the index of no label names ""
-    behaviors = [names[place] for place in found.labels.tolist()]
-    values = [[f"{value:.6f}" for value in row] for row in found.p.tolist()]
+    behaviors = [names[place] for place in found.labels[rows].tolist()]
     part = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in manifest.classes)])
-            writer.writerows(
-                [frame, f"{frame / rate_hz:.6f}", behaviors[row], *values[row]] for frame, row in enumerate(rows)
-            )
+            file.write(",".join(["frame", "time_s", "behaviour", *(f"p_{name}" for name in manifest.classes)]) + "\n")
+            # Names of classes hold no comma and no quote: one format for a row is several times quicker than a writer.
+            row = "%d,%.6f,%s" + ",%.6f" * len(manifest.classes) + "\n"
+            times_s = (np.arange(len(rows)) / rate_hz).tolist()
+            values = zip(range(len(rows)), times_s, behaviors, *found.p[rows].T.tolist(), strict=True)
+            file.writelines(row % each for each in values)
         part.replace(out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
     finally:
         part.unlink(missing_ok=True)
-    frames_of: dict[str, int] = {}
-    for row in rows:
-        frames_of[behaviors[row]] = frames_of.get(behaviors[row], 0) + 1
     return {
         "bundle": bundle.identity,
         "pose": str(path),
@@ -80,5 +77,5 @@ def predict_pose(bundle_path: Path, path: Path, out: Path, rate_hz: float | None
         "n_frames": len(rows),
         "rate_hz": rate_hz,
         "rate_assumed": assumed,
-        "frames_of": frames_of,
+        "frames_of": dict(Counter(behaviors)),
     }
