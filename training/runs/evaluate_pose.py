@@ -21,6 +21,7 @@ from ..cache.store import FeatureCache
 from ..config.training_file import FeatureConfig, LabelOptions, PoseData, PoseRule, ScaleRule, TrainConfig
 from ..data.checks import DataCheck, check_data
 from ..data.dataset_file import Dataset
+from ..data.layouts import labels_for
 from ..data.pose_recordings import PoseRecording, open_poses
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
@@ -107,14 +108,13 @@ def open_dataset(
     """The recordings of a folder as a bundle takes them, and how their labels became its classes.
 
     Raises:
-        ConfigError: they are videos.
+        ConfigError: they are videos, or the labels' options name a class that the bundle does not know.
         DataError: they do not fit the bundle.
     """
     entries = [one for one in dataset.entries if isinstance(one, PoseData)]
     if len(entries) != len(dataset.entries):
         raise ConfigError(f"{dataset.root}: holds videos, and bundle {manifest.name!r} takes keypoints")
-    ignored = [name for name in dataset.labels.ignore if name not in manifest.classes]
-    options = dataset.labels.model_copy(update={"ignore": ignored})
+    options = labels_for(dataset.labels, manifest.classes, manifest.name)
     return _open(manifest, entries, dataset.root, options, None, progress), options
 
 
