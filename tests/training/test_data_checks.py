@@ -8,10 +8,18 @@ import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import DataError
 from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule
-from ethostream.training.data.checks import CheckedRecording, check_data, meeting_as, print_check, refuse_whole
+from ethostream.training.data.checks import (
+    CheckedRecording,
+    check_data,
+    cut_bouts,
+    meeting_as,
+    print_check,
+    refuse_whole,
+)
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.pose_recordings import open_poses
 from ethostream.training.data.recording_labels import StreamLabels, classes_in, labels_of, read_stream
+from ethostream.training.splits import TimeBlockSplit
 from rich.console import Console
 from social_sessions import CLASSES, write_points, write_session
 
@@ -168,3 +176,14 @@ def test_real_sessions_agree_row_for_row(session: str, test_data: Path) -> None:
     assert stream.n_frames == table.n_frames
     assert (stream.covered(table.n_frames) == 1).all()
     assert classes_in([stream], dataset.labels) == CLASSES
+
+
+def test_bouts_that_a_border_between_blocks_cuts_are_counted() -> None:
+    labels = np.repeat([0, 1, 0, 1, -1, 1], [40, 10, 10, 20, 4, 16]).astype(np.int16)
+    one = CheckedRecording("one", {"pose": 100}, labels, 10.0)
+    rule = TimeBlockSplit(pattern=["train", "validation", "test", "test"], guard_s=0.5)
+    # Borders at 25 (within the first bout), at 50 (a change of label) and at 75 (of one part, so none).
+    notes = check_data([one], ["a", "b"], split=rule).notes
+    assert notes[0].startswith("one: 1 bout(s) lie on both sides of a border between two parts")
+    assert not any("border" in note for note in check_data([one], ["a", "b"]).notes)
+    assert cut_bouts(labels, np.repeat([0, -1, 1], [78, 8, 14]).astype(np.int8)) == 0  # unlabelled frames lie between

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ...sync.errors import DataError
 from ..config.training_file import LabelOptions
+from ..splits import UNUSED, SplitRule, TimeBlockSplit, split_by_block
 from ..stretches import bout_runs, runs_of
 
 FEW_BOUTS: Final = 10
@@ -152,16 +153,41 @@ class DataCheck:
         }
 
 
-def check_data(recordings: Sequence[CheckedRecording], classes: Sequence[str], notes: Sequence[str] = ()) -> DataCheck:
+def cut_bouts(labels: NDArray[np.int16], parts: NDArray[np.int8]) -> int:
+    """How many bouts lie on both sides of a border between two parts."""
+    used = np.flatnonzero(parts != UNUSED)
+    borders = [(used[place], used[place + 1]) for place in np.flatnonzero(np.diff(parts[used]))]
+    across = [labels[before : after + 1] for before, after in borders]
+    return sum(bool(shown[0] >= 0 and (shown == shown[0]).all()) for shown in across)
+
+
+def check_data(
+    recordings: Sequence[CheckedRecording],
+    classes: Sequence[str],
+    notes: Sequence[str] = (),
+    split: SplitRule | None = None,
+) -> DataCheck:
     """Count, and note what is odd.
 
     Args:
         recordings: as they were read.
         classes: names in order.
         notes: what is known already, to stand first.
+        split: how they are split; None: not at all.
+
+    Raises:
+        DataError: blocks of time do not fit; see `split_by_block`.
     """
     counts = _count(recordings, classes)
     found = [*notes, *(line for one in recordings for line in one.notes())]
+    if isinstance(split, TimeBlockSplit):
+        for one in recordings:
+            parts = split_by_block(split, one.labels >= 0, one.rate_hz, one.name)
+            if n := cut_bouts(one.labels, parts):
+                found.append(
+                    f"{one.name}: {n} bout(s) lie on both sides of a border between two parts, guard or not: what is "
+                    "scored there is more alike to what is learnt than a new recording would be"
+                )
     for name, one in counts.items():
         if not one.n_bouts:
             found.append(f"{name}: no frame is labelled so")

@@ -121,7 +121,10 @@ def open_poses(
             raise DataError(f"{table.path}: has {table.n_frames} row(s); a recording has at least 2")
         read.append(_Read(entry, table, rate_of(table, entry.rate_hz)))
     rule = complete_rule(rule, read[0].table, [(one.entry.recording_name, one.rate_hz) for one in read])
-    recordings = [_recording(one, root, rule, classes, options, split) for one in read]
+    recordings: list[PoseRecording] = []
+    read.reverse()
+    while read:  # a table goes as its recording comes: not all of them stand twice in memory
+        recordings.append(_recording(read.pop(), root, rule, classes, options, split))
     _refuse_twice(recordings)
     return recordings, rule
 

@@ -34,7 +34,7 @@ from ..fitting.progress import WholeProgress
 from ..networks.head import warm_up_frames
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
-from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, parts_of, stretches_of
+from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, SplitRule, parts_of, stretches_of
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
 from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
@@ -77,7 +77,7 @@ def train_pose(
     console = Console(quiet=quiet, stderr=True, highlight=False)
     run = out.parent / f"{out.name}.run"
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
-    recordings, rule, check = read_poses(config, root, console)
+    recordings, rule, check = read_poses(config, root, console, config.split)
     refuse_absent(config, recordings)
     config = config.model_copy(update={"pose": rule})
     # Before the unit of length is measured: whoever repeats the run, or cross-validates it, measures his own.
@@ -141,8 +141,16 @@ def train_pose(
     }
 
 
-def read_poses(config: TrainConfig, root: Path, console: Console) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
+def read_poses(
+    config: TrainConfig, root: Path, console: Console, split: SplitRule | None = None
+) -> tuple[list[PoseRecording], PoseRule, DataCheck]:
     """Read the recordings of a configuration, look at them and print what was found.
+
+    Args:
+        config: of recordings of keypoints.
+        root: folder that relative paths start from.
+        console: that is printed to.
+        split: that they are scored by, so that bouts on its borders are named; None: another one than the file's.
 
     Raises:
         DataError: the data do not fit.
@@ -155,7 +163,7 @@ def read_poses(config: TrainConfig, root: Path, console: Console) -> tuple[list[
     if assumed and not any("assumed" in note for note in said):
         said.append(f"assumed: {', '.join(f'{rate:g}' for rate in assumed)} frames/s, which nobody has stated")
     said += alike_in_words(recordings)
-    check = check_data([one.checked for one in recordings], config.classes, said)
+    check = check_data([one.checked for one in recordings], config.classes, said, split)
     print_check(check, console)
     refuse_whole([one.checked for one in recordings], config.fit.supervision)
     return recordings, rule, check

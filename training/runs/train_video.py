@@ -101,7 +101,7 @@ def train_video(
     run = out.parent / f"{out.name}.run"
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
     begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
-    check = check_data([one.checked for one in sources], config.classes, config.notes)
+    check = check_data([one.checked for one in sources], config.classes, config.notes, config.split)
 
     print_check(check, console)
     refuse_whole([one.checked for one in sources], config.fit.supervision)
