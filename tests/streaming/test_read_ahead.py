@@ -49,6 +49,12 @@ def test_blocks_hold_every_frame_once(tmp_path: Path, n_frames: int) -> None:
     assert sizes == [4] * (n_frames // 4) + [n_frames % 4] * (n_frames % 4 > 0)
 
 
+def test_the_next_block_is_decoded_into_other_memory(tmp_path: Path) -> None:
+    with ReadAhead(write(tmp_path / "clip.mkv", 12), "mono8", 4) as video:
+        first, second, third = video
+    assert not np.shares_memory(first.images, second.images) and not np.shares_memory(second.images, third.images)
+
+
 def test_a_block_is_as_long_as_memory_allows(tmp_path: Path) -> None:
     path = write(tmp_path / "clip.mkv", 70)
     assert read(path)[2] == [64, 6]
