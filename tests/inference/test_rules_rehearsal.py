@@ -15,7 +15,7 @@ from ethostream.inference.rules.config import RuleConfig
 from ethostream.inference.rules.engine import TRIALS_PER_EPOCH, Rules
 from ethostream.inference.rules.rehearsal import rehearse
 from ethostream.inference.rules.yoked import with_seeds, with_times
-from ethostream.streaming.messages import Arming, Behavior, Decision, Message, SourceFrame, SyncPulse, Tracks
+from ethostream.streaming.messages import Arming, Behavior, Decision, Heartbeat, Message, SourceFrame, SyncPulse, Tracks
 from ethostream.streaming.pose_format import PoseFormat
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
@@ -154,8 +154,11 @@ NUMBERED_ELSEWHERE: dict[str, Any] = {
 }
 
 
-def live_elsewhere(takes: str, killed: str) -> list[Message]:
-    """Ten seconds of a model that takes what another process numbers; one of both is killed in the middle."""
+def live_elsewhere(takes: str, killed: str, n_starts: int = 1) -> list[Message]:
+    """Ten seconds of a model that takes what another process numbers; one of both is killed in the middle.
+
+    Where the model is, ``n_starts`` new processes are begun, and the last of them lives to answer.
+    """
     rules = with_seeds(TaskConfig.model_validate(NUMBERED_ELSEWHERE).rules, lambda: 11)
     engine = Rules(rules, CLASSES, True)
     engine.begin(START_NS)
@@ -165,9 +168,10 @@ def live_elsewhere(takes: str, killed: str) -> list[Message]:
         t_ms = 5000 + 33 * step
         late = step >= 160
         if step == 160 and killed == "model":
-            engine = Rules(rules, CLASSES, False, first_trial=TRIALS_PER_EPOCH)
+            engine = Rules(rules, CLASSES, False, first_trial=n_starts * TRIALS_PER_EPOCH)
             engine.begin(START_NS, round(t_ms * MS))
             previous = -1
+            messages += [Heartbeat("inference", epoch, 7, "starting", t_ms * MS) for epoch in range(1, n_starts + 1)]
         if step == 190:
             engine.set_armed(True, "person", round(t_ms * MS) - 1)
         set_id = int(late and killed == "source") * SETS_PER_EPOCH + step
@@ -201,6 +205,23 @@ def test_a_source_that_is_started_again_is_no_new_model(tmp_path: Path, takes: s
     assert (max(one.trial for one in live_decisions) >= TRIALS_PER_EPOCH) == (killed == "model")
     late = {one.action for one in live_decisions if one.t_exposure_ns >= (5000 + 33 * 160) * MS}
     assert late & {"fired", "sham"} and "withheld" in late
+
+
+@pytest.mark.parametrize("takes", ["poses", "crops"])
+@pytest.mark.parametrize(("n_starts", "lost"), [(2, False), (1, True)])
+def test_a_start_without_a_first_answer_is_heard_by_its_heartbeats(
+    tmp_path: Path, takes: str, n_starts: int, lost: bool
+) -> None:
+    """A process that died before it answered, or whose first answer was lost, shifts no later trial."""
+    messages = live_elsewhere(takes, "model", n_starts)
+    if lost:
+        first = [place for place, one in enumerate(messages) if isinstance(one, Behavior)][160]
+        del messages[first]
+    recording = Recording.open(record(tmp_path / "rec", messages, seeded(NUMBERED_ELSEWHERE, 11)))
+    found = rehearse(recording, TaskConfig.model_validate(NUMBERED_ELSEWHERE), as_recorded=True)
+    live_trials = [one for one in messages if isinstance(one, Decision) and one.trial >= 0]
+    assert [one for one in found.decisions if one.trial >= 0] == live_trials
+    assert max(one.trial for one in live_trials) >= n_starts * TRIALS_PER_EPOCH
 
 
 def test_another_task_differs_and_the_difference_is_named(recorded: Path) -> None:
