@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ethostream.sync.errors import ProviderError
+from social_sessions import make_social_folder
 
 Run = Callable[..., dict[str, Any]]
 
@@ -159,6 +160,38 @@ def test_no_loss(run: Run) -> None:
     assert stated(found, "sets.mispaired", "recording.verified") == [0, True]
     stated(found, "seconds", "dropped_by_device", "recording_mb", "sets.complete", "sets.partial")
     stated(found, "latency_ms.exposure_to_behavior", "cameras.cam0.dropped_declared")
+
+
+def test_social_pose(run: Run, tmp_path: Path) -> None:
+    folder = make_social_folder(tmp_path / "data", [1, 2, 3, 4], 600)
+    models = ("pose-tcn", "pose-tcn-centred", "gradient_boosting")
+    quick = ("--set", "fit.head_epochs=1", "fit.temperature=false", "choose=null", "stabiliser={kind: cusum}")
+    small = ("--data", str(folder), "--streams", "S1", "--folds", "2", "--out", "runs", "--models")
+    found = run("social_pose.py", *small, *models, *quick)
+    of_stream = found["streams"]["S1"]
+    assert of_stream["sessions"] == 4 and list(of_stream["models"]) == list(models)
+    assert [one["causal"] for one in of_stream["models"].values()] == [True, False, True]
+    for one in of_stream["models"].values():
+        stated(one, "raw.macro_f1", "stabilised.macro_f1", "stabilised.bout_f1_micro", "raw.flicker", "seconds")
+    stated(of_stream, "twin_minus_causal.raw.macro_f1", "twin_minus_causal.stabilised.macro_f1")
+    stated(found, "fit.S1.seconds", "peers.source", "peers.S1", "tried.networks")
+
+
+def test_freezing_pose(run: Run, test_data: Path) -> None:
+    pytest.importorskip("h5py", reason="labels of MATLAB 7.3 are read with h5py")
+    quick = ("--turns", "1", "--set", "fit.head_epochs=1", "choose=null", "fit.temperature=false")
+    found = run("freezing_pose.py", "--data", str(test_data / "freezing_pose"), *quick)
+    stated(found, "demo1.raw.freezing_f1", "demo1.stabilised.macro_f1", "demo1.n_true_bouts")
+    # Two blocks of 500 frames less a second at every border that has another part behind it.
+    assert found["demo1"]["unit"] == "block" and found["demo1"]["n_frames"] == 450 + 400
+    low, high = found["demo7"]["kappa_of_experts"]
+    assert 0.905 < low < high < 0.945
+
+
+def test_pose_speed(run: Run) -> None:
+    found = run("pose_speed.py", "--frames", "300", "--rounds", "1")
+    assert found["frames"] == 300
+    stated(found, "command_s", "features", "parts_s.features", "parts_s.head", "parts_s.stabiliser")
 
 
 def test_predict(run: Run) -> None:
