@@ -61,7 +61,7 @@ def cusum_options() -> list[dict[str, Any]]:
     """Cumulative sums, from quick to slow; no bound is a whole number of steps at 30 Hz and full evidence."""
     return [
         {"kind": "cusum", "default": {"bound_nat_seconds": bound, "drift_nat": drift, "clip_nat": clip}}
-        for bound, drift, clip in product((0.09, 0.14, 0.27, 0.44), (0.2, 0.5), (1.5, 3.0))
+        for bound, drift, clip in product((0.045, 0.09, 0.14, 0.27, 0.44), (0.2, 0.5), (1.5, 3.0))
     ]
 
 
