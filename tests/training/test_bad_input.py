@@ -122,8 +122,8 @@ def test_a_cross_validation_that_is_killed_goes_on_with_the_fold_it_was_in(folde
     more = ("--leave-one-out",)
     _call(_words("crossval", folder, tmp_path / "whole", *more))
     words = _words("crossval", folder, tmp_path / "killed", *more)
-    per_fit = 3 * 2  # two recordings of 240 frames, in windows of 60, two in a batch; inner fits see one of them
-    _kill(words, 2 * 3 + per_fit + 4)
+    # A fold is two inner fits of one recording, 3 epochs of 2 batches, and one of two recordings, 1 to 3 epochs of 4.
+    _kill(words, 28)
     done = tmp_path / "killed" / "fold-1" / "answers.npz"
     begun = done.stat().st_mtime_ns
     assert not (tmp_path / "killed" / "evaluation.json").exists()

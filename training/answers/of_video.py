@@ -11,6 +11,7 @@ from ...inference.bundle import Bundle
 from ...sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError, DataError
 from ..config.training_file import SimulatedData, TrainConfig
+from ..data.learnt_labels import known_frames
 from ..data.video_sources import Source
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
@@ -196,7 +197,7 @@ def answers_of(
         DataError: the video ends before its labels do.
     """
     labels = source.labels
-    known = labels >= 0 if source.targets is None else ~np.isnan(source.targets).any(axis=1)
+    known = known_frames(labels, source.targets)
     wanted = (part_mask(config, source, part) if asked is None else asked) & known
     if not wanted.any():
         return None

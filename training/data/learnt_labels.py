@@ -31,7 +31,7 @@ class LearntLabels:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Frames of which something is learnt, bool [t]."""
-        return self.labels >= 0 if self.targets is None else ~np.isnan(self.targets).any(axis=1)
+        return known_frames(self.labels, self.targets)
 
     def every(self, n: int) -> "LearntLabels":
         """Those of every n-th frame, from the first on."""
@@ -57,6 +57,11 @@ def learnt_labels(stream: StreamLabels, n_frames: int, classes: list[str], optio
     if options.overlap == "each":
         return _each(stream, n_frames, classes, options)
     return LearntLabels(labels_of(stream, n_frames, classes, options))
+
+
+def known_frames(labels: NDArray[np.integer], targets: NDArray[np.float32] | None) -> NDArray[np.bool_]:
+    """Frames of which something is learnt, bool [t]; a frame without any behaviour is one, if somebody looked."""
+    return labels >= 0 if targets is None else np.logical_not(np.isnan(targets).any(axis=1))
 
 
 def class_frames(labels: NDArray[np.integer], targets: NDArray[np.float32] | None, n_classes: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..data.learnt_labels import class_frames
+from ..data.learnt_labels import class_frames, known_frames
 from ..splits import PARTS, UNUSED, Part
 from ..stretches import class_counts, runs_of
 
@@ -41,7 +41,7 @@ class HeadData:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Frames of which something is learnt, bool [t]."""
-        return self.labels >= 0 if self.targets is None else ~np.isnan(self.targets).any(axis=1)
+        return known_frames(self.labels, self.targets)
 
     def mask(self, part: Part) -> NDArray[np.bool_]:
         """Frames of a part that have a label, bool [t]."""

@@ -121,7 +121,7 @@ def labelled_frames(
 def bouts_of(labels: NDArray[np.integer], classes: Sequence[str]) -> list[Bout]:
     """The bouts of a frame-wise label array; the inverse of `frame_labels`."""
     starts, stops, kinds = (part.tolist() for part in bout_runs(labels))
-    return [Bout(start, stop, classes[kind]) for start, stop, kind in zip(starts, stops, kinds, strict=True)]
+    return [Bout(start, stop, classes[int(kind)]) for start, stop, kind in zip(starts, stops, kinds, strict=True)]
 
 
 class _Names:
