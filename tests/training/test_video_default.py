@@ -41,7 +41,7 @@ def test_it_ships_by_name_and_is_small(folder: Path, bundle: Bundle) -> None:
     assert NAME in bundled_names() and resolve_bundle(NAME) == folder
     assert sum(path.stat().st_size for path in folder.iterdir()) < MAX_BYTES
     assert max(bundle.parity_errors.values()) <= 1e-5
-    assert {"embedding", "p"} <= bundle.parity_errors.keys()
+    assert {"p", "labels"} <= bundle.parity_errors.keys()
 
 
 def test_its_manifest_is_that_of_its_training_file(bundle: Bundle, config: TrainConfig) -> None:
