@@ -71,11 +71,12 @@ class LeaveOneOutSplit(StrictModel):
     """As many trainings as there are recordings, each without one of them, which it is then scored on.
 
     Attributes:
-        unit: ``recording``, or ``group``: all recordings of a group are left out together.
+        unit: ``group``: all recordings of a group are left out together, and one without a group is a group of its own;
+            ``recording`` tears groups apart.
     """
 
     by: Literal["leave_one_out"] = "leave_one_out"
-    unit: Literal["recording", "group"] = "recording"
+    unit: Literal["recording", "group"] = "group"
 
 
 class KFoldSplit(StrictModel):

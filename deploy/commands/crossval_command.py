@@ -1,12 +1,12 @@
 """``ethostream crossval``: scores of a model on recordings that it has not seen, every one of them in turn."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from ...sync.errors import ConfigError
 from .cache_option import CacheOption, opened_cache, print_account
+from .fold_options import FoldSeedOption, LeaveOneOutOption, UnitOption, asked_folds
 from .folder_options import (
     DataOption,
     FpsOption,
@@ -21,6 +21,8 @@ from .folder_options import (
 from .json_output import JsonOption, require_writable, to_stdout, write_result
 from .ray_option import RayOption, opened_ray, require_ray
 
+_FOLDS = 4
+
 
 def crossval(
     config: Annotated[
@@ -29,18 +31,12 @@ def crossval(
     preset: PresetOption = None,
     data: DataOption = None,
     stream: StreamOption = None,
-    folds: Annotated[int, typer.Option(min=2, help="How many; each is left out once.")] = 4,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="As many folds as recordings, or groups.")
-    ] = False,
-    fold_seed: Annotated[int, typer.Option(min=0, help="Of the order in which recordings are dealt out.")] = 0,
-    unit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="group|recording",
-            help="What is never torn apart; groups unless told otherwise, a recording without one is one of its own.",
-        ),
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="How many; each is left out once. 4 by default.", show_default=False)
     ] = None,
+    leave_one_out: LeaveOneOutOption = False,
+    fold_seed: FoldSeedOption = None,
+    unit: UnitOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -70,16 +66,13 @@ def crossval(
     """
     require_writable(json_path)
     require_ray(ray)
+    rule = asked_folds(folds, leave_one_out, fold_seed, unit, default=_FOLDS)
+    assert rule is not None
     with needs_extra("train"):
         from ...training.runs.crossval import crossval as run_crossval
-        from ...training.splits import KFoldSplit, LeaveOneOutSplit
         from ..terminal import print_result
 
-        if unit not in (None, "group", "recording"):
-            raise ConfigError(f"--unit {unit}: is neither group nor recording")
         loaded, root, notes = load_training(config, preset, data, stream, fps, ignore, group_by, overrides)
-        kept: Literal["group", "recording"] = "recording" if unit == "recording" else "group"
-        rule = LeaveOneOutSplit(unit=kept) if leave_one_out else KFoldSplit(folds=folds, seed=fold_seed, unit=kept)
         folder = Path(f"{loaded.name}-crossval.run") if out is None else out
         kept_in = opened_cache(cache)
         place = None if kept_in is None else kept_in.folder

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .cache_option import CacheOption, opened_cache
+from .fold_options import FoldSeedOption, LeaveOneOutOption, UnitOption, asked_folds
 from .folder_options import (
     DataOption,
     FpsOption,
@@ -20,10 +21,6 @@ from .folder_options import (
 )
 from .json_output import JsonOption, require_writable, to_stdout, write_result
 from .ray_option import RayOption, opened_ray, require_ray
-
-if TYPE_CHECKING:
-    from ...training.config.training_file import TrainConfig
-    from ...training.splits import FoldSplit
 
 _SHOWN = 10
 _AT_ONCE_BY_RAY = 4
@@ -47,9 +44,9 @@ def search(
     folds: Annotated[
         int | None, typer.Option(min=2, help="How many; without it those of the file, else --leave-one-out.")
     ] = None,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="As many folds as recordings, or groups.")
-    ] = False,
+    leave_one_out: LeaveOneOutOption = False,
+    fold_seed: FoldSeedOption = None,
+    unit: UnitOption = None,
     leave_out: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A recording or group that the search must not see; may be repeated."),
@@ -75,9 +72,10 @@ def search(
     """Search for the settings of a training file that score best.
 
     Variants are proposed by what the ones before have scored (TPE), cross-validated inside the training part, and given
-    up after any fold when they stay behind. Recordings of the test part are never opened. The best is written as
-    `best.yaml`, ready for `ethostream train`, and says how many were tried. Its score is too good, being the best of
-    many: judge it on recordings that the search has not seen, by `ethostream evaluate` or `ethostream crossval`.
+    up after any fold when they stay behind. Recordings of the test part are neither learnt from nor scored. The best is
+    written as `best.yaml`, ready for `ethostream train`, and says how many were tried. Its score is too good, being the
+    best of many: judge it on recordings that the search has not seen, by `ethostream evaluate` or `ethostream
+    crossval`.
 
     By default the raw causal answer is scored, the most probable class, since a stabiliser is chosen afterwards on the
     same answers. The same command goes on where a kill ended it; with more --trials it goes on further.
@@ -92,6 +90,7 @@ def search(
     require_writable(plot, "--plot")
     require_picture(plot)
     require_ray(ray)
+    wanted_folds = asked_folds(folds, leave_one_out, fold_seed, unit, default=None)
     quiet = to_stdout(json_path)
     with needs_extra("search"):
         import optuna  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -107,7 +106,7 @@ def search(
             space=wanted,
             where="default space" if space is None else str(space),
             objective=objective,
-            folds=_folds(loaded, folds, leave_one_out),
+            folds=wanted_folds,
             leave_out=leave_out or (),
             at_once=at_once or (1 if ray is None else _AT_ONCE_BY_RAY),
             seed=seed,
@@ -126,19 +125,6 @@ def search(
         write_result(json_path, found)
     if not quiet:
         _print(found)
-
-
-def _folds(config: "TrainConfig", folds: int | None, leave_one_out: bool) -> "FoldSplit | None":
-    from ...sync.errors import ConfigError
-    from ...training.splits import KFoldSplit, LeaveOneOutSplit
-
-    if folds is not None and leave_one_out:
-        raise ConfigError("--folds and --leave-one-out: are two ways to leave recordings out; give one of them")
-    if folds is not None:
-        return KFoldSplit(folds=folds)
-    if leave_one_out:
-        return LeaveOneOutSplit(unit="group" if any(one.group is not None for one in config.data) else "recording")
-    return None
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -41,7 +41,9 @@ def cross_validates_alike(ray: RayFolds, folder: Path, out: Path) -> None:
     """A cross-validation is the same to the bit."""
     config, rule = small_config({1: None, 2: None}), LeaveOneOutSplit()
     here = crossval(config, folder, out / "here", rule, quiet=True)
-    there = crossval(config, folder, out / "there", rule, quiet=True, run_folds=ray)
+    there = crossval(config, folder, out / "there", rule, quiet=True, run_folds=ray, cache=out / "kept")
+    assert "cache" in there and "cache" not in here, "what the cache was good for to the workers is said"
+    assert "machine" not in there["evaluation"]["compute"] and "machine" in here["evaluation"]["compute"]
     _same(*(read_answers(out / run / "answers.npz")[0] for run in ("here", "there")))
     for key in ("macro_f1", "bout_f1", "raw", "per_class", "intervals", "calibration"):
         assert here["evaluation"][key] == there["evaluation"][key], key

@@ -69,8 +69,9 @@ def test_recordings_of_a_group_may_be_told_apart_when_asked() -> None:
 
 def test_leave_one_out_has_a_fold_per_recording_or_group() -> None:
     names, groups = ["2", "10", "1"], ["a", "b", "a"]
-    assert folds_of(LeaveOneOutSplit(), names, groups) == [[2], [0], [1]]  # sessions 1, 2, 10
-    assert folds_of(LeaveOneOutSplit(unit="group"), names, groups) == [[0, 2], [1]]
+    assert folds_of(LeaveOneOutSplit(unit="recording"), names, groups) == [[2], [0], [1]]  # sessions 1, 2, 10
+    assert folds_of(LeaveOneOutSplit(), names, groups) == [[0, 2], [1]]
+    assert folds_of(LeaveOneOutSplit(), names, [None] * 3) == [[2], [0], [1]]
     with pytest.raises(DataError, match="there are 1"):
         folds_of(LeaveOneOutSplit(), ["only"], [None])
 

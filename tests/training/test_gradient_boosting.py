@@ -9,11 +9,16 @@ import pytest
 from ethostream.deploy.training_page.tables import overview
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.baselines.gradient_boosting import GradientBoosting, taken_frames
-from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.config.training_file import LabelOptions, TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.crossval import crossval
-from ethostream.training.runs.crossval_boosting import GRADIENT_BOOSTING, crossval_boosting
+from ethostream.training.runs.crossval_boosting import (
+    GRADIENT_BOOSTING,
+    boosting_scores,
+    crossval_boosting,
+    refuse_sequences,
+)
 from ethostream.training.runs.record import EVALUATION_FILE
 from ethostream.training.runs.train_pose import read_poses
 from ethostream.training.splits import KFoldSplit
@@ -76,6 +81,56 @@ def test_what_is_answered_was_not_seen(small: tuple[TrainConfig, Path]) -> None:
     again = crossval_boosting(config, rule, turned, folds)
     for before, after in zip(found, again, strict=True):
         assert np.array_equal(before.p, after.p) == (before.fold == 0), "only the other fold learns from these labels"
+
+
+def test_its_stabiliser_is_chosen_on_what_it_has_not_seen(tmp_path: Path) -> None:
+    """On folds inside the training part: labels of the scored recordings have no say in it."""
+    folder = make_social_folder(tmp_path, [1, 2, 3, 4], 300)
+    changes = [*SMALL[:-1], "choose={epochs: false, stabiliser: true}"]
+    config = configure(read_preset("pose-tcn"), find_dataset(folder, FolderOptions(stream="S1")), changes)
+    recordings, rule, _ = read_poses(config, folder, Console(quiet=True))
+    folds = KFoldSplit(folds=2)
+    found = crossval_boosting(config, rule, recordings, folds)
+    as_it_is = crossval_boosting(config.model_copy(update={"choose": None}), rule, recordings, folds)
+    assert all(np.array_equal(one.p, other.p) for one, other in zip(found, as_it_is, strict=True))
+    assert any(not np.array_equal(one.label, other.label) for one, other in zip(found, as_it_is, strict=True))
+    turned = [
+        replace(one, labels=np.where(one.labels >= 0, 2 - one.labels, -1).astype(np.int16)) if answer.fold == 0 else one
+        for one, answer in zip(recordings, found, strict=True)
+    ]
+    for before, after in zip(found, crossval_boosting(config, rule, turned, folds), strict=True):
+        assert np.array_equal(before.label, after.label) == (before.fold == 0)
+    about = [boosting_scores(found, config.classes, {"by": "k_fold"}, chosen)["about"] for chosen in (True, False)]
+    assert about[0].endswith("chosen as the model's") and about[1].endswith("that of the training file")
+
+
+def test_what_it_cannot_be_compared_on_is_refused(small: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    config, root = small
+    each = config.model_copy(update={"labels": LabelOptions(overlap="each")})
+    with pytest.raises(ConfigError, match=r"gives every frame one behaviour, and with `labels: \{overlap: each\}`"):
+        crossval(each, root, tmp_path / "each", KFoldSplit(folds=2), True, baselines=True)
+    recordings, _, _ = read_poses(config, root, Console(quiet=True))
+    refuse_sequences(recordings)
+    whole = replace(recordings[1], sequences=np.array([[0, recordings[1].n_frames]], np.int64))
+    with pytest.raises(DataError, match=f"{whole.name} has one label for the whole recording"):
+        refuse_sequences([recordings[0], whole])
+
+
+def test_a_baseline_that_fails_costs_the_model_nothing(tmp_path: Path) -> None:
+    """One session shows a single behaviour: boosting cannot be fitted to it. The model's folds are done once."""
+    folder = make_social_folder(tmp_path / "data", [1, 2], 240)
+    labels = folder / "annotations" / "1_annot.txt"
+    text = labels.read_text(encoding="utf-8")
+    labels.write_text(text.replace("\taggression", "\tsocial").replace("\tnonsocial", "\tsocial"), encoding="utf-8")
+    config = configure(read_preset("pose-tcn"), find_dataset(folder, FolderOptions(stream="S1")), SMALL)
+    run = tmp_path / "run"
+    first = crossval(config, folder, run, KFoldSplit(folds=2), True)["evaluation"]
+    done = {path: path.stat().st_mtime_ns for path in run.glob("fold-*/fold.json")}
+    again = crossval(config, folder, run, KFoldSplit(folds=2), True, baselines=True)["evaluation"]
+    assert len(done) == 2 and {path: path.stat().st_mtime_ns for path in done} == done
+    assert again["raw"] == first["raw"] and again["baselines"].keys() == first["baselines"].keys()
+    assert "gradient boosting has no scores: gradient boosting needs frames of two classes" in again["notes"][-1]
+    assert again == json.loads((run / EVALUATION_FILE).read_text(encoding="utf-8"))
 
 
 def test_it_stands_beside_the_model(small: tuple[TrainConfig, Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A search from end to end: the test part is never opened, a killed one goes on, the best is a training file."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from ethostream.deploy import cli
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.sync.strict import validate
 from ethostream.training.config.search import Choices
-from ethostream.training.config.training_file import TrainConfig, load_config
+from ethostream.training.config.training_file import PoseRule, TrainConfig, load_config
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_fold import FoldResult, FoldTask, run_fold
 from ethostream.training.runs.search import search
@@ -41,7 +42,7 @@ def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 def test_the_test_part_is_never_opened(found: dict[str, Any]) -> None:
     assert found["recordings"] == ["1", "2", "3"]
     assert found["not_seen"] == ["9"]
-    assert found["folds"] == {"by": "leave_one_out", "unit": "recording", "n_folds": 3}
+    assert found["folds"] == {"by": "leave_one_out", "unit": "group", "n_folds": 3}
     assert (found["tried"], found["failed"]) == (3, 0)
 
 
@@ -92,16 +93,54 @@ def test_a_killed_search_goes_on_with_the_same_command(found: dict[str, Any], fo
     with pytest.raises(ConfigError, match="another space"):
         other = {**SPACE, "head.hidden": Choices(choices=[2, 3])}
         search(config, folder, tmp_path, SearchRule(n_trials=3, space=other), quiet=True)
-    result = search(config, folder, tmp_path, SearchRule(n_trials=4, space=SPACE), quiet=True)
+    result = search(config, folder, tmp_path, SearchRule(n_trials=3, space=SPACE), quiet=True)
     assert [one["state"] for one in result["trials"]] == ["complete", "failed", "complete", "complete"]
     assert result["trials"][1]["reason"] == KILLED
     assert (result["tried"], result["failed"]) == (4, 1)
     assert "the best of 4 variants tried" in load_config(tmp_path / "best.yaml")[0].notes[-1]
     # What the kill has cost is nothing but the fold that was under way.
-    for here, there in ((0, 0), (2, 1)):
+    for here, there in ((0, 0), (2, 1), (3, 2)):
         for key in ("values", "score", "by_fold"):
             assert result["trials"][here][key] == found["trials"][there][key]
     assert not list(tmp_path.glob("trials/*"))
+
+
+def test_variants_of_the_points_are_each_scored_by_their_own(folder: Path, tmp_path: Path) -> None:
+    """Recordings are read before: by the rule of the training file, which is not that of every variant."""
+    config = small_config({1: None, 2: None})
+    assert config.pose is not None
+    own = config.pose.model_dump(mode="json")
+    far = [{"name": "pose_distances", "parameters": {"pairs": [["tail", "partner.tail"]]}}]
+    space = {"pose": Choices(choices=[own, own | {"features": far}])}
+    found = search(config, folder, tmp_path / "run", SearchRule(n_trials=4, space=space), quiet=True)
+    scores = {one["values"]["pose"]["features"][0]["parameters"].get("cross"): one["score"] for one in found["trials"]}
+    assert len(scores) == 2 and len(set(scores.values())) == 2
+    alone = config.model_copy(update={"pose": PoseRule.model_validate(own | {"features": far})})
+    result = crossval(for_fits(alone, "raw.macro_f1"), folder, tmp_path / "cv", LeaveOneOutSplit(), quiet=True)
+    assert result["evaluation"]["raw"]["macro_f1"] == scores[None]
+
+
+def test_folds_are_done_alike_from_another_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker does them: it was started elsewhere, and what is relative here is nowhere there."""
+    config = small_config({1: None, 2: None})
+    here, there = tmp_path / "here", tmp_path / "there"
+    for one in (here, there):
+        one.mkdir()
+    monkeypatch.chdir(here)
+
+    def elsewhere(tasks: Sequence[FoldTask]) -> list[FoldResult]:
+        with monkeypatch.context() as inside:
+            inside.chdir(there)
+            return [run_fold(task) for task in tasks]
+
+    root, kept = Path(os.path.relpath(folder, here)), Path("kept")
+    crossval(config, root, Path("cv"), LeaveOneOutSplit(), True, run_folds=elsewhere, cache=kept)
+    rule = SearchRule(n_trials=1, space=SPACE)
+    search(config, root, Path("run"), rule, True, do_folds=lambda tasks, _: elsewhere(tasks), cache=kept)
+    assert (here / "cv" / "fold-2" / "fold.json").is_file() and (here / "run" / "best.yaml").is_file()
+    assert list((here / "kept").iterdir()) and not list(there.iterdir())
 
 
 def test_a_combination_that_cannot_be_fails_alone(folder: Path, tmp_path: Path) -> None:
@@ -192,6 +231,7 @@ def test_the_command_on_a_folder(folder: Path, tmp_path: Path) -> None:
              "head={kind: mlp, hidden: 4}", "fit.threads=1", "split={by: k_fold, folds: 2}"]  # fmt: skip
     words = ["search", "--preset", "pose-tcn", "--data", str(folder), "--stream", "S1", "--leave-out", "3"]
     words += ["--space", str(tmp_path / "space.yaml"), "--trials", "1", "--out", str(tmp_path / "run")]
+    words += ["--folds", "2", "--fold-seed", "3"]
     words += [word for change in small for word in ("--set", change)]
     done = CliRunner().invoke(cli.app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -204,8 +244,15 @@ def test_the_command_on_a_folder(folder: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.app, [*command, "--json", str(tmp_path / "s.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
-    assert (found["tried"], found["recordings"]) == (1, ["1", "2"])
+    assert (found["tried"], found["recordings"], found["left_out"]) == (1, ["1", "2"], ["3"])
+    assert found["folds"] == {"by": "k_fold", "folds": 2, "unit": "group", "seed": 3, "n_folds": 2}
     assert [one.name for one in load_config(Path(found["best_file"]))[0].data] == ["1", "2"]
+    # The model that is made of it still knows how many were tried.
+    words = ["train", found["best_file"], "--out", str(tmp_path / "bundle"), "--json", str(tmp_path / "t.json")]
+    done = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    trained = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert any("the best of 1 variants tried" in note for note in trained["evaluation"]["notes"])
 
 
 @pytest.mark.parametrize(

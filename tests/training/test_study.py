@@ -41,6 +41,7 @@ def test_the_same_seed_proposes_the_same_also_when_the_search_is_interrupted(tmp
         parts.close()
         parts = _open(tmp_path / "parts")
     assert [one.values for one in parts.tried] == [one.values for one in whole.tried]
+    assert len({one.values["fit.learning_rate"] for one in whole.tried}) == len(whole.tried)  # each is another
     assert all(SPACE[key].holds(value) for one in whole.tried for key, value in one.values.items())
     other = _open(tmp_path / "other", seed=1)
     _try(other, 3)
@@ -49,7 +50,7 @@ def test_the_same_seed_proposes_the_same_also_when_the_search_is_interrupted(tmp
         study.close()
 
 
-def test_a_killed_variant_is_failed_counted_and_tried_again(tmp_path: Path) -> None:
+def test_a_killed_variant_is_failed_and_tried_again(tmp_path: Path) -> None:
     study = _open(tmp_path / "s")
     _try(study, 1)
     lost = study.ask(2)
@@ -58,7 +59,7 @@ def test_a_killed_variant_is_failed_counted_and_tried_again(tmp_path: Path) -> N
     study = _open(tmp_path / "s")
     assert study.n_killed == 2
     assert [(one.state, one.reason) for one in study.tried[1:]] == [("failed", KILLED)] * 2
-    assert study.n_begun == 3
+    assert (study.n_counted, study.n_again) == (1, 2)
     again = study.ask(2)
     assert [one.values for one in again] == [one.values for one in lost]
     assert [one.number for one in again] == [3, 4]
@@ -66,7 +67,7 @@ def test_a_killed_variant_is_failed_counted_and_tried_again(tmp_path: Path) -> N
         study.end(one, "complete", 0.5)
     study.close()
     study = _open(tmp_path / "s")
-    assert (study.n_killed, study.n_begun) == (0, 5)
+    assert (study.n_killed, study.n_counted, study.n_again) == (0, 3, 0)
     study.close()
 
 

@@ -17,6 +17,8 @@ BLOCKS: Final = [
 ]
 """Of a single recording: parts of its ten equal blocks of time."""
 GUARD_S: Final = 0.5
+ABOUT_SPLIT: Final = "split: "
+"""How a note begins that says how a data set is split; of scores of another split it is not true."""
 SEED: Final = 0
 
 
@@ -35,8 +37,8 @@ def dealt_out(entries: Sequence[VideoData]) -> tuple[dict[str, Any], list[str | 
     units = list(dict.fromkeys(_unit(one) for one in entries))
     if len(units) < FEWEST_RECORDINGS:
         words = (
-            f"{len(units)} recording(s) or group(s) are too few to keep whole ones apart: every recording is cut into "
-            f"{len(BLOCKS)} blocks of time, and the scores are of an animal that was learnt from"
+            f"{ABOUT_SPLIT}{len(units)} recording(s) or group(s) are too few to keep whole ones apart: every recording "
+            f"is cut into {len(BLOCKS)} blocks of time, and the scores are of an animal that was learnt from"
         )
         return {"by": "time_block", "pattern": list(BLOCKS), "guard_s": GUARD_S}, [None] * len(entries), words
     order = [units[place] for place in np.random.default_rng(SEED).permutation(len(units))]
@@ -46,7 +48,7 @@ def dealt_out(entries: Sequence[VideoData]) -> tuple[dict[str, Any], list[str | 
     }
     parts: list[str | None] = [part[_unit(one)] for one in entries]
     of_test = [one.recording_name for one, where in zip(entries, parts, strict=True) if where == "test"]
-    return {"by": "recording"}, parts, f"kept apart for the test: {', '.join(of_test)}"
+    return {"by": "recording"}, parts, f"{ABOUT_SPLIT}kept apart for the test: {', '.join(of_test)}"
 
 
 def _unit(entry: VideoData) -> tuple[str, str]:

@@ -4,29 +4,39 @@ Everything is done anew for every fold, on the other recordings alone: unit of l
 temperature and stabiliser. What is scored has taken part in none of it.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 from ...sync.clock import NS_PER_S, MonotonicClock
-from ...sync.errors import ConfigError
+from ...sync.errors import DataError
 from ..answers.of_video import label_source_of
 from ..cache.store import FeatureCache, joined_account
+from ..config.export import ExportConfig
 from ..config.training_file import PoseRule, TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import PoseRecording
-from ..data.video_sources import open_sources
+from ..data.video_sources import Source, open_sources
 from ..export.bundle_record import this_machine
 from ..fitting.progress import WholeProgress
+from ..presets.video_split import ABOUT_SPLIT
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import FoldSplit, RecordingSplit, folds_of
-from .crossval_boosting import GRADIENT_BOOSTING, boosting_scores, crossval_boosting
-from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, run_fold, single_recordings
-from .record import DATA_FILE, EVALUATION_FILE, begin_run, words_of, write_json
+from .crossval_boosting import (
+    GRADIENT_BOOSTING,
+    boosting_scores,
+    crossval_boosting,
+    refuse_baselines,
+    refuse_sequences,
+)
+from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, read_fold, run_fold, single_recordings
+from .record import COMMAND_FILE, DATA_FILE, EVALUATION_FILE, begin_run, forget_beyond, words_of, write_json
 from .train_pose import read_poses
 
 Opened = tuple[Sequence[PoseRecording], PoseRule]
@@ -52,13 +62,15 @@ def crossval(
             `crossval_fold.inner_split`, and for video, where it is not looked at, `crossval_fold`.
         root: folder that relative paths start from.
         run: folder for what is found: ``evaluation.json``, ``answers.npz``, ``config.yaml``, ``command.txt`` and a
-            folder per fold. Folds that are done are not done again by the same call.
+            folder per fold. Folds that are done are not done again by a later call, unless something that they depend
+            on has changed.
         rule: outer folds.
         quiet: nothing is printed.
         notes: what was assumed about the data.
         run_folds: does the folds and returns what `run_fold` says of each, in order; None: one after the other, here.
         cache: folder of the features that folds share; None: each fold computes its own.
-        baselines: score gradient boosting on the same features as well; for keypoints.
+        baselines: score gradient boosting on the same features as well; for keypoints with one behaviour per frame.
+            Where it cannot be, a note says why.
 
     Returns:
         ``run``, ``folds`` (members and summary of each) and ``evaluation``, of all recordings pooled, with intervals
@@ -69,11 +81,18 @@ def crossval(
     """
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
-    config = config.model_copy(update={"notes": [*config.notes, *notes]})
-    if baselines and not config.is_pose:
-        raise ConfigError("--baselines: gradient boosting learns from features of keypoints; for video leave it out")
+    run = run.resolve()  # what does the folds may do so from another folder
+    config = _as_scored(config, notes)
+    if baselines:
+        refuse_baselines(config)
     tasks, opened, check = plan_folds(config, root, run, rule, console, cache)
-    begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run.resolve())])
+    if baselines and opened is not None:
+        refuse_sequences(opened[0])
+    done = {task.folder for task in tasks if read_fold(task) is not None}
+    was_run = (run / COMMAND_FILE).is_file()  # else nothing in it is ours
+    begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run)], done)
+    if was_run:
+        forget_beyond(run, "fold", len(tasks))
     write_json(run / DATA_FILE, check.to_dict())
     spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
     results = _one_after_the_other(tasks, opened, console) if run_folds is None else run_folds(tasks)
@@ -91,18 +110,31 @@ def crossval(
         compute={
             "training_s": spent_s + sum(float(one["seconds"]) for one in summaries),
             "resumed": any(one["resumed"] for one in summaries),
-            "machine": this_machine(),
             "threads": config.fit.threads,
+            **({"machine": this_machine()} if run_folds is None else {}),  # else they may be done anywhere
         },
     )
-    if baselines and opened is not None:
-        evaluation["baselines"][GRADIENT_BOOSTING] = _boosting(config, opened, rule, len(tasks), cache, console)
     evaluation = {"model": config.name, **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
+    if baselines and opened is not None:
+        try:
+            evaluation["baselines"][GRADIENT_BOOSTING] = _boosting(config, opened, rule, len(tasks), cache, console)
+        except DataError as error:  # of the baseline alone: what the model scores stays
+            evaluation["notes"].append(f"gradient boosting has no scores: {error}")
+            console.print(f"! {evaluation['notes'][-1]}", style="yellow", markup=False)
+        write_json(run / EVALUATION_FILE, evaluation)
     accounts = [one.cache for one in results if one.cache is not None]
     kept = {} if cache is None or not accounts else {"cache": joined_account(cache, accounts)}
     return {"run": str(run), "folds": summaries, "evaluation": evaluation, **kept}
+
+
+def _as_scored(config: TrainConfig, notes: Sequence[str]) -> TrainConfig:
+    """A training file as its folds are fitted and scored, with notes of what that leaves out of it."""
+    kept = [note for note in (*config.notes, *notes) if not note.startswith(ABOUT_SPLIT)]
+    if config.export.precision == "int8":
+        kept.append("export.precision: int8 is left out of a cross-validation: its scores are those of float32")
+    return config.model_copy(update={"notes": kept, "export": ExportConfig()})
 
 
 def _boosting(
@@ -113,7 +145,8 @@ def _boosting(
         task = bar.add_task("gradient boosting", total=n_folds)
         kept = None if cache is None else FeatureCache(cache, console.print)
         answers = crossval_boosting(config, pose, recordings, rule, kept, lambda n: bar.advance(task, n))
-    return boosting_scores(answers, config.classes, rule.model_dump(mode="json"))
+    chosen = config.choose is not None and config.choose.stabiliser
+    return boosting_scores(answers, config.classes, rule.model_dump(mode="json"), chosen)
 
 
 def plan_folds(
@@ -128,20 +161,31 @@ def plan_folds(
         ConfigError, DataError, VideoError: the data do not fit, or are too few for the folds.
     """
     opened: Opened | None = None
+    root, run, cache = root.resolve(), run.resolve(), None if cache is None else cache.resolve()
     if config.is_pose:
         recordings, pose, check = read_poses(config, root, console)
         opened = recordings, pose
         n_folds = len(folds_of(rule, [one.name for one in recordings], [one.group for one in recordings]))
-        data = tuple(found.sha256 for one in recordings for found in one.data)
+        data = tuple(word for one in recordings for word in (one.content, _labels_sha256(one)))
     else:
         entries = single_recordings(config.data)
         n_folds = len(folds_of(rule, [name_of(one) for one in entries], [one.group for one in entries]))
         whole = [one.model_copy(update={"part": "train"}) for one in entries]
         sources = open_sources(config.model_copy(update={"data": whole, "split": RecordingSplit()}), root)
-        data = tuple(one.data.sha256 for one in sources)
+        data = tuple(word for one in sources for word in (one.data.sha256, _labels_sha256(one)))
         check = check_data([one.checked for one in sources], config.classes, config.notes)
         print_check(check, console)
     return [FoldTask(config, root, run, rule, number, data, cache) for number in range(n_folds)], opened, check
+
+
+def _labels_sha256(one: PoseRecording | Source) -> str:
+    """Of everything that is learnt from or scored against, frame by frame: own labels, and those of other raters."""
+    found = hashlib.sha256()
+    of_raters = [(f"rater {name}", one.compare[name]) for name in sorted(one.compare)]
+    for name, values in [("labels", one.labels), ("targets", one.targets), ("sequences", one.sequences), *of_raters]:
+        found.update(f"{name} {None if values is None else (values.dtype.str, values.shape)}\n".encode())
+        found.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def _one_after_the_other(tasks: Sequence[FoldTask], opened: Opened | None, console: Console) -> list[FoldResult]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...sync.errors import ConfigError, DataError
 from ..answers.of_pose import answers_from
 from ..baselines.gradient_boosting import GradientBoosting
 from ..cache.pose_features import pose_features
@@ -21,6 +22,34 @@ from .crossval_fold import inner_split
 GRADIENT_BOOSTING: Final = "gradient_boosting"
 """Its name under ``baselines`` of an evaluation."""
 _KEPT: Final = ("macro_f1", "accuracy", "balanced_accuracy", "kappa", "bout_f1", "flicker")
+
+
+def refuse_baselines(config: TrainConfig) -> None:
+    """Refuse what gradient boosting cannot be compared on.
+
+    Raises:
+        ConfigError: the model takes video, or frames may have several behaviours or none.
+    """
+    if not config.is_pose:
+        raise ConfigError("--baselines: gradient boosting learns from features of keypoints; for video leave it out")
+    if config.labels.overlap == "each":
+        raise ConfigError(
+            "--baselines: gradient boosting gives every frame one behaviour, and with `labels: {overlap: each}` there "
+            "may be several or none; leave it out"
+        )
+
+
+def refuse_sequences(recordings: Sequence[PoseRecording]) -> None:
+    """Refuse recordings that gradient boosting would learn one frame of.
+
+    Raises:
+        DataError: one has a single label for all of it.
+    """
+    if whole := [one.name for one in recordings if one.sequences is not None]:
+        raise DataError(
+            f"--baselines: gradient boosting learns from single frames, and {', '.join(whole)} has one label for the "
+            "whole recording; leave --baselines out"
+        )
 
 
 def crossval_boosting(
@@ -66,9 +95,16 @@ def crossval_boosting(
 
 
 def boosting_scores(
-    answers: Sequence[RecordingAnswers], classes: Sequence[str], split: Mapping[str, Any]
+    answers: Sequence[RecordingAnswers], classes: Sequence[str], split: Mapping[str, Any], chosen: bool
 ) -> dict[str, Any]:
-    """What stands under ``baselines`` of an evaluation: ``about``, ``stabilised``, ``raw`` and their ``intervals``."""
+    """What stands under ``baselines`` of an evaluation: ``about``, ``stabilised``, ``raw`` and their ``intervals``.
+
+    Args:
+        answers: of `crossval_boosting`.
+        classes: names in order.
+        split: as a record keeps it.
+        chosen: the stabiliser was chosen, as that of the model; else it is the one of the training file.
+    """
     record = evaluation_record(answers, classes, split, causal=True)
     scores = {
         which: {
@@ -79,7 +115,8 @@ def boosting_scores(
         for which in ANSWERS
     }
     return {
-        "about": "gradient boosting on the features of the current frame; its stabiliser is chosen as the model's",
+        "about": "gradient boosting on the features of the current frame; its stabiliser is "
+        + ("chosen as the model's" if chosen else "that of the training file"),
         **scores,
         "intervals": {which: record["intervals"][which] for which in ANSWERS},
     }

@@ -33,6 +33,8 @@ FOLD_FILE: Final = "fold.json"
 INNER_FOLDS: Final = 3
 """Of a training file that sets a validation part aside in another way, which a fold's training part has not."""
 _FEWEST_WITH_VALIDATION: Final = 3
+_COMPLETED: Final = ("keypoints", "n_animals", "rate_hz")
+"""What a rule may leave open, for the recordings to say."""
 _CLOCK: Final = MonotonicClock()
 Entry = VideoData | SimulatedData | PoseData
 
@@ -101,7 +103,8 @@ def run_fold(
         quiet: no progress bars.
         say: told what is done.
         whole: the bar over all fits; it is told when those of this fold have ended.
-        opened: recordings and rule of `open_poses` with the task's configuration, where they have been read already.
+        opened: recordings and rule of `open_poses`, where they have been read already; with another rule than the
+            task's they are read anew.
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit.
@@ -208,7 +211,7 @@ def _pose_fold(
 ) -> FoldResult:
     config = task.config
     assert config.pose is not None
-    if opened is None:
+    if opened is None or not _is_rule_of(config.pose, opened[1]):
         entries = [one for one in config.data if isinstance(one, PoseData)]
         opened = open_poses(entries, task.root, config.pose, config.classes, config.labels, config.split)
     recordings, rule = opened
@@ -238,6 +241,12 @@ def _pose_fold(
             **fitted.summary,
         },
     )
+
+
+def _is_rule_of(asked: PoseRule, complete: PoseRule) -> bool:
+    """Whether a rule is the completed one of what was asked for."""
+    left_open = [key for key in _COMPLETED if getattr(asked, key) is None]
+    return asked.model_copy(update={key: getattr(complete, key) for key in left_open}) == complete
 
 
 def inner_in_words(split: object) -> dict[str, Any]:

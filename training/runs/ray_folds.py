@@ -8,6 +8,7 @@ depends on which it is or on what the others do: the files are the same as witho
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from rich.console import Console
@@ -41,9 +42,9 @@ _DIED: Final = (
 Work = Callable[[FoldTask], Any]
 
 
-def do_fold(task: FoldTask) -> None:
-    """What a worker does."""
-    run_fold(task)
+def do_fold(task: FoldTask) -> dict[str, Any] | None:
+    """What a worker does; returns what the cache was good for to it."""
+    return run_fold(task).cache
 
 
 class RayFolds(Closing):
@@ -118,24 +119,25 @@ class RayFolds(Closing):
             NodeError: a worker died again and again, or failed of something else.
             DataError: what a worker has left is not to be seen here.
         """
-        faults = self.do(do_fold, tasks, ended)
-        return [fault if fault is not None else _read(task) for task, fault in zip(tasks, faults, strict=True)]
+        found = self.do(do_fold, tasks, ended)
+        return [
+            one if isinstance(one, ConfigError | DataError) else replace(_read(task), cache=one)
+            for task, one in zip(tasks, found, strict=True)
+        ]
 
-    def do(
-        self, work: Work, tasks: Sequence[FoldTask], ended: Callable[[], None]
-    ) -> list[ConfigError | DataError | None]:
-        """Have every task worked on; see `outcomes`."""
+    def do(self, work: Work, tasks: Sequence[FoldTask], ended: Callable[[], None]) -> list[Any]:
+        """Have every task worked on; what each returns, or how it failed, in order. See `outcomes`."""
         remote: Any = ray.remote(work)
         remote = remote.options(max_retries=0, **self._resources)  # retried here, so that it can be said
         waiting: dict[Any, int] = {remote.remote(task): place for place, task in enumerate(tasks)}
         n_deaths = [0] * len(tasks)
-        faults: list[ConfigError | DataError | None] = [None] * len(tasks)
+        found: list[Any] = [None] * len(tasks)
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             place = waiting.pop(done[0])
             name = f"fold {tasks[place].number + 1} in {tasks[place].run}"
             try:
-                ray.get(done[0])
+                found[place] = ray.get(done[0])
             except _DIED as error:
                 n_deaths[place] += 1
                 what = f"the worker that did {name} died ({type(error).__name__})"
@@ -149,13 +151,13 @@ class RayFolds(Closing):
             except ray.exceptions.RayTaskError as error:
                 cause: Any = error.cause
                 if isinstance(cause, ConfigError | DataError):
-                    faults[place] = cause
+                    found[place] = cause
                 elif isinstance(cause, EthostreamError):
                     raise cause from error
                 else:
                     raise NodeError(f"{name}: {error}") from error
             ended()
-        return faults
+        return found
 
     def _require_room(self, address: str) -> None:
         nodes: list[dict[str, Any]] = [one["Resources"] for one in ray.nodes() if one["Alive"]]

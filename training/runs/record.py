@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -51,13 +51,15 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def words_of(rule: FoldSplit) -> list[str]:
-    """Options of `crossval` for a split."""
+    """Options of `crossval` and `search` for a split."""
     if isinstance(rule, KFoldSplit):
         return ["--folds", str(rule.folds), "--fold-seed", str(rule.seed), "--unit", rule.unit]
     return ["--leave-one-out", "--unit", rule.unit]
 
 
-def begin_run(run: Path, config: TrainConfig, root: Path, command: list[str]) -> None:
+def begin_run(
+    run: Path, config: TrainConfig, root: Path, command: list[str], done: Collection[Path] = frozenset()
+) -> None:
     """Write ``config.yaml`` and ``command.txt``, and clear away what an earlier run has left in the folder.
 
     Folds, members, curves and scores of an earlier run would be taken for those of this one. They stay where this one
@@ -69,6 +71,7 @@ def begin_run(run: Path, config: TrainConfig, root: Path, command: list[str]) ->
         config: as it was used.
         root: folder of the data.
         command: what comes after ``ethostream``; ``{config}`` stands for the file that is written here.
+        done: folders of folds that are known to be of this very run: they stay in any case.
 
     Raises:
         ReportError: they cannot be written.
@@ -81,7 +84,7 @@ def begin_run(run: Path, config: TrainConfig, root: Path, command: list[str]) ->
             same = file.is_file() and file.read_text(encoding="utf-8") == text
             finished = (run / EVALUATION_FILE).is_file()
             if (finished or not same) and next(run.rglob("checkpoint*.ckpt"), None) is None:
-                _clear(run)
+                _clear(run, done)
             for name in (EVALUATION_FILE, ANSWERS_FILE, WEIGHTS_FILE, EXPORT_INPUT_FILE, BUNDLE_FILE):
                 (run / name).unlink(missing_ok=True)
         run.mkdir(parents=True, exist_ok=True)
@@ -118,9 +121,9 @@ def forget_beyond(run: Path, kind: Literal["fold", "member"], n: int) -> None:
         raise ReportError(f"{run}: {kind}s of an earlier run cannot be removed ({error.strerror})") from error
 
 
-def _clear(run: Path) -> None:
+def _clear(run: Path, done: Collection[Path]) -> None:
     for folder in (*run.glob("fold-*"), *run.glob("member-*"), run / _CURVES_FOLDER):
-        if folder.is_dir():
+        if folder.is_dir() and folder not in done:
             shutil.rmtree(folder)
     for name in (METRICS_FILE, DATA_FILE):
         (run / name).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """Search for the settings of a training file: variants are cross-validated, and the best is written out.
 
 A variant is scored as `ethostream crossval` would score it, on the recordings that are not of the test part: those are
-never opened. Several variants may be under way at once; they go on together fold by fold, so that what is proposed and
-what is given up is the same wherever the folds are done.
+not opened here (a preset on a folder has read which behaviours they are labelled with). Several variants may be under
+way at once; they go on together fold by fold, so that what is proposed and what is given up is the same wherever the
+folds are done.
 """
 
 import hashlib
@@ -82,8 +83,9 @@ def search(
         DataError: the data do not fit or are too few for the folds, or no variant could be fitted.
     """
     console = Console(quiet=quiet, stderr=True, highlight=False)
-    config = config.model_copy(update={"data": seen_entries(config, rule.leave_out)})
-    config = config.model_copy(update={"notes": [*config.notes, *notes]})
+    run = run.resolve()  # what does the folds may do so from another folder
+    asked = config.model_copy(update={"notes": [*config.notes, *notes]})
+    config = asked.model_copy(update={"data": seen_entries(asked, rule.leave_out)})
     base = resolved(config, root)
     space = check_space(rule.space if rule.space is not None else default_space(config), config, base, rule.where)
     check_objective(rule.objective, config.classes)
@@ -101,6 +103,7 @@ def search(
             "objective": rule.objective,
             "seed": rule.seed,
             "folds": folds.model_dump(mode="json"),
+            "left out": sorted(set(rule.leave_out)),
             "recordings": [[*name_and_group(one)] for one in first.data],
             "data": tasks[0].data,
             "training file": {key: base[key] for key in base if key not in ("data", "data_root", "notes")},
@@ -112,15 +115,16 @@ def search(
             found = SearchState(
                 base, space, rule, folds, tasks, minimise, run, root, unseen, list(rule.leave_out), console, study
             )
-            write_how(found, config)
+            write_how(found, asked)
             _say_first(found)
             n_fits = [count_fold_fits(task, [] if opened is None else opened[0]) for task in tasks]
-            n_left = max(rule.n_trials - study.n_begun, 0)
+            n_left = max(rule.n_trials - study.n_counted, 0)
             with WholeProgress(console, "search", n_left * sum(n_fits)) as whole:
-                shared = None if opened is None or any(key.startswith("pose.") for key in space) else opened
+                of_points = any(key.partition(".")[0] == "pose" for key in space)
+                shared = None if of_points else opened  # what was read is of the file's own points
                 do = do_folds or _here(console.quiet or opened is None, whole, shared)
-                while study.n_begun < rule.n_trials:
-                    n = min(rule.at_once, rule.n_trials - study.n_begun)
+                while study.n_counted < rule.n_trials:
+                    n = min(rule.at_once, rule.n_trials - study.n_counted, study.n_again or rule.at_once)
                     _try_together(found, study.ask(n), do, n_fits, whole, do_folds is not None)
                     _refuse_hopeless(study.tried)
                     write_found(found, check.notes)
@@ -136,7 +140,7 @@ def folds_for(config: TrainConfig) -> FoldSplit:
     """The folds of a training file, or each recording, or each group where there are any, by itself."""
     if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
         return config.split
-    return LeaveOneOutSplit(unit="group" if any(one.group is not None for one in config.data) else "recording")
+    return LeaveOneOutSplit()
 
 
 def _try_together(
@@ -248,7 +252,7 @@ def _say_first(found: SearchState) -> None:
     """Put the training file as it is first, and say what is not seen."""
     study, console = found.study, found.console
     if found.unseen:
-        console.print(f"not opened, since it is the test part: {', '.join(found.unseen)}")
+        console.print(f"neither learnt from nor scored, since it is the test part: {', '.join(found.unseen)}")
     elif not found.left_out:
         console.print(
             "every recording takes part in the search, so none is left that could say what its result is worth; "

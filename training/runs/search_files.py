@@ -34,7 +34,7 @@ class SearchRule:
     """How to search.
 
     Attributes:
-        n_trials: variants in all, those of earlier calls included.
+        n_trials: variants in all, those of earlier calls included; one that was killed is not one of them.
         space: keys and values; None: `default_space`.
         where: the space comes from, for messages.
         objective: a score of the evaluation record, such as ``raw.macro_f1`` or ``per_class.groom.f1``.
@@ -81,12 +81,13 @@ def make_folder(run: Path) -> None:
 
 
 def write_how(found: SearchState, config: TrainConfig) -> None:
-    """The training file, the space and the command that goes on."""
+    """The training file, with what is left out, the space and the command that goes on."""
     rule = found.rule
     words = ["search", "{config}", "--space", str((found.run / SPACE_FILE).resolve())]
     words += ["--trials", str(rule.n_trials), "--objective", rule.objective, "--seed", str(rule.seed)]
     words += ["--at-once", str(rule.at_once), "--out", str(found.run.resolve())]
     words += [] if rule.folds is None else words_of(rule.folds)
+    words += [word for name in rule.leave_out for word in ("--leave-out", name)]
     begin_run(found.run, config, found.root, words)
     _write_yaml(found.run / SPACE_FILE, {key: _plain(domain) for key, domain in found.space.items()}, "")
 

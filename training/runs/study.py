@@ -30,7 +30,7 @@ N_RANDOM: Final = 10
 N_UNPRUNED: Final = 4
 """So many variants are done whole before one is given up."""
 _NAME: Final = "search"
-_ABOUT, _REASON = "about", "reason"
+_ABOUT, _REASON, _AGAIN = "about", "reason", "again"
 _STATES: Final[Mapping[TrialState, State]] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -147,9 +147,16 @@ class SearchStudy:
         return not self._study.get_trials(deepcopy=False)
 
     @property
-    def n_begun(self) -> int:
-        """Variants so far, however they ended."""
-        return sum(one.state != TrialState.WAITING for one in self._study.get_trials(deepcopy=False))
+    def n_counted(self) -> int:
+        """Variants so far, without those that were killed: these are tried again."""
+        every = self._study.get_trials(deepcopy=False)
+        return sum(one.state != TrialState.WAITING and not _was_killed(one) for one in every)
+
+    @property
+    def n_again(self) -> int:
+        """Variants that were killed and wait to be tried again."""
+        every = self._study.get_trials(deepcopy=False)
+        return sum(one.state == TrialState.WAITING and _AGAIN in one.user_attrs for one in every)
 
     @property
     def tried(self) -> list[Tried]:
@@ -163,7 +170,7 @@ class SearchStudy:
 
     def ask(self, n: int) -> list[Variant]:
         """Begin so many variants; nothing is known of any of them when the next is proposed."""
-        seed = np.random.SeedSequence([self._seed, self.n_begun]).generate_state(1)[0]
+        seed = np.random.SeedSequence([self._seed, self.n_counted]).generate_state(1)[0]
         begun: list[Variant] = []
         with _calm():
             self._study.sampler = optuna.samplers.TPESampler(
@@ -197,8 +204,8 @@ class SearchStudy:
             score: of one that is complete.
             reason: of one that failed.
         """
-        if reason:
-            variant.trial.set_user_attr(_REASON, reason)
+        if reason or state == "failed":  # what has failed without one was killed
+            variant.trial.set_user_attr(_REASON, reason or "it does not say why")
         if state == "complete":
             self._study.tell(variant.trial, score)
         else:
@@ -223,7 +230,7 @@ class SearchStudy:
         killed = [one for one in self._study.get_trials(deepcopy=False) if one.state == TrialState.RUNNING]
         for one in killed:
             self._study.tell(one.number, state=TrialState.FAIL)
-            self._study.enqueue_trial(one.params)
+            self._study.enqueue_trial(one.params, user_attrs={_AGAIN: one.number})
         return len(killed)
 
     def _tried(self, one: FrozenTrial) -> Tried:
@@ -249,6 +256,10 @@ class SearchStudy:
             key: values[key] if isinstance(domain, Range) else word_of(values[key])
             for key, domain in self._domains.items()
         }
+
+
+def _was_killed(one: FrozenTrial) -> bool:
+    return one.state == TrialState.FAIL and _REASON not in one.user_attrs
 
 
 def _distribution(domain: Domain) -> BaseDistribution:
