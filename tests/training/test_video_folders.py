@@ -82,7 +82,7 @@ def test_the_preset_learns_from_a_folder_and_is_scored_on_what_it_has_not_seen(v
     assert sorted(parts.values(), key=str) == ["test", "train", "validation"]
     assert config.classes == CLASSES and config.any_views
     [unseen] = [name for name, part in parts.items() if part == "test"]
-    assert config.notes == [f"kept apart for the test: {unseen}"]
+    assert config.notes == [f"split: kept apart for the test: {unseen}"]
     result = train_video(config, videos, tmp_path / "bundle", quiet=True)
     assert list(result["evaluation"]["recordings"]) == [unseen]
     found = evaluate_folder(tmp_path / "bundle", find_dataset(videos))
