@@ -1,12 +1,15 @@
 """Folds by Ray: the same bits as without it, a worker that dies is replaced, and what cannot work is said."""
 
+import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from ethostream.sync.errors import ConfigError
+from ethostream.training.runs.record import resolved
 from rich.console import Console
 from small_search import sessions, small_config
 
@@ -22,6 +25,19 @@ def test_a_local_ray_does_the_same_and_replaces_workers_that_die(tmp_path: Path)
     done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.long
+def test_the_command_with_ray_prints_json_and_nothing_else(tmp_path: Path) -> None:
+    folder = sessions(tmp_path / "data", [1, 2])
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(resolved(small_config({1: None, 2: None}), folder)), encoding="utf-8")
+    words = ["crossval", str(config), "--folds", "2", "--ray", "local", "--cache", "none", "--json", "-"]
+    words += ["--out", str(tmp_path / "run")]
+    code = f"import sys; from ethostream.deploy.cli import main; sys.argv[1:] = {words!r}; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(done.stdout)["recordings"]) == ["1", "2"]
 
 
 @pytest.mark.parametrize("address", ["cluster", "host:port", ":1", "ray://"])
