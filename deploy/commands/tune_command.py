@@ -154,7 +154,15 @@ def _pose_answers(
 
     if dataset is not None:
         recordings = open_dataset(loaded.manifest, dataset, read)[0]
-        parts = deal_unseen(loaded, recordings)
+        parts, doubtful = deal_unseen(loaded, recordings)
+        if doubtful:
+            progress.console.print(
+                f"! perhaps learnt from: {', '.join(doubtful)}. The bundle has learnt from recordings of the same name "
+                "and number of frames, whose files were others; if they are the same sessions, the stabiliser that is "
+                "chosen will be too quick",
+                style="yellow",
+                markup=False,
+            )
     else:
         assert config is not None
         _refuse_classes(loaded, config)

@@ -330,6 +330,9 @@ def test_tune_takes_recordings_of_keypoints_that_the_bundle_has_not_seen(
     assert found["same_data"] is False
     assert found["chosen"]["recall"] >= 0.1
     assert set(found["behaviors"]) == set(CLASSES)
+    make_social_folder(tmp_path / "alike", [1, 8], N_FRAMES, seed=9)
+    output = _call(*words, "--data", str(tmp_path / "alike"))
+    assert "perhaps learnt from: 1. The bundle has learnt from recordings of the same name" in " ".join(output.split())
     with pytest.raises(DataError, match="has learnt from 1, 2, 3, 4, where its answers are better than anywhere else"):
         CliRunner().invoke(cli.app, [*words, "--data", str(folder)], catch_exceptions=False)
     with pytest.raises(DataError, match=r"split k_fold: is several trainings, and this needs one"):

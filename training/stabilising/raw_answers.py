@@ -106,11 +106,16 @@ def raw_pose_answers(bundle: Bundle, recording: PoseRecording, parts: NDArray[np
     )
 
 
-def deal_unseen(bundle: Bundle, recordings: Sequence[PoseRecording], seed: int = 0) -> list[NDArray[np.int8]]:
-    """The part of every frame of recordings of a folder, int8 [t] each: half is chosen on, half is reported on.
+def deal_unseen(
+    bundle: Bundle, recordings: Sequence[PoseRecording], seed: int = 0
+) -> tuple[list[NDArray[np.int8]], list[str]]:
+    """The part of every frame of recordings of a folder: half is chosen on, half is reported on.
 
     Recordings, or groups of them, are dealt out whole. What the bundle has learnt from is in no part; where one
     recording or group alone is left, everything is reported on.
+
+    Returns:
+        The parts, int8 [t] each, and the recordings that resemble one that the bundle has learnt from, by name.
 
     Raises:
         DataError: the bundle has learnt from all of them.
@@ -131,12 +136,13 @@ def deal_unseen(bundle: Bundle, recordings: Sequence[PoseRecording], seed: int =
     if len({group or f"recording {name}" for group, name in zip(groups, names, strict=True)}) > 1:
         chosen, _ = folds_of(KFoldSplit(folds=2, seed=seed), names, groups)
         part_of |= {seen[place]: CHOICE_PART for place in chosen}
-    return [
+    parts = [
         np.where(mask, PARTS.index(part_of[place]), UNUSED).astype(np.int8)
         if place in part_of
         else np.full(recordings[place].n_frames, UNUSED, np.int8)
         for place, mask in enumerate(found.masks)
     ]
+    return parts, found.doubtful
 
 
 def _time_ns(place: int, source: Source) -> int:
