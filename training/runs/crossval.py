@@ -99,7 +99,7 @@ def crossval(
     summaries = [one.summary for one in results]
     answers = [answer for one in results for answer in one.answers]
     head = config.head
-    evaluation = evaluation_record(
+    scores = evaluation_record(
         answers,
         config.classes,
         {**rule.model_dump(mode="json"), "n_folds": len(tasks), "inner": summaries[0]["inner"]},
@@ -114,7 +114,7 @@ def crossval(
             **({"machine": this_machine()} if run_folds is None else {}),  # else they may be done anywhere
         },
     )
-    evaluation = {"model": config.name, **evaluation}
+    evaluation: dict[str, Any] = {"model": config.name, **scores}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
     if baselines and opened is not None:
