@@ -145,6 +145,6 @@ def _print_entries(cache: "FeatureCache") -> None:
         table.add_column(name, justify="right" if name == "MB" else "left")
     for one in entries:
         arrays = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in one.shapes.items())
-        fault = "damaged" if one.fault else ""
+        fault = "another user's" if one.locked else "damaged" if one.fault else ""
         table.add_row(one.kind, one.name, arrays, f"{one.n_bytes / 1e6:.1f}", one.used.removesuffix("+00:00"), fault)
     console.print(table)

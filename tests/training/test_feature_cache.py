@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,60 @@ def test_it_is_bounded_and_forgets_what_was_used_the_longest_ago(tmp_path: Path)
     assert {one.name for one in cache.entries()} == {"recording d"}
 
 
+def test_what_a_training_uses_is_not_removed_for_its_next_recording(tmp_path: Path) -> None:
+    """Else a data set larger than the bound finds nothing, ever: each recording removes the one that is read next."""
+    filled(tmp_path, "old")
+    of_one = FeatureCache(tmp_path).entries()[0].n_bytes
+    FeatureCache(tmp_path).set_max_gb(2.5 * of_one / 1e9)
+    for found in ([0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]):
+        said: list[str] = []
+        cache = FeatureCache(tmp_path, said.append)
+        for content, there in zip("abcd", found, strict=True):
+            assert (cache.find(key(content)) is not None) == bool(there), content
+            if not there:
+                cache.write(key(content), content, {"x": X})
+        assert {one.name for one in cache.entries()} == {"a", "b"}  # and what nobody used made room for them
+        assert cache.account.n_not_kept == 2
+        assert len(said) == 1 and "no room for c" in said[0] and "--max-gb" in said[0]
+
+
+def test_what_there_is_no_room_for_is_mapped_and_gone_with_its_reader(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    found = cache.computed_aside({"x": Form(X.shape, X.dtype)}, lambda files: files["x"].put((), X), mapped=("x",))
+    assert isinstance(found["x"], np.memmap) and np.array_equal(found["x"], X)
+    assert left_in(tmp_path) == set() and cache.entries() == []
+
+
+def test_a_mapped_array_goes_to_another_process_as_the_name_of_its_file(tmp_path: Path) -> None:
+    """As `fit.devices` above 1 sends it."""
+    cache = filled(tmp_path, "a")
+    found = cache.find(key("a"), mapped=("x",))
+    assert found is not None
+    sent = bytes(ForkingPickler.dumps(found["x"]))
+    assert len(sent) < 600 < X.nbytes
+    again = ForkingPickler.loads(sent)
+    assert isinstance(again, np.memmap) and np.array_equal(again, X)
+    part = ForkingPickler.loads(bytes(ForkingPickler.dumps(found["x"][3:7, 1:])))
+    assert np.array_equal(part, X[3:7, 1:]) and not isinstance(part, np.memmap)
+    cache.clear()
+    with pytest.raises(DataError, match=r"x.npy cannot be mapped by a second process"):
+        ForkingPickler.loads(sent)
+    unlinked = ForkingPickler.loads(bytes(ForkingPickler.dumps(found["x"])))
+    assert np.array_equal(unlinked, X) and not isinstance(unlinked, np.memmap)
+
+
+@pytest.mark.parametrize("max_gb", [float("nan"), float("inf"), -1.0])
+def test_a_bound_that_is_no_size_is_refused_and_removes_nothing(tmp_path: Path, max_gb: float) -> None:
+    cache = filled(tmp_path, "a")
+    with pytest.raises(ConfigError, match=r"--max-gb .* is no size of a cache"):
+        cache.set_max_gb(max_gb)
+    assert cache.max_gb == 20.0
+    (tmp_path / "cache.json").write_text(json.dumps({"max_gb": max_gb}))
+    with pytest.raises(ConfigError, match=r"cache.json: does not say how large"):
+        cache.write(key("b"), "b", {"x": X})
+    assert len(cache.entries()) == 1
+
+
 def test_a_mapped_array_outlives_its_entry(tmp_path: Path) -> None:
     found = filled(tmp_path, "a").find(key("a"), mapped=("x",))
     assert FeatureCache(tmp_path).clear()[0] == 1
@@ -267,6 +322,57 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "cache.json").write_text('{"max_gb": "much"}')
     with pytest.raises(ConfigError, match=r"cache.json: does not say how large"):
         FeatureCache(tmp_path).write(key(), "a", {"x": X})
+
+
+OF_ANOTHER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_feature_cache import share
+share()
+"""
+
+
+def share() -> None:
+    """In a process of its own, in a cache of root's whose entry `a` nobody may open, `b` others may read."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.setuid(65534)
+    said: list[str] = []
+    cache = FeatureCache(Path(), said.append)
+    assert cache.find(key("a")) is None
+    assert len(said) == 1 and "may not be read" in said[0] and cache.account.damaged == []
+    assert not cache.write(key("a"), "a", {"x": X})  # it is computed, and what is there stays
+    found = cache.find(key("b"))
+    assert found is not None and np.array_equal(found["x"], X)
+    assert {(one.name, one.locked) for one in cache.entries()} >= {("", True), ("recording b", False)}
+    if was_root:
+        assert cache.find(key("damaged")) is None
+        assert "another user's to remove" in said[-1] and len(cache.account.damaged) == 1
+        assert not cache.write(key("damaged"), "", {"x": X})
+    cache.set_max_gb(1e-6)
+    assert cache.clear()[0] == 0
+
+
+def test_entries_of_others_are_read_where_they_may_be_and_never_removed(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        filled(tmp_path, "a", "b")
+        if os.geteuid() == 0:
+            FeatureCache(tmp_path).write(key("damaged"), "", {"x": X})
+            _flip(place_of(tmp_path, "damaged") / "x.npy")
+    finally:
+        os.umask(before)
+    assert place_of(tmp_path, "b").stat().st_mode & 0o777 == 0o755
+    place_of(tmp_path, "a").chmod(0)
+    tmp_path.chmod(0o777)
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", OF_ANOTHER, here], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    place_of(tmp_path, "a").chmod(0o755)
+    found = FeatureCache(tmp_path).find(key("a"))
+    assert found is not None and np.array_equal(found["x"], X)
+    assert not any(name.startswith(".feature") for name in left_in(tmp_path))
 
 
 def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from ..fitting.crop_recordings import (
     read_recording,
 )
 from ..networks.embedders import Embedder
-from .entry import Form
+from .entry import ArrayFile, Form
 from .key import CacheKey, code_below, code_of, versions_of
 from .store import FeatureCache
 
@@ -79,6 +79,8 @@ def crops_of(
 ) -> Recording:
     """As `read_recording`, with crops that lie in the cache, and on the disk alone, if there is one.
 
+    Crops that there is no room for are mapped as well, from a file that is gone with the process.
+
     Raises:
         DiskFullError, ConfigError: the cache cannot be written.
         VideoError, DataError: as `read_recording`.
@@ -94,18 +96,21 @@ def crops_of(
             "crops": Form((n_views, source.n_frames, side, side), np.uint8),
             "features": Form((n_views, source.n_frames, n_features), np.float32),
         }
-        if not cache.room_for(sum(form.n_bytes for form in forms.values()), source.name):
-            return read_recording(source, config, embedder, progress)
-        with cache.writing(key, source.name, forms) as files:
+
+        def fill(files: dict[str, ArrayFile]) -> None:
             for block in crop_blocks(source, config, embedder):
                 for view in range(n_views):
                     files["crops"].put((view, block.start), block.crops[view])
                     files["features"].put((view, block.start), block.features[view])
                 if progress is not None:
                     progress(block.crops.shape[1])
-        found = cache.read(key, mapped=("crops",))
-        if found is None:  # another process has made room with it meanwhile
-            return read_recording(source, config, embedder)
+
+        if cache.may_write(key) and cache.room_for(sum(form.n_bytes for form in forms.values()), source.name):
+            with cache.writing(key, source.name, forms) as files:
+                fill(files)
+            found = cache.read(key, mapped=("crops",))
+        if found is None:  # no room for it, or another process has made room with it meanwhile
+            found = cache.computed_aside(forms, fill, mapped=("crops",))
     elif progress is not None:
         progress(source.n_frames)
     return Recording(

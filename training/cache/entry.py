@@ -22,6 +22,7 @@ from ...sync.closing import Closing
 from ...sync.errors import ConfigError, DataError, DiskFullError
 from ...sync.whole_file import write_whole
 from .key import CacheKey
+from .mapped import map_array
 
 RECORD: Final = "entry.json"
 SCHEMA: Final = 1
@@ -152,11 +153,14 @@ def read_record(place: Path) -> dict[str, Any] | None:
 
     Raises:
         DataError: it is damaged.
+        PermissionError: it may not be read.
     """
     try:
         record = json.loads((place / RECORD).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{place / RECORD}: cannot be read ({error})") from error
     try:
@@ -179,16 +183,27 @@ def read_entry(place: Path, key: CacheKey, mapped: Collection[str]) -> dict[str,
 
     Raises:
         DataError: it is damaged, or of something else; the message names file and fault.
+        PermissionError: it may not be read.
     """
     record = read_record(place)
     if record is None:
         return None
     if record["key"] != key.plain():
         raise DataError(f"{place / RECORD}: is the record of something else")
-    return {name: _read_array(place, one, name in mapped) for name, one in record["arrays"].items()}
+    return {name: read_array(place, one, name in mapped) for name, one in record["arrays"].items()}
 
 
-def _read_array(place: Path, record: Mapping[str, Any], mapped: bool) -> NDArray[Any]:
+def read_array(place: Path, record: Mapping[str, Any], mapped: bool) -> NDArray[Any]:
+    """One array of an entry; see `read_entry`.
+
+    Args:
+        place: folder of the file.
+        record: from `ArrayFile.finish`.
+        mapped: it stays on the disk.
+
+    Raises:
+        DataError, PermissionError: as `read_entry`.
+    """
     path = place / Path(str(record["file"])).name
     try:
         with path.open("rb") as file:
@@ -210,8 +225,10 @@ def _read_array(place: Path, record: Mapping[str, Any], mapped: bool) -> NDArray
                 raise DataError(f"{path}: holds {dtype.str} {list(shape)}, and its record says something else")
             begin = file.tell()
             if mapped:
-                return np.memmap(file, dtype, mode="c", offset=begin, shape=shape)
+                return map_array(path, dtype, begin, shape)
             return np.ndarray(shape, dtype, content, begin)
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 

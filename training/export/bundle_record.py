@@ -28,15 +28,17 @@ def library_versions() -> dict[str, str]:
 def scores_of(evaluation: dict[str, Any], config: TrainConfig) -> Scores:
     """An evaluation of the test part as the manifest keeps it."""
     stabilised = evaluation["stabilised"]
+    frames = evaluation["look_ahead_frames"]
+    sight = f"looks {frames} frames ahead" if frames else "causal" if evaluation["causal"] else "not causal"
     return Scores(
-        evaluated_on=f"test part, {config.split.by}, whole pipeline, causal, stabilised",
+        evaluated_on=f"test part, {config.split.by}, whole pipeline, {sight}, stabilised",
         n_frames=stabilised["n_frames"],
         accuracy=stabilised["accuracy"],
         balanced_accuracy=stabilised["balanced_accuracy"],
         macro_f1=stabilised["macro_f1"],
         per_class=stabilised["per_class"],
         confusion=stabilised["confusion_matrix"],
-        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals")},
+        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals", "warnings")},
     )
 
 

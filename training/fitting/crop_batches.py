@@ -43,7 +43,7 @@ class CropWindows(IterableDataset[CropBatch]):
     """Windows of crops and features, drawn anew for every epoch; windows never leave a stretch of training frames.
 
     Args:
-        recordings: in memory.
+        recordings: their crops may be mapped from the disk.
         rule: of the fit.
         classes: how many.
         joined: a window holds all views instead of one.
