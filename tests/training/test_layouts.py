@@ -103,6 +103,18 @@ def test_a_dataset_file_goes_before_a_layout(folder: Path) -> None:
     assert find_dataset(folder / "dataset.yaml").root == folder
 
 
+def test_group_by_needs_groups_of_every_recording(tmp_path: Path) -> None:
+    """A plain group says not what it is a group of, and one without any would be a group of its own."""
+    recordings = [{"path": "a.csv", "labels": "a.txt", "group": "r1"}, {"path": "b.csv", "labels": "b.txt"}]
+    _write(tmp_path / "dataset.yaml", {"defaults": {"kind": "pose"}, "recordings": recordings})
+    for place, groups in ((0, None), (1, {"day": 1})):
+        if groups is not None:
+            recordings[0] = {"path": "a.csv", "labels": "a.txt", "groups": groups}
+            _write(tmp_path / "dataset.yaml", {"defaults": {"kind": "pose"}, "recordings": recordings})
+        with pytest.raises(ConfigError, match=rf"--group-by day: recordings.{place} of .*dataset.yaml has no 'groups'"):
+            find_dataset(tmp_path, FolderOptions(group_by="day"))
+
+
 def test_a_rate_from_the_command_line_is_for_those_that_have_none(tmp_path: Path) -> None:
     recordings = [{"path": "a.csv", "labels": "a.txt"}, {"path": "b.csv", "labels": "b.txt", "rate_hz": 25}]
     _write(tmp_path / "dataset.yaml", {"defaults": {"kind": "pose"}, "recordings": recordings})

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from ethostream.acquisition.simulated_camera import render_session
+from ethostream.deploy import cli
 from ethostream.deploy.training_page.digest import digest_training
 from ethostream.deploy.training_page.page import training_page
 from ethostream.inference.bundle import Bundle
@@ -28,6 +29,7 @@ from ethostream.training.runs.train_video import train
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.scores.frames import score
 from ethostream.training.splits import LeaveOneOutSplit
+from typer.testing import CliRunner
 
 CLASSES = ["locomote", "rear", "groom", "still"]
 WIDTH, HEIGHT, RATE_HZ = 160, 120, 30
@@ -80,10 +82,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{a},{b},{behaviors[a]},3" for a, b in pairwise(edges)]
     text = "start_frame,stop_frame,behaviour,confidence\n" + "\n".join(rows) + "\n"
     (folder / "labels.csv").write_text(text, encoding="utf-8")
-    # A second rater, who is late by five frames.
-    late = [0, *(edge + 5 for edge in edges[1:-1]), N_FRAMES]
-    assert all(a < b for a, b in pairwise(late))
-    rows = [f"{a},{b},{behaviors[edge]},3" for (a, b), edge in zip(pairwise(late), edges, strict=False)]
+    # A second rater, who takes every other bout for what he saw first.
+    said = [behaviors[edges[0] if place % 2 else edge] for place, edge in enumerate(edges[:-1])]
+    rows = [f"{a},{b},{behavior},3" for (a, b), behavior in zip(pairwise(edges), said, strict=True)]
     text = "start_frame,stop_frame,behaviour,confidence\n" + "\n".join(rows) + "\n"
     (folder / "other.csv").write_text(text, encoding="utf-8")
     return folder
@@ -155,6 +156,31 @@ def test_evaluation_repeats_the_scores_of_the_manifest(trained: tuple[Path, Path
     assert found["confusion_matrix"] == scores.confusion == result["evaluation"]["confusion_matrix"]
     assert set(found["per_class"]) == set(CLASSES)
     assert found["raw"]["n_undecided"] == 0
+
+
+def test_what_it_has_learnt_from_is_not_scored_whatever_part_it_stands_in(
+    trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The sessions of its training and validation part, given as a test part of another file."""
+    _, bundle, result = trained
+    other = {**_simulated("other", 14), "part": "train", "n_frames": 40}
+    learnt = {**_simulated("train", 11), "part": "test"}
+    seen = {**_simulated("validation", 12), "part": "test"}
+    fresh = {**_simulated("test", 13), "part": "test"}
+    both = evaluate(bundle, _write(tmp_path / "both.yaml", _config(data=[other, learnt, seen, fresh])))
+    assert list(both["recordings"]) == ["test-13"]
+    assert both["split"] == {"by": "recording", "left_out": ["train-11", "validation-12"]}
+    assert both["macro_f1"] == result["evaluation"]["macro_f1"]
+    assert any(
+        "left out, since the model has learnt from them: train-11, validation-12" in one for one in both["notes"]
+    )
+    path, scores = _write(tmp_path / "seen.yaml", _config(data=[other, learnt])), tmp_path / "scores.json"
+    done = CliRunner().invoke(cli.app, ["evaluate", str(bundle), str(path), "--json", str(scores)])
+    assert done.exit_code == 0, done.output
+    assert "SCORED ON TRAINING DATA" in done.output and "train-11" in done.output
+    found = json.loads(scores.read_text(encoding="utf-8"))
+    assert found["split"] == {"by": "training data"}
+    assert any("has learnt from train-11" in one for one in found["warnings"])
 
 
 @pytest.mark.long
@@ -329,14 +355,33 @@ def test_cross_validation_of_video_is_a_training_per_fold(tmp_path: Path) -> Non
     data = {**_simulated("mouse", 0), "seeds": [11, 12], "n_frames": 200, "views": 1, "part": None}
     split = {"by": "time_block", "pattern": ["train", "test"]}
     fit = {"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1}
-    path = _write(tmp_path / "train.yaml", _config(data=[data], split=split, fit=fit, classes=CLASSES))
+    head = {"kind": "gru", "hidden": 8, "look_ahead_frames": 4}
+    path = _write(tmp_path / "train.yaml", _config(data=[data], split=split, fit=fit, classes=CLASSES, head=head))
     config, root = load_config(path)
-    result = crossval(config, root, tmp_path / "cv", LeaveOneOutSplit(), quiet=True)
+    result = crossval(
+        config, root, tmp_path / "cv", LeaveOneOutSplit(unit="recording"), quiet=True, notes=["assumed: nothing"]
+    )
     assert [one["scored"] for one in result["folds"]] == [["mouse-11"], ["mouse-12"]]
     evaluation = result["evaluation"]
     assert sorted(evaluation["recordings"]) == ["mouse-11", "mouse-12"]
     assert (evaluation["n_frames"], evaluation["label_source"]) == (400, "simulated")
-    manifests = [Bundle.load(tmp_path / "cv" / f"fold-{n}" / "bundle").manifest for n in (1, 2)]
+    # It waits for four frames, and does not see the whole recording.
+    assert (evaluation["causal"], evaluation["look_ahead_frames"]) == (False, 4)
+    assert any("Answers used the next 4 frames" in one for one in evaluation["warnings"])
+    assert "assumed: nothing" in evaluation["notes"]
+    assert any("groom" in note for note in evaluation["notes"]), "what is odd about the data"
+    assert json.loads((tmp_path / "cv" / "data.json").read_text())["notes"][0] == "assumed: nothing"
+    # After a kill in the second fold the first is not done again.
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cv" / "fold-1").rglob("*") if path.is_file()}
+    for name in ("evaluation.json", "fold-2/fold.json"):
+        (tmp_path / "cv" / name).unlink()
+    again = crossval(
+        config, root, tmp_path / "cv", LeaveOneOutSplit(unit="recording"), quiet=True, notes=["assumed: nothing"]
+    )
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert again["evaluation"]["macro_f1"] == evaluation["macro_f1"]
+    bundles = [tmp_path / "cv" / f"fold-{n}" / "bundle" for n in (1, 2)]
+    manifests = [Bundle.load(one, max_look_ahead_frames=4).manifest for one in bundles]
     assert [one.split.train for one in manifests] == [["mouse-12"], ["mouse-11"]]
     assert [one.split.test for one in manifests] == [["mouse-11"], ["mouse-12"]]
 

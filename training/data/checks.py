@@ -12,11 +12,10 @@ from rich.text import Text
 
 from ...sync.errors import DataError
 from ..config.training_file import LabelOptions
+from ..scores.bouts import FEW_BOUTS
 from ..splits import UNUSED, SplitRule, TimeBlockSplit, split_by_block
 from ..stretches import bout_runs, runs_of
 
-FEW_BOUTS: Final = 10
-"""A class with fewer bouts in all is hardly learnt, and its scores hang on single bouts."""
 FEW_RECORDINGS: Final = 3
 """A class in fewer recordings is known from those animals only."""
 _MUCH_MISSING: Final = 0.5

@@ -17,6 +17,8 @@ from .onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
 
 IOU: Final = 0.5
 """Least overlap (frames in both over frames in either) of a true and a predicted bout that are taken for the same."""
+FEW_BOUTS: Final = 10
+"""A class with fewer true bouts is hardly learnt, and its scores hang on single bouts."""
 TRUE, PREDICTED, MATCHED = 0, 1, 2
 """Columns of what `bout_counts` counts."""
 

@@ -14,7 +14,7 @@ from ..splits import Part
 from ..stretches import runs_of
 from .answers_file import RecordingAnswers
 from .behaviors import behavior_scores
-from .bouts import bout_counts, bout_figures, score_bouts
+from .bouts import FEW_BOUTS, bout_counts, bout_figures, score_bouts
 from .calibration import calibration_scores
 from .frames import agreement, frame_counts, frame_figures, known_value, score
 from .intervals import Intervals, bootstrap
@@ -22,8 +22,6 @@ from .onsets import TOLERANCE_MS
 from .raters import LABELS, rater_figures
 
 SCHEMA: Final = 1
-FEW_BOUTS: Final = 10
-"""A class with fewer true bouts has scores that hang on single bouts."""
 RECORD_KEYS: Final = frozenset(
     {
         "causal", "look_ahead_frames", "part", "split", "label_source", "classes", "stabilised", "raw", "n_frames",
