@@ -10,9 +10,11 @@ from ethostream.sync.errors import ConfigError
 from ethostream.training.config.training_file import PoseData, load_config
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
+from ethostream.training.fitting.temperature import calibration_of
 from ethostream.training.presets.reading import configure, read_preset
-from ethostream.training.runs.fit_pose import fit_pose, frame_answers
+from ethostream.training.runs.fit_pose import fit_pose, frame_answers, frame_logits
 from ethostream.training.runs.train_pose import train_pose
+from ethostream.training.splits import TimeBlockSplit, parts_of
 from social_sessions import make_social_folder
 
 HEAD = "head={kind: mlp, hidden: 8, dropout: 0.0, ensemble: 2}"
@@ -56,3 +58,32 @@ def test_of_video_one_head_is_fitted(tmp_path: Path) -> None:
     path.write_text(f"name: two\nclasses: [rear, still]\n{data}head: {{ensemble: 2}}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="ensemble go with kind: pose"):
         load_config(path)
+
+
+def test_with_parts_the_mean_of_the_members_is_calibrated(tmp_path: Path) -> None:
+    """One temperature for all members together: nothing is left to gain on the answers that the bundle gives."""
+    folder = make_social_folder(tmp_path / "data", [1, 2], 360)
+    config = configure(
+        read_preset("pose-tcn"),
+        find_dataset(folder, FolderOptions(stream="S1")),
+        [HEAD, SPLIT, "choose=null", *FIT, "fit.temperature=true", "fit.head_epochs=12", "fit.learning_rate=0.05"],
+    )
+    split = TimeBlockSplit.model_construct(pattern=["train", "validation", "train", "validation"], guard_s=0.1)
+    config = config.model_copy(update={"split": split})
+    entries = [one for one in config.data if isinstance(one, PoseData)]
+    recordings, read = open_poses(
+        entries, folder, config.pose or pytest.fail(), config.classes, config.labels, config.split
+    )
+    rule = with_scale(read, recordings)
+    inputs = [features_of(rule, one.points) for one in recordings]
+    fitted = fit_pose(config, recordings, inputs, tmp_path / "run", True, list[str]().append)
+    assert abs(fitted.summary["calibration"]["temperature"] - 1.0) > 0.02
+    assert "calibration" not in fitted.summary["fit"]["members"][0]
+    judged = [parts_of(split, one.part, one.labels, one.rate_hz, one.name) == 1 for one in recordings]
+    logits = np.concatenate([z[mask] for z, mask in zip(frame_logits(fitted.head, inputs), judged, strict=True)])
+    truth = np.concatenate([one.labels[mask] for one, mask in zip(recordings, judged, strict=True)])
+    assert calibration_of(logits, truth).temperature == pytest.approx(1.0, abs=0.01)
+    p = np.concatenate([answer.p[mask] for answer, mask in zip(fitted.answers, judged, strict=True)])
+    assert np.allclose(
+        p, np.concatenate([q[m] for q, m in zip(frame_answers(fitted.head, inputs), judged, strict=True)]), atol=1e-5
+    )
