@@ -38,7 +38,8 @@ def bundle_export(
     The run folder keeps the weights, the manifest and some input. The graphs are exported anew and must compute what
     was trained, step by step and as a whole, within a relative error of 1e-5; otherwise no bundle is written (exit
     status 7). Without options the result is the bundle that `train` wrote. A float32 bundle needs none of the
-    recordings; an int8 one is calibrated and scored on them, as by `ethostream quantise`.
+    recordings; an int8 one is calibrated and scored on them, as by `ethostream quantise`. Options that matter to int8
+    alone are refused with a float32 bundle.
 
     Example: `ethostream bundle export bundles/mine.run --out bundles/mine-again --opset 18`
     """

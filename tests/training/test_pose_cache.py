@@ -1,10 +1,12 @@
 """Features of keypoints through the cache: folds share them, answers stay the same, and a bundle can be made anew."""
 
+import ast
 import csv
 import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import torch
 import yaml
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
-from ethostream.sync.errors import BundleError, ConfigError, DataError, DiskFullError, ParityError
+from ethostream.sync.errors import BundleError, ConfigError, DataError, DiskFullError, EthostreamError, ParityError
+from ethostream.training.cache.key import modules_below
 from ethostream.training.cache.pose_features import pose_features, pose_key
 from ethostream.training.cache.store import FeatureCache
 from ethostream.training.config.training_file import PoseData, PoseRule, TrainConfig
@@ -278,6 +281,8 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     shutil.copytree(trained[0] / "bundle.run", run)
     with pytest.raises(ConfigError, match="a head alone, which is always float32"):
         export_run(run, out, {"precision": "int8"}, quiet=True)
+    with pytest.raises(ConfigError, match="data: matters to an int8 bundle alone"):
+        export_run(run, out, data=tmp_path / "nowhere", quiet=True)
     text = (run / "config.yaml").read_text(encoding="utf-8")
     (run / "config.yaml").write_text(text.replace("hidden: 8", "hidden: 9"), encoding="utf-8")
     with pytest.raises(DataError, match=r"weights.pt: does not fit config.yaml"):
@@ -291,9 +296,6 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     prove_parity(kept.head, None, graphs, arrays)
     with pytest.raises(ParityError, match="no bundle is written"):
         prove_parity(kept.head, None, graphs, kept.inputs)
-    (run / "export_input.npz").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"export_input.npz: cannot be read"):
-        export_run(run, out, quiet=True)
     (run / "bundle.json").write_text("{}")
     with pytest.raises(BundleError, match=r"bundle.json"):
         export_run(run, out, quiet=True)
@@ -303,6 +305,67 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     with pytest.raises(ConfigError, match="is no run folder"):
         export_run(tmp_path, out, quiet=True)
     assert not out.exists()
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("name", ["export_input.npz", "weights.pt"])
+def test_a_damaged_file_of_a_run_folder_is_named(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    whole = (run / name).read_bytes()
+    places = [int(share * len(whole)) for share in np.linspace(0.02, 0.97, 12)]
+    for content in (b"", b"PK", *(whole[:at] for at in (4, *places, len(whole) - 1))):
+        (run / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}: .*rain again"):
+            read_kept(run)
+    n_refused = 0
+    before = read_kept(trained[0] / "bundle.run")
+    for at in (5, 9, 20, 45, *places, *range(len(whole) - 120, len(whole), 7)):
+        (run / name).write_bytes(_flipped(whole, at))
+        try:
+            kept = read_kept(run)
+        except DataError as error:
+            assert name in str(error)
+            n_refused += 1
+        else:  # a time of day, or filling: everything else is what it was
+            assert all(kept.inputs[one].tobytes() == values.tobytes() for one, values in before.inputs.items())
+            weights = kept.head.state_dict()
+            assert all(torch.equal(weights[one], values) for one, values in before.head.state_dict().items())
+    assert n_refused >= len(places)
+
+
+def test_a_run_folder_that_lacks_something_is_refused(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    kept = read_kept(run)
+    for lacking in ("x", "points", "times_ns"):
+        arrays = {name: values for name, values in kept.inputs.items() if name != lacking}
+        np.savez(run / "export_input.npz", allow_pickle=False, **arrays)
+        with pytest.raises(DataError, match=rf"export_input.npz: lacks {lacking}; train again"):
+            read_kept(run)
+    shutil.copy(trained[0] / "bundle.run" / "export_input.npz", run)
+    content = torch.load(run / "weights.pt", weights_only=True)
+    for changed in ({"heads": []}, {"heads": None}, {"heads": [3]}):
+        torch.save(content | changed, run / "weights.pt")
+        with pytest.raises(DataError, match=r"weights.pt: does not fit"):
+            read_kept(run)
+    for lacking in ("heads", "factor"):
+        torch.save({name: values for name, values in content.items() if name != lacking}, run / "weights.pt")
+        with pytest.raises(DataError, match=rf"weights.pt: does not fit .*{lacking}"):
+            read_kept(run)
+    torch.save(content, run / "weights.pt")
+    for name in ("bundle.json", "config.yaml"):
+        text = (run / name).read_bytes()
+        (run / name).write_bytes(b"\xff\xfe" + text)
+        with pytest.raises(EthostreamError, match=name):
+            read_kept(run)
+        (run / name).write_bytes(text)
+    assert read_kept(run).inputs.keys() == kept.inputs.keys()
 
 
 def test_an_ensemble_is_kept_with_its_calibration(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -321,3 +384,23 @@ def test_an_ensemble_is_kept_with_its_calibration(trained: tuple[Path, dict[str,
     with torch.inference_mode():
         p = [one.forward_sequence(x, one.initial_state(1))[0] for one in (both, again, first.head)]
     assert torch.equal(p[0], p[1]) and not torch.equal(p[0], p[2])
+
+
+def test_every_library_that_features_are_computed_with_is_in_their_key(
+    opened: tuple[list[PoseRecording], PoseRule],
+) -> None:
+    """Also what is imported inside a function."""
+    (recording, *_), rule = opened
+    found = pose_key(pose_input(rule), feature_specs(rule), 30.0, recording.points).recipe["versions"]
+    libraries = set[str]()
+    for module in modules_below("inference.pose.pose_front") | modules_below("inference.pose.registry"):
+        spec = find_spec(module)
+        if not module.startswith("ethostream.inference.pose.") or spec is None or spec.origin is None:
+            continue
+        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
+                names = [node.module]
+            libraries |= {name.partition(".")[0] for name in names}
+    computing = libraries - set(sys.stdlib_module_names) - {"pydantic"}
+    assert computing == {"numpy", "scipy"} == set(found)

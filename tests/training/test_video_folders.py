@@ -119,6 +119,20 @@ def test_a_dataset_file_of_videos(videos: Path, tmp_path: Path) -> None:
     assert own.split.model_dump()["guard_s"] == 0.1
 
 
+def test_another_split_takes_the_place_of_the_one_that_is_dealt_out(videos: Path) -> None:
+    for override, by in (
+        ("split={by: leave_one_out}", "leave_one_out"),
+        ("split={by: time_block, pattern: [train, validation, test], guard_s: 0.1}", "time_block"),
+    ):
+        config = small("video-tcn", videos, override)
+        assert config.split.by == by
+        assert [one.part for one in config.data if isinstance(one, VideoData)] == [None, None, None]
+        assert not config.notes, "they would say which recordings are kept apart"
+    dealt = small("video-tcn", videos, "split={by: recording}", "notes=[mine]")
+    assert sorted(str(one.part) for one in dealt.data if isinstance(one, VideoData)) == ["test", "train", "validation"]
+    assert len(dealt.notes) == 2 and dealt.notes[1] == "mine"
+
+
 def test_groups_are_never_torn_apart() -> None:
     entries = [
         VideoData(kind="video", path=Path(f"{k}.mp4"), labels=Path("x.csv"), group=f"animal {k // 2}")

@@ -146,15 +146,24 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
         "labels": dataset.labels.model_dump(mode="json"),
         **with_roles(_keys_for(preset, dataset, len(classes)), dataset.roles, preset.name),
     }
+    dealt = None
     if preset.input == "video" and "split" not in raw:
-        raw["split"], parts, words = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
-        raw["data"] = [
-            one if part is None else one | {"part": part} for one, part in zip(raw["data"], parts, strict=True)
-        ]
-        raw["notes"] = [words]
+        dealt = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
+        raw["split"] = dict(dealt[0])
+    entries = list(raw["data"])
     for override in overrides:
         set_key(raw, override)
+    if dealt is not None and raw["data"] == entries and _is_split(raw["split"], dealt[0]):  # else it was overridden
+        raw["data"] = [
+            one if part is None else one | {"part": part} for one, part in zip(entries, dealt[1], strict=True)
+        ]
+        raw["notes"] = [dealt[2], *raw.get("notes", [])]
     return validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
+
+
+def _is_split(split: Any, dealt: Mapping[str, Any]) -> bool:
+    """Whether recordings are split by the same rule, and blocks have the same parts."""
+    return isinstance(split, dict) and all(split.get(key) == dealt.get(key) for key in ("by", "pattern"))
 
 
 def with_roles(value: Any, roles: Mapping[str, str], preset: str) -> Any:
@@ -180,8 +189,7 @@ def with_roles(value: Any, roles: Mapping[str, str], preset: str) -> Any:
 
 def _classes(dataset: Dataset) -> list[str]:
     streams = [
-        read_stream(entry, dataset.root / entry.labels, _rate_hz(entry, dataset.root))
-        for entry in dataset.entries
+        read_stream(entry, dataset.root / entry.labels, _rate_hz(entry, dataset.root)) for entry in dataset.entries
     ]
     return classes_in(streams, dataset.labels)
 

@@ -57,6 +57,13 @@ def export_run(
             f"{', '.join(options)}: says something of embedders, and this model takes keypoints: it has a head alone, "
             "which is always float32"
         )
+    int8 = chosen.precision == "int8"
+    idle = [name for name in options or {} if name != "precision"] + (["data"] if data is not None else [])
+    if idle and not int8:
+        raise ConfigError(
+            f"{', '.join(idle)}: matters to an int8 bundle alone, and this one is float32; leave it out, or give "
+            "--precision int8"
+        )
     console.print("exporting, and comparing the graphs with what was trained")
     files = graphs_of(kept.head, kept.embedder, opset)
     parity = prove_parity(kept.head, kept.embedder, files, kept.inputs)
@@ -65,7 +72,6 @@ def export_run(
     make = make_pose_parity if kept.config.is_pose else make_parity
     frames = kept.inputs["points" if kept.config.is_pose else "frames"]
     files[PARITY_FILE] = make(fields, files, frames, kept.inputs["times_ns"])
-    int8 = chosen.precision == "int8"
     place = run / FLOAT32_FOLDER if int8 else out
     write_bundle(place, fields, files)
     loaded = Bundle.load(place, max_look_ahead_frames=None)

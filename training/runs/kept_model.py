@@ -5,11 +5,14 @@
 """
 
 import io
+import lzma
 import os
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,9 @@ from ..networks.embedders import Embedder
 from ..networks.ensemble import EnsembleHead
 from ..networks.head import HeadModule, SequenceHead, build_head
 from .record import BUNDLE_FILE, COMMAND_FILE, CONFIG_FILE, EXPORT_INPUT_FILE, WEIGHTS_FILE
+
+_OF_POINTS: Final = ("x", "points", "times_ns")
+_OF_VIDEO: Final = ("x", "crops", "frames", "times_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def keep_model(run: Path, head: HeadModule, embedder: Embedder | None, inputs: M
     write_checkpoint(run / WEIGHTS_FILE, content)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **inputs)
-    part = run / f".{EXPORT_INPUT_FILE}.part"
+    part = run / f".{EXPORT_INPUT_FILE}.{os.getpid()}.part"
     try:
         with part.open("wb") as file:
             file.write(buffer.getbuffer())
@@ -112,28 +118,31 @@ def read_kept(run: Path) -> KeptModel:
             f"{run}: has no {BUNDLE_FILE}, so its training has not come to its end, or an older version made it; "
             f"give its command again, it stands in {run / COMMAND_FILE}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{run / BUNDLE_FILE}: is damaged ({error}); train again") from error
     manifest = read_manifest(text, str(run / BUNDLE_FILE))
-    content = read_checkpoint(run / WEIGHTS_FILE)
-    if content is None:
+    if not (run / WEIGHTS_FILE).exists():
         raise ConfigError(f"{run}: has no {WEIGHTS_FILE}; train again, or export from the folder that holds it")
+    _refuse_damaged(run / WEIGHTS_FILE)
+    content = read_checkpoint(run / WEIGHTS_FILE) or {}
     embedder = None if config.is_pose else _embedder(config, manifest)
-    heads = [
-        build_head(config.head, manifest.x_dims, len(config.classes), manifest.head.output) for _ in content["heads"]
-    ]
+    heads: list[SequenceHead] = []
     try:
-        for one, weights in zip(heads, content["heads"], strict=True):
-            one.load_state_dict(weights)
+        for weights in content["heads"]:
+            heads.append(build_head(config.head, manifest.x_dims, len(config.classes), manifest.head.output))
+            heads[-1].load_state_dict(weights)
         if embedder is not None:
             embedder.load_state_dict(content["embedder"])
-    except (RuntimeError, KeyError, TypeError) as error:
+        head = _as_one(heads, float(content["factor"]))
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"{run / WEIGHTS_FILE}: does not fit {CONFIG_FILE} beside it ({reason:.160}); was one of them changed? "
             "Train again"
         ) from error
-    inputs = _inputs(run / EXPORT_INPUT_FILE)
+    inputs = _inputs(run / EXPORT_INPUT_FILE, _OF_POINTS if config.is_pose else _OF_VIDEO)
     root = Path(str(raw.get("data_root", ".")))
-    return KeptModel(config, root, manifest, _as_one(heads, content["factor"]), embedder, inputs)
+    return KeptModel(config, root, manifest, head, embedder, inputs)
 
 
 def graphs_of(head: HeadModule, embedder: Embedder | None, opset: int = OPSET) -> dict[str, bytes]:
@@ -169,14 +178,38 @@ def _embedder(config: TrainConfig, manifest: Manifest) -> Embedder:
 
 
 def _as_one(heads: list[SequenceHead], factor: float) -> HeadModule:
+    if not heads:
+        raise ValueError("no head is in it")
     if len(heads) == 1:
         return heads[0].eval()
     return EnsembleHead(heads).scale_logits(factor).eval()
 
 
-def _inputs(path: Path) -> dict[str, NDArray[Any]]:
+def _refuse_damaged(path: Path) -> None:
+    """Compare every part of an archive with its checksum, which torch does not.
+
+    Raises:
+        DataError: it cannot be read, or one differs.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); train again") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OverflowError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: is damaged ({error}); train again") from error
+    if bad is not None:
+        raise DataError(f"{path}: is damaged (the checksum of {bad} differs); train again")
+
+
+def _inputs(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    _refuse_damaged(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); train again") from error
+    lacking = [name for name in names if name not in arrays]
+    if lacking:
+        raise DataError(f"{path}: lacks {', '.join(lacking)}; train again")
+    return arrays

@@ -74,7 +74,7 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
     loaded = _open_bundle(bundle)
     frames_of: dict[str, int] = {}
     n_frames = 0
-    part = out.with_name(f".{out.name}.part")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     console = Console(stderr=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
