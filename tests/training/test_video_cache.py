@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from ethostream.inference.bundle import Bundle
+from ethostream.sync.errors import ConfigError, EthostreamError
 from ethostream.sync.strict import validate
 from ethostream.training.cache.crops import crops_key, crops_of, embedded_of, embeddings_key
 from ethostream.training.cache.store import FeatureCache
 from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.video_sources import Source, open_sources
 from ethostream.training.fitting.crop_head_data import embed_recording
-from ethostream.training.fitting.crop_recordings import EmbeddedRecording, read_embedded, read_recording
+from ethostream.training.fitting.crop_recordings import EmbeddedRecording, Recording, read_embedded, read_recording
 from ethostream.training.fitting.video_fit import fit
 from ethostream.training.runs.compute_features import compute_features
 from ethostream.training.runs.crop_reading import learnt_from, read_crops
@@ -73,8 +74,22 @@ def networks_of(rule: TrainConfig, sources: list[Source]) -> Any:
         return first_networks(rule, sources, Path())
 
 
+def with_more_to_learn(source: Source) -> Source:
+    """With everything that a recording may carry beside its labels."""
+    targets = np.random.default_rng(0).random((source.n_frames, len(CLASSES))).astype(np.float32)
+    return replace(source, targets=targets, sequences=np.arange(source.n_frames, dtype=np.int64) // 50)
+
+
+def assert_same(found: Recording | EmbeddedRecording, wanted: Recording | EmbeddedRecording) -> None:
+    assert type(found) is type(wanted)
+    for one in fields(wanted):
+        value = getattr(wanted, one.name)
+        assert value is not None, one.name
+        assert np.array_equal(getattr(found, one.name), value), one.name
+
+
 def test_crops_from_the_cache_are_the_crops(sources: list[Source], tmp_path: Path) -> None:
-    rule, source = joint(), sources[0]
+    rule, source = joint(), with_more_to_learn(sources[0])
     embedder = networks_of(rule, sources).embedder
     plain = read_recording(source, rule, embedder)
     cache = FeatureCache(tmp_path)
@@ -83,17 +98,18 @@ def test_crops_from_the_cache_are_the_crops(sources: list[Source], tmp_path: Pat
     again = crops_of(unreadable(source), rule, embedder, cache, told.append)
     for found in (first, again):
         assert isinstance(found.crops, np.memmap)  # on the disk, not in memory
-        for name in ("crops", "features", "labels", "parts", "sample"):
-            assert np.array_equal(getattr(found, name), getattr(plain, name)), name
+        assert_same(found, plain)
     assert (cache.account.n_computed, cache.account.n_found, sum(told)) == (1, 1, 2 * N_FRAMES)
     small = FeatureCache(tmp_path / "small")
     small.set_max_gb(1e-6)
     kept_nowhere = crops_of(source, rule, embedder, small)
-    assert np.array_equal(kept_nowhere.crops, plain.crops) and not small.entries()
+    assert_same(kept_nowhere, plain)
+    assert isinstance(kept_nowhere.crops, np.memmap) and not small.entries()
+    assert [one.name for one in (tmp_path / "small").iterdir()] == ["cache.json"]
 
 
 def test_embeddings_from_the_cache_are_the_embeddings(sources: list[Source], tmp_path: Path) -> None:
-    rule, source = config(), sources[0]
+    rule, source = config(), with_more_to_learn(sources[0])
     embedder = networks_of(rule, sources).embedder
     plain = read_embedded(source, rule, embedder, CPU)
     cropped = read_recording(source, rule, embedder)
@@ -105,8 +121,7 @@ def test_embeddings_from_the_cache_are_the_embeddings(sources: list[Source], tmp
         embedded_of(source, rule, embedder, CPU, cache),
         embedded_of(unreadable(source), rule, embedder, CPU, cache),
     ):
-        for name in ("embeddings", "features", "labels", "parts", "sample"):
-            assert np.array_equal(getattr(found, name), getattr(plain, name)), name
+        assert_same(found, plain)
     with pytest.raises(AssertionError, match="read again"):
         embedded_of(unreadable(source), rule, networks_of(config(seed=1), sources).embedder, CPU, cache)
 
@@ -258,6 +273,29 @@ def test_another_opset_answers_the_same(trained: tuple[Path, dict[str, Any]], tm
     state = {name: np.zeros((1, *shape[1:]), np.float32) for name, shape in graphs[0].inputs.items() if name != "x"}
     p = [graph.run({"x": x, **state})["p"] for graph in graphs]
     assert np.allclose(p[0], p[1], atol=1e-6)
+
+
+@pytest.mark.long
+def test_a_training_that_ended_while_it_quantised_goes_on(tmp_path: Path) -> None:
+    rule = config(export={"precision": "int8", "max_score_loss": 1.0, "calibration_frames": 20})
+    (tmp_path / "bundle").write_text("in the way")
+    with pytest.raises(EthostreamError):  # at its very end
+        train_video(rule, Path(), tmp_path / "bundle", True, may_be_absent=True)
+    assert Bundle.load(tmp_path / "bundle.run" / "float32")
+    (tmp_path / "bundle").unlink()
+    result = train_video(rule, Path(), tmp_path / "bundle", True, may_be_absent=True)
+    assert result["evaluation"]["compute"]["resumed"], "it was fitted again"
+    assert not list((tmp_path / "bundle.run").rglob("*.ckpt"))
+
+
+@pytest.mark.long
+def test_options_of_int8_are_not_dropped(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    for idle in ({"calibration_frames": 64}, {"precision": "float32", "max_score_loss": 0.1}, {"weight_bits": 7}):
+        with pytest.raises(ConfigError, match=rf"{[*idle][-1]}: matters to an int8 bundle alone"):
+            export_run(trained[0] / "bundle.run", tmp_path / "out", idle, quiet=True)
+    with pytest.raises(ConfigError, match="data: matters to an int8 bundle alone"):
+        export_run(trained[0] / "bundle.run", tmp_path / "out", data=tmp_path / "nowhere", quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long

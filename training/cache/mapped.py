@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def map_array(path: Path, dtype: np.dtype[Any], begin: int, shape: tuple[int, ..
     Raises:
         OSError, ValueError: it cannot be mapped.
     """
-    array = MappedArray(path, dtype, mode="c", offset=begin, shape=shape)
+    array = cast(MappedArray, MappedArray(path, dtype, mode="c", offset=begin, shape=shape))  # typed as its parent
     array.whole = (str(path.resolve()), dtype.str, begin, shape)
     return array
 

@@ -143,7 +143,6 @@ def train_video(
     for path in (*draft.iterdir(), draft):
         path.rmdir() if path.is_dir() else path.unlink()
     loaded = Bundle.load(trained, max_look_ahead_frames=None)
-    forget_checkpoints(run)
     identity, more = loaded.identity, dict[str, Any]()
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
@@ -155,6 +154,7 @@ def train_video(
         more = {"quantisation": quantised.record.model_dump(mode="json")}
         write_json(run / EVALUATION_FILE, evaluation)
     write_answers(run / ANSWERS_FILE, [one.recording for one in answers], config.classes)
+    forget_checkpoints(run)  # until here the same command goes on after a kill
     return {
         "bundle": identity,
         "out": str(out),
