@@ -123,7 +123,8 @@ def boost(dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str
     answers = crossval_boosting(config, read_rule, recordings, rule)
     run.mkdir(parents=True, exist_ok=True)
     write_answers(run / ANSWERS_FILE, answers, config.classes)
-    found = boosting_scores(answers, config.classes, rule.model_dump(mode="json"))
+    chosen = config.choose is not None and config.choose.stabiliser
+    found = boosting_scores(answers, config.classes, rule.model_dump(mode="json"), chosen)
     write_json(run / EVALUATION_FILE, {"causal": True, **found})
 
 

@@ -88,7 +88,7 @@ def test_unknown_camera_and_silent_camera(make_rig: MakeRig) -> None:
     rig = make_rig(cameras=("a", "b"))
     rig.cameras["a"].frame(0)
     rig.turn(4000)
-    assert "without b" in rig.of(Alarm)[0].text
+    assert "without camera b" in rig.of(Alarm)[0].text
     assert rig.of(RecordingStatus)[0].first_seq == {"a/0": 0}
     stranger = rig.cameras["b"].frame(0, arrives=False)
     rig.deliver(FRAME, msgspec.structs.replace(stranger, camera="zoo"), "zoo")

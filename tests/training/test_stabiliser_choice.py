@@ -1,17 +1,11 @@
 """Which stabiliser is chosen: few torn bouts, as long as nothing is lost by it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from ethostream.inference.stabilisation.config import MajorityConfig, ThresholdsConfig
 from ethostream.sync.errors import DataError
-from ethostream.training.answers.look_ahead import as_given, moved_back
-from ethostream.training.answers.stabilised import stabilised_labels
 from ethostream.training.config.choice import ChoiceConfig
 from ethostream.training.scores.answers_file import RecordingAnswers
-from ethostream.training.scores.bouts import bout_counts, bout_figures
-from ethostream.training.scores.frames import frame_counts, frame_figures
 from ethostream.training.stabilising.choice import (
     StabiliserScores,
     candidates_for,
@@ -20,7 +14,6 @@ from ethostream.training.stabilising.choice import (
     mean_bouts_ms,
     pick,
     score_candidate,
-    score_candidates,
 )
 from ethostream.training.stabilising.grid import in_short, stabiliser_grid
 from hypothesis import given

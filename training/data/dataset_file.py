@@ -82,8 +82,8 @@ def read_dataset(path: Path, stream: str | None = None, group_by: str | None = N
         lacking = [place for place, own in enumerate(found.recordings) if not {**found.defaults, **own}.get("groups")]
         if lacking:
             raise ConfigError(
-                f"--group-by {group_by}: recordings.{lacking[0]} of {path} has no 'groups' to choose from, as in groups: "
-                f"{{{group_by}: NAME}}; a plain 'group' says not what it is a group of"
+                f"--group-by {group_by}: recordings.{lacking[0]} of {path} has no 'groups' to choose from, as in "
+                f"groups: {{{group_by}: NAME}}; a plain 'group' says not what it is a group of"
             )
     recordings: list[dict[str, Any]] = []
     for place, own in enumerate(found.recordings):
