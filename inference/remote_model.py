@@ -193,6 +193,8 @@ class RemoteModel(Closing):
 
     def take(self, waiting: list[Received]) -> None:
         """Step on the newest of the sets that wait; before it, on the last one at which the state is to be saved."""
+        # A set that came with a link that is back must not be stepped on before that is said, and a state asked for.
+        self._judge_link()
         n_lost = sum(one.n_lost for one in waiting)
         if n_lost and self._before is not None:  # before the first step the model was being opened, and nobody read
             self._context.counters["lost"] += n_lost
@@ -258,6 +260,13 @@ class RemoteModel(Closing):
 
     def tick(self) -> None:
         """Fire what is due, and judge the link."""
+        self._judge_link()
+        if self._time.lost:
+            self._alarm_once("time", "the rig's time server is silent: its time is carried on at the last known drift")
+        self._context.counters[WANTS_STATE] = int(self._wants_state)
+        self._model.tick()
+
+    def _judge_link(self) -> None:
         linked = self.linked
         if linked and not self._linked:
             self._connect()
@@ -265,10 +274,6 @@ class RemoteModel(Closing):
             self._linked, self._lost_ns = False, self._monotonic.now_ns()
             self._context.alarm("error", "the rig is out of reach: its rules are disarmed, and nothing is classified")
             self._disarm()
-        if self._time.lost:
-            self._alarm_once("time", "the rig's time server is silent: its time is carried on at the last known drift")
-        self._context.counters[WANTS_STATE] = int(self._wants_state)
-        self._model.tick()
 
     def _connect(self) -> None:
         if self._linked is None:
