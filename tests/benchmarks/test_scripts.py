@@ -142,6 +142,7 @@ def test_header_encoding(run: Run) -> None:
     assert set(found["us_per_header"]) == {"msgspec, validated", "msgpack", "json"}
 
 
+@pytest.mark.long
 def test_latency(run: Run) -> None:
     small = ("--views", "1", "--sets", "10", "--width", "64", "--height", "64", "--rate", "30")
     found = run("latency.py", *small)
@@ -162,6 +163,7 @@ def test_no_loss(run: Run) -> None:
     stated(found, "latency_ms.exposure_to_behavior", "cameras.cam0.dropped_declared")
 
 
+@pytest.mark.long
 def test_social_pose(run: Run, tmp_path: Path) -> None:
     folder = make_social_folder(tmp_path / "data", [1, 2, 3, 4], 600)
     models = ("pose-tcn", "pose-tcn-centred", "gradient_boosting")
@@ -177,6 +179,7 @@ def test_social_pose(run: Run, tmp_path: Path) -> None:
     stated(found, "fit.S1.seconds", "peers.source", "peers.S1", "tried.networks")
 
 
+@pytest.mark.long
 def test_freezing_pose(run: Run, test_data: Path) -> None:
     pytest.importorskip("h5py", reason="labels of MATLAB 7.3 are read with h5py")
     quick = ("--turns", "1", "--set", "fit.head_epochs=1", "choose=null", "fit.temperature=false")
@@ -188,6 +191,7 @@ def test_freezing_pose(run: Run, test_data: Path) -> None:
     assert 0.905 < low < high < 0.945
 
 
+@pytest.mark.long
 def test_pose_speed(run: Run) -> None:
     found = run("pose_speed.py", "--frames", "300", "--rounds", "1")
     assert found["frames"] == 300

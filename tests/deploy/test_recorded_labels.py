@@ -15,6 +15,8 @@ from ethostream.training.label_files.reading import read_labels
 from ethostream.training.splits import TimeBlockSplit
 from small_rig import Quiet, write_rig
 
+pytestmark = pytest.mark.long
+
 SEED, SECONDS = 31, 1.5
 
 

@@ -12,6 +12,7 @@ from small_rig import HoldUp, Quiet
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) -> None:
     result = live(tmp_path, 2.0, recording={"codec": "h264", "reserve_mb": 10})
     assert result.recording is not None

@@ -81,6 +81,7 @@ def test_tracks_are_recorded_true_and_replayed(tmp_path):
     assert replay.report["replay"]["tracks"] >= len(tracks) - 5
 
 
+@pytest.mark.long
 def test_tracking_needs_no_model(tmp_path):
     rig, task = write_files(tmp_path, "")
     run = load_run(rig, task)

@@ -37,7 +37,7 @@ def follow(path: Path, rule: BackgroundCrop, level: int, inside: tuple[slice, sl
     return float(np.mean(hits)), len(hits)
 
 
-@pytest.mark.parametrize("polarity", ["dark", "both"])
+@pytest.mark.parametrize("polarity", ["dark", pytest.param("both", marks=pytest.mark.long)])
 def test_a_black_mouse_on_a_moving_belt(test_data: Path, polarity: str) -> None:
     rule = BackgroundCrop.model_validate({"polarity": polarity})
     floor = (slice(40, 440), slice(20, 620))

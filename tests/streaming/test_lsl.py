@@ -190,6 +190,7 @@ def test_what_comes_before_the_rig_starts_is_let_go(lab: Lab) -> None:
     assert lab.of(m.LslSamples)[0].first_sample >= before, "the first of them are gone"
 
 
+@pytest.mark.long
 def test_two_streams_that_fit_are_not_chosen_between(lab: Lab) -> None:
     senders = [lab.sender(f"{lab.session}{which}") for which in "ab"]
     node = lab.node("lsl_inlet_node", {"inlets": {"eeg": {"type": "EEG"}}})

@@ -87,6 +87,7 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_a_training_with_folds_that_is_killed_goes_on_to_the_same_bundle(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:

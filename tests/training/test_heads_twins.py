@@ -21,6 +21,7 @@ from ethostream.training.networks.head import build_head
 KINDS: tuple[HeadKind, ...] = ("lstm", "gru", "tcn", "transformer")
 
 
+@pytest.mark.long
 def test_twins_are_exported_without_a_step() -> None:
     torch.manual_seed(1)
     rules = [

@@ -64,7 +64,7 @@ def test_a_wrong_weight_file_is_refused_and_says_what_is_wrong(tmp_path: Path) -
     assert "conv1.weight is (64, 1, 7, 7), expected (64, 3, 7, 7)" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["small_cnn", "resnet18"])
+@pytest.mark.parametrize("kind", ["small_cnn", pytest.param("resnet18", marks=pytest.mark.long)])
 def test_embedder_graph_takes_any_number_and_size_of_crops(kind: str) -> None:
     torch.manual_seed(0)
     embedder: Embedder = SmallCnn(16, 48, 4) if kind == "small_cnn" else ResNet18(32)

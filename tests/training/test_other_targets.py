@@ -49,6 +49,7 @@ def _dataset(folder: Path, sessions: list[int]) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_several_behaviors_at_once_come_out_of_the_bundle_side_by_side(tmp_path: Path) -> None:
     data = _dataset(tmp_path / "data", [1, 2])
     changes = [
