@@ -154,6 +154,7 @@ def test_latency(run: Run) -> None:
         assert p50 <= p99 <= p999 <= most and n == one["sets"] > 0
 
 
+@pytest.mark.long
 def test_no_loss(run: Run) -> None:
     found = run("no_loss.py", "--cameras", "1", "--seconds", "0.5", "--rate", "30", "--task", "none")
     delivered, distinct, captured = stated(found, "delivered_by_truth", "distinct_frames", "captured")

@@ -87,6 +87,7 @@ def test_frames_of_one_instant_are_of_one_trigger(eight: RunResult) -> None:
     assert max(one[-1] - one[0] for one in shared) <= LATE_US * 1000
 
 
+@pytest.mark.long
 def test_16_bit_grey_is_recorded_bit_for_bit(tmp_path: Path) -> None:
     deep = {"pixel_format": "mono12", "rate_hz": 30}
     result = run(tmp_path, {"deep": deep, "plain": {"rate_hz": 30}}, 1.5)

@@ -21,6 +21,7 @@ def test_a_lossy_recording_is_replayed_and_not_called_different(tmp_path: Path) 
     assert replay["behaviors"] > 20 and replay["unreplayable"] == 0
 
 
+@pytest.mark.long
 def test_frames_without_pixels_leave_the_rest_comparable(tmp_path: Path) -> None:
     """A recorder that stands still is lapped: that is declared, and replay is exact again from the next state on."""
     hold_up = HoldUp("recorder", 6, FrameSet, 60)  # the first may have been on their way

@@ -83,6 +83,7 @@ def test_what_is_answered_was_not_seen(small: tuple[TrainConfig, Path]) -> None:
         assert np.array_equal(before.p, after.p) == (before.fold == 0), "only the other fold learns from these labels"
 
 
+@pytest.mark.long
 def test_its_stabiliser_is_chosen_on_what_it_has_not_seen(tmp_path: Path) -> None:
     """On folds inside the training part: labels of the scored recordings have no say in it."""
     folder = make_social_folder(tmp_path, [1, 2, 3, 4], 300)

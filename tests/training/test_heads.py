@@ -48,7 +48,10 @@ def _trained(kind: str, seed: int, output: HeadOutput = "softmax") -> SequenceHe
     return head.eval()
 
 
-@pytest.fixture(scope="module", params=[*RULES, "ensemble"])
+SLOW = {"transformer": pytest.mark.long, "ensemble": pytest.mark.long}
+
+
+@pytest.fixture(scope="module", params=[*(pytest.param(one, marks=SLOW.get(one, ())) for one in [*RULES, "ensemble"])])
 def exported(request: pytest.FixtureRequest) -> Exported:
     if request.param == "ensemble":
         head: HeadModule = EnsembleHead([_trained("tcn", 0), _trained("mlp", 1)]).scale_logits(0.8)

@@ -224,6 +224,7 @@ def test_objectives() -> None:
     assert [less_is_better(name) for name in ("raw.macro_f1", "flicker", "calibration.ece")] == [False, True, True]
 
 
+@pytest.mark.long
 def test_the_command_on_a_folder(folder: Path, tmp_path: Path) -> None:
     """A preset, a recording kept aside, a picture, a table; and the space that was made is the one that goes on."""
     (tmp_path / "space.yaml").write_text("head.hidden: {choices: [2, 4]}\n", encoding="utf-8")

@@ -158,6 +158,7 @@ def test_evaluation_repeats_the_scores_of_the_manifest(trained: tuple[Path, Path
     assert found["raw"]["n_undecided"] == 0
 
 
+@pytest.mark.long
 def test_what_it_has_learnt_from_is_not_scored_whatever_part_it_stands_in(
     trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ def _frames_of(path: Path) -> list[str]:
     return [behavior for start, stop, behavior, _ in rows for _ in range(int(start), int(stop))]
 
 
+@pytest.mark.long
 def test_training_on_video_with_time_blocks_and_a_second_rater(clip: Path, tmp_path: Path) -> None:
     config = _config(
         data=[{"kind": "video", "path": "clip.mkv", "labels": "labels.csv", "compare": {"other": "other.csv"}}],

@@ -214,6 +214,7 @@ def test_the_same_seed_gives_the_same_model(folder: Path, tmp_path: Path) -> Non
     assert all(np.array_equal(a.p, b.p) for a, b in zip(found[0].answers, found[1].answers, strict=True))
 
 
+@pytest.mark.long
 def test_parts_by_recording_and_what_is_chosen_on_validation(folder: Path, tmp_path: Path) -> None:
     config = _config(folder, "split={by: time_block, pattern: [train, validation, test, train], guard_s: 0.2}")
     result = train_pose(config, folder, tmp_path / "bundle", quiet=True)

@@ -76,6 +76,7 @@ def test_a_video_with_two_files_of_labels_is_refused(tmp_path: Path) -> None:
         find_dataset(tmp_path)
 
 
+@pytest.mark.long
 def test_the_preset_learns_from_a_folder_and_is_scored_on_what_it_has_not_seen(videos: Path, tmp_path: Path) -> None:
     config = small("video-tcn", videos)
     parts = {one.recording_name: one.part for one in config.data if isinstance(one, VideoData)}
