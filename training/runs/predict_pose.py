@@ -11,9 +11,9 @@ from ...inference.bundle_files import read_bundle_files
 from ...inference.manifest import MANIFEST_FILE
 from ...inference.manifest_file import read_manifest
 from ...inference.pose.pose_blocks import run_pose_blocks
-from ...sync.errors import ConfigError
 from ..answers.pose_bundle import load_pose_bundle
 from ..data.read_points import points_of, rate_of
+from .prediction_csv import prediction_csv
 
 
 def takes_pose(path: Path) -> bool:
@@ -55,21 +55,12 @@ def predict_pose(bundle_path: Path, path: Path, out: Path, rate_hz: float | None
     rows = np.searchsorted(found.frames, np.arange(len(points)), side="right") - 1
     names = [*manifest.classes, ""]  # so that the index of no label names ""
     behaviors = [names[place] for place in found.labels[rows].tolist()]
-    part = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(",".join(["frame", "time_s", "behaviour", *(f"p_{name}" for name in manifest.classes)]) + "\n")
-            # Names of classes hold no comma and no quote: one format for a row is several times quicker than a writer.
-            row = "%d,%.6f,%s" + ",%.6f" * len(manifest.classes) + "\n"
-            times_s = (np.arange(len(rows)) / rate_hz).tolist()
-            values = zip(range(len(rows)), times_s, behaviors, *found.p[rows].T.tolist(), strict=True)
-            file.writelines(row % each for each in values)
-        part.replace(out)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
-    finally:
-        part.unlink(missing_ok=True)
+    # Names of classes hold no comma and no quote: one format for a row is several times quicker than a writer.
+    row = "%d,%.6f,%s" + ",%.6f" * len(manifest.classes) + "\n"
+    times_s = (np.arange(len(rows)) / rate_hz).tolist()
+    with prediction_csv(out, manifest.classes) as file:
+        values = zip(range(len(rows)), times_s, behaviors, *found.p[rows].T.tolist(), strict=True)
+        file.writelines(row % each for each in values)
     return {
         "bundle": bundle.identity,
         "pose": str(path),

@@ -21,6 +21,7 @@ from ...streaming.read_ahead import ReadAhead
 from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError
 from ..answers.look_ahead import answer_lag
+from .prediction_csv import prediction_csv
 
 VIEW = "video"
 
@@ -74,25 +75,15 @@ def predict(bundle: Path, video: Path, out: Path, pixel_format: Literal["mono8",
     loaded = _open_bundle(bundle)
     frames_of: dict[str, int] = {}
     n_frames = 0
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     console = Console(stderr=True)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["frame", "time_s", "behaviour", *(f"p_{name}" for name in loaded.manifest.classes)])
-            with ReadAhead(video, pixel_format) as frames:
-                rows = _predict(loaded, frames)
-                for row in track(rows, video.name, frames.n_frames, console=console, disable=not console.is_terminal):
-                    values = (f"{value:.6f}" for value in row.p)
-                    writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *values])
-                    frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
-                    n_frames += 1
-        part.replace(out)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with prediction_csv(out, loaded.manifest.classes) as file, ReadAhead(video, pixel_format) as frames:
+        writer = csv.writer(file, lineterminator="\n")
+        rows = _predict(loaded, frames)
+        for row in track(rows, video.name, frames.n_frames, console=console, disable=not console.is_terminal):
+            values = (f"{value:.6f}" for value in row.p)
+            writer.writerow([row.frame, f"{row.time_s:.6f}", row.behavior, *values])
+            frames_of[row.behavior] = frames_of.get(row.behavior, 0) + 1
+            n_frames += 1
     return {
         "bundle": loaded.identity,
         "video": str(video),
