@@ -25,6 +25,20 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def no_scores() -> Scores:
+    """What a manifest says until its bundle is evaluated."""
+    return Scores(
+        evaluated_on="nothing yet",
+        n_frames=0,
+        accuracy=None,
+        balanced_accuracy=None,
+        macro_f1=None,
+        per_class={},
+        confusion=[],
+        more={},
+    )
+
+
 def scores_of(evaluation: dict[str, Any], config: TrainConfig) -> Scores:
     """An evaluation of the test part as the manifest keeps it."""
     stabilised = evaluation["stabilised"]

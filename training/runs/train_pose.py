@@ -27,7 +27,7 @@ from ..data.pose_recordings import (
     pose_input,
     with_scale,
 )
-from ..export.bundle_record import library_versions, this_machine
+from ..export.bundle_record import library_versions, no_scores, this_machine
 from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.loop import forget_checkpoints
 from ..fitting.progress import WholeProgress
@@ -342,16 +342,7 @@ def _fields(
             validation=_members(config, recordings, "validation"),
             test=_members(config, recordings, "test"),
         ),
-        "scores": Scores(
-            evaluated_on="nothing yet",
-            n_frames=0,
-            accuracy=None,
-            balanced_accuracy=None,
-            macro_f1=None,
-            per_class={},
-            confusion=[],
-            more={},
-        ),
+        "scores": no_scores(),
         "compute": [],
         "library_versions": library_versions(),
     }

@@ -14,7 +14,6 @@ from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
 from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
 from ...inference.manifest import GapRule, Split
-from ...inference.manifest import Scores as ManifestScores
 from ...inference.model_input import VideoInput
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ..answers.of_video import answers_of_part, evaluation_of
@@ -22,7 +21,7 @@ from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import check_data, print_check, refuse_whole
 from ..data.video_sources import Source, learnt_counts, open_sources
-from ..export.bundle_record import compute_of, library_versions, scores_of
+from ..export.bundle_record import compute_of, library_versions, no_scores, scores_of
 from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.crop_head_data import embed_recording, head_input
 from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
@@ -245,16 +244,7 @@ def _fields(
             validation=members_of(sources, config, "validation"),
             test=members_of(sources, config, "test"),
         ),
-        "scores": ManifestScores(
-            evaluated_on="nothing yet",
-            n_frames=0,
-            accuracy=None,
-            balanced_accuracy=None,
-            macro_f1=None,
-            per_class={},
-            confusion=[],
-            more={},
-        ),
+        "scores": no_scores(),
         "compute": [],
         "library_versions": library_versions(),
     }
