@@ -25,9 +25,10 @@ import numpy as np
 from ethostream.training.data.dataset_file import Dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
+from ethostream.training.run_files import EVALUATION_FILE
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_boosting import GRADIENT_BOOSTING, boosting_scores, crossval_boosting
-from ethostream.training.runs.record import EVALUATION_FILE, write_json
+from ethostream.training.runs.record import write_json
 from ethostream.training.runs.train_pose import read_poses, train_pose
 from ethostream.training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers, write_answers
 from ethostream.training.scores.frames import frame_counts, frame_figures

@@ -49,7 +49,7 @@ def _recording(path: Path, page: Path, json_path: Path | None) -> None:
     from ...streaming.recording_info import INFO_FILE
     from ...streaming.recording_reader import Recording
     from ...sync.errors import ConfigError
-    from ...training.runs.record import EVALUATION_FILE, METRICS_FILE
+    from ...training.run_files import EVALUATION_FILE, METRICS_FILE
     from ..calibration_report import write_page
     from ..recording_digest import digest_recording
     from ..recording_page import recording_page

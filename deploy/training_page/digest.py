@@ -10,7 +10,7 @@ import yaml
 
 from ...inference.manifest import MANIFEST_FILE
 from ...sync.errors import DataError
-from ...training.runs.record import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
+from ...training.run_files import COMMAND_FILE, CONFIG_FILE, EVALUATION_FILE, METRICS_FILE
 from ...training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers
 from ...training.scores.evaluation_record import RECORD_KEYS, SCHEMA
 

@@ -12,6 +12,7 @@ from ethostream.training.baselines.gradient_boosting import GradientBoosting, ta
 from ethostream.training.config.training_file import LabelOptions, TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
+from ethostream.training.run_files import EVALUATION_FILE
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_boosting import (
     GRADIENT_BOOSTING,
@@ -19,7 +20,6 @@ from ethostream.training.runs.crossval_boosting import (
     crossval_boosting,
     refuse_sequences,
 )
-from ethostream.training.runs.record import EVALUATION_FILE
 from ethostream.training.runs.train_pose import read_poses
 from ethostream.training.splits import KFoldSplit
 from rich.console import Console

@@ -12,7 +12,8 @@ from ethostream.training.data.dataset_file import Dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets import reading as presets
 from ethostream.training.presets.reading import configure, merged, preset_names, read_preset, with_roles
-from ethostream.training.runs.record import COMMAND_FILE, CONFIG_FILE, begin_run
+from ethostream.training.run_files import COMMAND_FILE, CONFIG_FILE
+from ethostream.training.runs.record import begin_run
 from social_sessions import CLASSES, make_social_folder
 
 

@@ -2,14 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ...sync.errors import ConfigError
 from ...sync.whole_file import write_whole
-from ..runs.record import METRICS_FILE
+from ..run_files import CURVES_FOLDER, METRICS_FILE
 from .checkpoint import unwritable
-
-TENSORBOARD_FOLDER: Final = "tensorboard"
 
 
 class EpochLog:
@@ -34,7 +32,7 @@ class EpochLog:
             write_whole(self._path, "".join(f"{json.dumps(line)}\n" for line in [*self._others(), *history]))
         except OSError as error:
             raise unwritable(self._path, error, "the log of the fit") from error
-        self._writer = _open_writer(run / TENSORBOARD_FOLDER / stage, len(history))
+        self._writer = _open_writer(run / CURVES_FOLDER / stage, len(history))
 
     def add(self, line: dict[str, Any]) -> None:
         """Add one epoch: ``epoch`` and numbers by name, those of ``validation`` one level down.

@@ -10,7 +10,7 @@ from ...sync.errors import ConfigError
 from ..config.training_file import ResNet18Config, TrainConfig
 from ..networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
 from ..networks.head import build_head
-from ..runs.record import METRICS_FILE
+from ..run_files import METRICS_FILE
 from .checkpoint import unwritable
 from .crop_head_data import feature_statistics, head_data
 from .crop_recordings import EmbeddedRecording, Recording

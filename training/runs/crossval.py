@@ -25,6 +25,7 @@ from ..data.video_sources import Source, open_sources
 from ..export.bundle_record import this_machine
 from ..fitting.progress import WholeProgress
 from ..presets.video_split import ABOUT_SPLIT
+from ..run_files import COMMAND_FILE, DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import FoldSplit, RecordingSplit, folds_of
@@ -36,7 +37,7 @@ from .crossval_boosting import (
     refuse_sequences,
 )
 from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, read_fold, run_fold, single_recordings
-from .record import COMMAND_FILE, DATA_FILE, EVALUATION_FILE, begin_run, forget_beyond, words_of, write_json
+from .record import begin_run, forget_beyond, words_of, write_json
 from .train_pose import read_poses
 
 Opened = tuple[Sequence[PoseRecording], PoseRule]

@@ -30,7 +30,7 @@ from ..fitting.video_fit import build_networks
 from ..networks.embedders import Embedder
 from ..networks.ensemble import EnsembleHead
 from ..networks.head import HeadModule, SequenceHead, build_head
-from .record import BUNDLE_FILE, COMMAND_FILE, CONFIG_FILE, EXPORT_INPUT_FILE, WEIGHTS_FILE
+from ..run_files import BUNDLE_FILE, COMMAND_FILE, CONFIG_FILE, EXPORT_INPUT_FILE, WEIGHTS_FILE
 
 _OF_POINTS: Final = ("x", "points", "times_ns")
 _OF_VIDEO: Final = ("x", "crops", "frames", "times_ns")

@@ -5,27 +5,26 @@ import shlex
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import yaml
 
 from ...sync.errors import ReportError
 from ...sync.whole_file import write_whole
 from ..config.training_file import VIDEO_KEYS, TrainConfig
+from ..run_files import (
+    BUNDLE_FILE,
+    COMMAND_FILE,
+    CONFIG_FILE,
+    CURVES_FOLDER,
+    DATA_FILE,
+    EVALUATION_FILE,
+    EXPORT_INPUT_FILE,
+    METRICS_FILE,
+    WEIGHTS_FILE,
+)
 from ..scores.answers_file import ANSWERS_FILE
 from ..splits import FoldSplit, KFoldSplit
-
-CONFIG_FILE: Final = "config.yaml"
-COMMAND_FILE: Final = "command.txt"
-METRICS_FILE: Final = "metrics.jsonl"
-EVALUATION_FILE: Final = "evaluation.json"
-DATA_FILE: Final = "data.json"
-"""What was found while the data were read."""
-WEIGHTS_FILE: Final = "weights.pt"
-EXPORT_INPUT_FILE: Final = "export_input.npz"
-BUNDLE_FILE: Final = "bundle.json"
-"""The manifest of the bundle; only bundles hold a manifest.json."""
-_CURVES_FOLDER: Final = "tensorboard"
 
 
 def resolved(config: TrainConfig, root: Path) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def forget_beyond(run: Path, kind: Literal["fold", "member"], n: int) -> None:
 
 
 def _clear(run: Path, done: Collection[Path]) -> None:
-    for folder in (*run.glob("fold-*"), *run.glob("member-*"), run / _CURVES_FOLDER):
+    for folder in (*run.glob("fold-*"), *run.glob("member-*"), run / CURVES_FOLDER):
         if folder.is_dir() and folder not in done:
             shutil.rmtree(folder)
     for name in (METRICS_FILE, DATA_FILE):

@@ -32,12 +32,13 @@ from ..export.graphs import MIN_PARITY_STEPS, head_spec
 from ..fitting.loop import forget_checkpoints
 from ..fitting.progress import WholeProgress
 from ..networks.head import warm_up_frames
+from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, SplitRule, parts_of, stretches_of
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
-from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
+from .record import begin_run, seconds_before, write_json
 
 PARITY_FRAMES: Final = 90
 _CLOCK: Final = MonotonicClock()

@@ -30,10 +30,11 @@ from ..fitting.loop import forget_checkpoints
 from ..fitting.video_fit import build_networks, fit
 from ..networks.head import warm_up_frames
 from ..quantisation.quantise import quantise_bundle
+from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from .crop_reading import learnt_from, read_crops
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
-from .record import DATA_FILE, EVALUATION_FILE, begin_run, seconds_before, write_json
+from .record import begin_run, seconds_before, write_json
 
 FLOAT32_FOLDER = "float32"
 _CLOCK: Final = MonotonicClock()
