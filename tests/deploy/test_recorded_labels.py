@@ -8,7 +8,9 @@ from ethostream.acquisition.simulated_world import SimulatedWorld
 from ethostream.deploy.config import load_run
 from ethostream.deploy.rig_run import run_rig
 from ethostream.sync.errors import DataError
-from ethostream.training.config.training_file import LabelOptions, TrainConfig, VideoData
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.recordings import VideoData
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.layouts import find_dataset
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.label_files.reading import read_labels

@@ -15,7 +15,10 @@ import pytest
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import BundleError, ConfigError, DataError
-from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule, TrainConfig, load_config
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.pose import PoseRule
+from ethostream.training.config.recordings import PoseData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.runs.evaluate_pose import evaluate_config

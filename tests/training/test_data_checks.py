@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import DataError
-from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.pose import PoseRule
+from ethostream.training.config.recordings import PoseData
 from ethostream.training.data.checks import (
     CheckedRecording,
     check_data,

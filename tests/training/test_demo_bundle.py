@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.training.answers.of_video import answers_of
-from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
+from ethostream.training.config.recordings import SimulatedData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.scores.frames import score
 

@@ -7,7 +7,8 @@ import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.pose.pose_blocks import run_pose_blocks
 from ethostream.sync.errors import ConfigError
-from ethostream.training.config.training_file import PoseData, load_config
+from ethostream.training.config.recordings import PoseData
+from ethostream.training.config.training_file import load_config
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
 from ethostream.training.fitting.temperature import calibration_of

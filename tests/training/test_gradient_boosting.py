@@ -9,7 +9,8 @@ import pytest
 from ethostream.deploy.training_page.tables import overview
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.baselines.gradient_boosting import GradientBoosting, taken_frames
-from ethostream.training.config.training_file import LabelOptions, TrainConfig
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.run_files import EVALUATION_FILE

@@ -230,7 +230,7 @@ def _killed_when(words: str) -> Callable[[str], None]:
 
 
 def test_time_of_training_counts_the_calls_that_were_killed(folder: Path, tmp_path: Path) -> None:
-    from ethostream.training.config.training_file import PoseData
+    from ethostream.training.config.recordings import PoseData
     from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
     from ethostream.training.runs.fit_pose import fit_pose
     from ethostream.training.runs.record import seconds_before
@@ -354,7 +354,7 @@ def test_the_command_of_a_cross_validation_says_what_is_not_torn_apart(folder: P
 def test_the_gate_sees_a_stretch_in_which_the_behaviour_changes(folder: Path) -> None:
     from dataclasses import replace
 
-    from ethostream.training.config.training_file import PoseData
+    from ethostream.training.config.recordings import PoseData
     from ethostream.training.data.pose_recordings import open_poses
 
     config = config_of(folder)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config.training_file import LabelOptions, PoseData, VideoData
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.recordings import PoseData, VideoData
 from ethostream.training.data.dataset_file import read_dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset, labels_for
 from ethostream.training.label_files.frame_labels import Bout, frame_labels

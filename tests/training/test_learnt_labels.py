@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.sync.strict import validate
-from ethostream.training.config.training_file import LabelOptions, PoseData, TrainConfig
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.recordings import PoseData
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.learnt_labels import LearntLabels, class_frames, learnt_labels
 from ethostream.training.data.recording_labels import StreamLabels, classes_in, read_stream
 from ethostream.training.fitting.head_data import HeadData, class_counts_of, n_learnt_of

@@ -11,7 +11,8 @@ from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import LookAheadError
 from ethostream.training.answers.look_ahead import answer_lag, moved_back
 from ethostream.training.answers.of_video import answers_of
-from ethostream.training.config.training_file import SimulatedData, load_config
+from ethostream.training.config.recordings import SimulatedData
+from ethostream.training.config.training_file import load_config
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.runs.evaluate_video import evaluate_bundle
 from ethostream.training.runs.predict_video import predict_video

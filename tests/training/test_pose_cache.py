@@ -20,7 +20,9 @@ from ethostream.sync.errors import BundleError, ConfigError, DataError, DiskFull
 from ethostream.training.cache.key import modules_below
 from ethostream.training.cache.pose_features import pose_features, pose_key
 from ethostream.training.cache.store import FeatureCache
-from ethostream.training.config.training_file import PoseData, PoseRule, TrainConfig
+from ethostream.training.config.pose import PoseRule
+from ethostream.training.config.recordings import PoseData
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.pose_recordings import (
     PoseRecording,

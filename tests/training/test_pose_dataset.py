@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from ethostream.acquisition.pose.pose_files import read_pose
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config.training_file import LabelOptions, PoseData, PoseRule
+from ethostream.training.config.labels import LabelOptions
+from ethostream.training.config.pose import PoseRule
+from ethostream.training.config.recordings import PoseData
 from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
 from social_sessions import CLASSES, KEYPOINTS, make_social_folder, write_labels, write_session
 

@@ -10,8 +10,9 @@ import pytest
 from ethostream.deploy import cli
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.sync.strict import validate
+from ethostream.training.config.pose import PoseRule
 from ethostream.training.config.search import Choices
-from ethostream.training.config.training_file import PoseRule, TrainConfig, load_config
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_fold import FoldResult, FoldTask, run_fold
 from ethostream.training.runs.search import search

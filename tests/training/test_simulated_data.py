@@ -10,7 +10,8 @@ from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundled import resolve_bundle
 from ethostream.sync.errors import ConfigError
 from ethostream.sync.strict import validate
-from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
+from ethostream.training.config.recordings import SimulatedData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.video_sources import open_sources
 
 

@@ -20,7 +20,8 @@ from ethostream.streaming.video import VideoReader
 from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.sync.errors import ConfigError, DataError, EthostreamError, VideoError
 from ethostream.training.answers.offline import run_offline
-from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
+from ethostream.training.config.recordings import SimulatedData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_fold import single_recordings
 from ethostream.training.runs.evaluate_video import evaluate

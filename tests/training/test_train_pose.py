@@ -12,7 +12,8 @@ import torch
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config.training_file import PoseData, TrainConfig, load_config
+from ethostream.training.config.recordings import PoseData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
 from ethostream.training.presets.reading import configure, read_preset

@@ -11,7 +11,8 @@ from ethostream.sync.clock import FakeClock
 from ethostream.sync.errors import ConfigError
 from ethostream.training.answers.of_video import answers_of
 from ethostream.training.answers.offline import run_offline
-from ethostream.training.config.training_file import SimulatedData, TrainConfig, load_config
+from ethostream.training.config.recordings import SimulatedData
+from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.video_sources import open_sources
 from ethostream.training.scores.frames import score
 

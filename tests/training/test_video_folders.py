@@ -9,7 +9,8 @@ import pytest
 import yaml
 from ethostream.acquisition.simulated_camera import render_session
 from ethostream.sync.errors import ConfigError, DataError
-from ethostream.training.config.training_file import TrainConfig, VideoData
+from ethostream.training.config.recordings import VideoData
+from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.presets.video_split import BLOCKS, dealt_out

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ...inference.bundle import Bundle
 from ...sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError, DataError
-from ..config.training_file import SimulatedData, TrainConfig
+from ..config.recordings import SimulatedData
+from ..config.training_file import TrainConfig
 from ..data.learnt_labels import known_frames
 from ..data.video_sources import Source
 from ..export.bundle_record import this_machine

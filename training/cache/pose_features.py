@@ -12,7 +12,7 @@ from ...inference.graph_spec import FeatureStepSpec
 from ...inference.model_input import PoseInput
 from ...inference.pose.pose_blocks import run_front_blocks
 from ...inference.pose.pose_front import PoseFront
-from ..config.training_file import PoseRule
+from ..config.pose import PoseRule
 from ..data.pose_recordings import PoseRecording, feature_specs, features_of, pose_input
 from .key import CacheKey, array_sha256, versions_of
 from .store import FeatureCache

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...sync.errors import DataError
-from ..config.training_file import LabelOptions
+from ..config.labels import LabelOptions
 from ..scores.bouts import FEW_BOUTS
 from ..splits import UNUSED, SplitRule, TimeBlockSplit, split_by_block
 from ..stretches import bout_runs, runs_of

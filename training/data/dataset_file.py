@@ -9,7 +9,8 @@ from pydantic import Field
 from ...inference.manifest import Name
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel, read_yaml, validate
-from ..config.training_file import LabelOptions, PoseData, VideoData
+from ..config.labels import LabelOptions
+from ..config.recordings import PoseData, VideoData
 
 DATASET_FILE: Final = "dataset.yaml"
 Role = Literal["front", "center", "back"]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from ...sync.errors import ConfigError, DataError
-from ..config.training_file import LabelOptions, PoseData, VideoData
+from ..config.labels import LabelOptions
+from ..config.recordings import PoseData, VideoData
 from .dataset_file import DATASET_FILE, Dataset, read_dataset
 from .video_layouts import RECORDINGS, VIDEOS, labelled_videos, recorded_sessions
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.training_file import LabelOptions
+from ..config.labels import LabelOptions
 from ..label_files.frame_labels import UNLABELLED, behavior_matrix, labelled_frames
 from ..stretches import class_counts
 from .recording_labels import StreamLabels, labels_of, naming_off_by_one

@@ -21,7 +21,9 @@ from ...inference.pose.pose_front import PoseFront
 from ...inference.pose.registry import pose_specs_of
 from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError, DataError
-from ..config.training_file import LabelOptions, PoseData, PoseRule
+from ..config.labels import LabelOptions
+from ..config.pose import PoseRule
+from ..config.recordings import PoseData
 from ..splits import Part, SplitRule, part_of
 from .checks import CheckedRecording, meeting_as
 from .learnt_labels import LearntLabels, learnt_labels

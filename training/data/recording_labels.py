@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..config.training_file import LabelledData, LabelOptions, PoseData, RaterLabels, VideoData
+from ..config.labels import LabelOptions
+from ..config.recordings import LabelledData, PoseData, RaterLabels, VideoData
 from ..label_files import Span, read_labels
 from ..label_files.frame_labels import Bout, frame_labels
 

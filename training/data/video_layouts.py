@@ -20,7 +20,7 @@ from ...streaming.recording_reader import Recording
 from ...streaming.topics import TRUTH
 from ...sync.clock import NS_PER_S
 from ...sync.errors import DataError
-from ..config.training_file import VideoData
+from ..config.recordings import VideoData
 
 RECORDINGS: Final = "recordings"
 VIDEOS: Final = "videos"

@@ -17,7 +17,9 @@ from ...inference.manifest import DataFingerprint
 from ...streaming.video import VideoReader
 from ...sync.calibration_file import Calibration, read_calibration
 from ...sync.errors import ConfigError, DataError
-from ..config.training_file import LabelOptions, PoseData, SimulatedData, TrainConfig, VideoData
+from ..config.labels import LabelOptions
+from ..config.recordings import PoseData, SimulatedData, VideoData
+from ..config.training_file import TrainConfig
 from ..label_files.frame_labels import Bout, frame_labels
 from ..splits import PARTS, Part, part_of, parts_of
 from .checks import CheckedRecording, meeting_as

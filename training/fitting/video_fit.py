@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ...sync.errors import ConfigError
-from ..config.training_file import ResNet18Config, TrainConfig
+from ..config.embedder import ResNet18Config
+from ..config.training_file import TrainConfig
 from ..networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
 from ..networks.head import build_head
 from ..run_files import METRICS_FILE

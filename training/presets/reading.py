@@ -21,7 +21,8 @@ from ...inference.manifest import Name
 from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel, read_yaml, validate
-from ..config.training_file import PoseData, TrainConfig, VideoData, set_key
+from ..config.recordings import PoseData, VideoData
+from ..config.training_file import TrainConfig, set_key
 from ..data.dataset_file import Dataset
 from ..data.recording_labels import classes_in, read_stream
 from .video_split import dealt_out

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..config.training_file import VideoData
+from ..config.recordings import VideoData
 
 FEWEST_RECORDINGS: Final = 3
 """From so many recordings or groups on whole ones are kept apart."""

@@ -18,7 +18,8 @@ from ...inference.pose.pose_front import PoseFront
 from ...sync.errors import ConfigError, ReportError
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
-from ..config.training_file import PoseData, SimulatedData, TrainConfig, VideoData
+from ..config.recordings import PoseData, SimulatedData, VideoData
+from ..config.training_file import TrainConfig
 from ..data.pose_recordings import feature_specs, pose_input
 from ..data.video_sources import Source, open_sources
 

@@ -18,7 +18,8 @@ from ...sync.errors import DataError
 from ..answers.of_video import label_source_of
 from ..cache.store import FeatureCache, joined_account
 from ..config.export import ExportConfig
-from ..config.training_file import PoseRule, TrainConfig
+from ..config.pose import PoseRule
+from ..config.training_file import TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
 from ..data.pose_recordings import PoseRecording
 from ..data.video_sources import Source, open_sources

@@ -11,7 +11,8 @@ from ..answers.of_pose import answers_from
 from ..baselines.gradient_boosting import GradientBoosting
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
-from ..config.training_file import PoseRule, TrainConfig
+from ..config.pose import PoseRule
+from ..config.training_file import TrainConfig
 from ..data.pose_recordings import PoseRecording, with_scale
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import ANSWERS, evaluation_record

@@ -18,7 +18,9 @@ from ...sync.errors import DataError
 from ..answers.of_pose import answers_from
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
-from ..config.training_file import PoseData, PoseRule, SimulatedData, TrainConfig, VideoData
+from ..config.pose import PoseRule
+from ..config.recordings import PoseData, SimulatedData, VideoData
+from ..config.training_file import TrainConfig
 from ..data.pose_recordings import PoseRecording, open_poses, with_scale
 from ..export.bundle_record import library_versions
 from ..fitting.loop import forget_checkpoints

@@ -18,7 +18,11 @@ from ..answers.of_video import refuse_classes
 from ..answers.pose_bundle import load_pose_bundle
 from ..cache.pose_features import bundle_features
 from ..cache.store import FeatureCache
-from ..config.training_file import FeatureConfig, LabelOptions, PoseData, PoseRule, ScaleRule, TrainConfig
+from ..config.features import FeatureConfig
+from ..config.labels import LabelOptions
+from ..config.pose import PoseRule, ScaleRule
+from ..config.recordings import PoseData
+from ..config.training_file import TrainConfig
 from ..data.checks import DataCheck, check_data
 from ..data.dataset_file import Dataset
 from ..data.layouts import labels_for

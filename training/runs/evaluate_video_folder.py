@@ -7,7 +7,8 @@ from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
 from ...sync.errors import ConfigError
 from ..config.fit import FitConfig, LossConfig
-from ..config.training_file import TrainConfig, VideoData
+from ..config.recordings import VideoData
+from ..config.training_file import TrainConfig
 from ..data.dataset_file import Dataset
 from ..data.layouts import labels_for
 from ..data.video_sources import open_sources

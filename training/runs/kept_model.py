@@ -23,7 +23,8 @@ from ...inference.manifest_file import read_manifest
 from ...sync.errors import ConfigError, DataError, ReportError
 from ...sync.strict import read_yaml, validate
 from ...sync.whole_file import write_whole
-from ..config.training_file import ResNet18Config, TrainConfig
+from ..config.embedder import ResNet18Config
+from ..config.training_file import TrainConfig
 from ..export.graphs import OPSET, check_embedder_parity, check_head_parity, export_embedder, export_head
 from ..fitting.checkpoint import read_checkpoint, write_checkpoint
 from ..fitting.video_fit import build_networks

@@ -5,7 +5,8 @@ from typing import Any
 
 from ...sync.errors import ConfigError
 from ..config.export import ExportConfig
-from ..config.training_file import SimulatedData, TrainConfig
+from ..config.recordings import SimulatedData
+from ..config.training_file import TrainConfig
 from ..splits import GroupSplit, KFoldSplit, LeaveOneOutSplit, RecordingSplit, TimeBlockSplit
 from .crossval_fold import Entry, name_of, single_recordings
 

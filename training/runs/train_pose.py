@@ -16,7 +16,9 @@ from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
-from ..config.training_file import PoseData, PoseRule, TrainConfig
+from ..config.pose import PoseRule
+from ..config.recordings import PoseData
+from ..config.training_file import TrainConfig
 from ..data.checks import DataCheck, check_data, print_check, refuse_whole
 from ..data.learnt_labels import class_frames
 from ..data.pose_recordings import (
