@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ethostream.sync.errors import DataError
-from ethostream.training.fitting.checkpoint import read_checkpoint, write_checkpoint
-from ethostream.training.fitting.loop import checkpoint_path
+from ethostream.training.fitting.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
 from head_problems import fitted, new_head, problem, weights_of
 
 # No epoch is better by so much than the first, so the third is the last one.

@@ -10,11 +10,11 @@ import pytest
 import torch
 from ethostream.sync.errors import ConfigError
 from ethostream.training.config.training_file import TrainConfig
+from ethostream.training.fitting.checkpoint import checkpoint_path
 from ethostream.training.fitting.crop_head_data import head_data
 from ethostream.training.fitting.crop_recordings import Recording
 from ethostream.training.fitting.head_validation import head_logits
 from ethostream.training.fitting.joint_fit import Networks
-from ethostream.training.fitting.loop import checkpoint_path
 from ethostream.training.fitting.video_fit import build_networks, fit
 from ethostream.training.splits import PARTS
 from head_problems import weights_of

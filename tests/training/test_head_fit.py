@@ -10,10 +10,10 @@ import pytest
 import torch
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.config.fit import FitConfig
-from ethostream.training.fitting.checkpoint import read_checkpoint
+from ethostream.training.fitting.checkpoint import checkpoint_path, forget_checkpoints, read_checkpoint
+from ethostream.training.fitting.devices import require_devices
 from ethostream.training.fitting.head_data import HeadData, class_counts_of, training_statistics
 from ethostream.training.fitting.head_validation import Validation, head_logits, recording_logits
-from ethostream.training.fitting.loop import checkpoint_path, forget_checkpoints, require_devices
 from ethostream.training.fitting.losses import FrameLoss
 from ethostream.training.scores.frames import score
 from head_problems import CLASSES, FIT, fitted, new_head, problem, recording, weights_of

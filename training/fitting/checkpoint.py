@@ -15,8 +15,21 @@ from numpy.typing import NDArray
 
 from ...sync.errors import DataError, DiskFullError
 
+STAGES: Final = ("frozen", "joint", "head")
+"""Stages of a fit, each with a checkpoint of its own; where one stands here is part of its random seeds."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SCHEMA: Final = 1
+
+
+def checkpoint_path(run: Path, stage: str) -> Path:
+    """Where a stage keeps its checkpoint."""
+    return run / ("checkpoint.ckpt" if stage == "head" else f"checkpoint_{stage}.ckpt")
+
+
+def forget_checkpoints(run: Path) -> None:
+    """Remove the checkpoints of a run whose result is safe elsewhere."""
+    for stage in STAGES:
+        checkpoint_path(run, stage).unlink(missing_ok=True)
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:

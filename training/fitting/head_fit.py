@@ -15,12 +15,14 @@ from ..config.head import stride_fault
 from ..networks.convolution import TcnCore
 from ..networks.head import SequenceHead
 from .crop_head_data import renormalise
+from .devices import torch_threads
 from .head_batches import HeadBatch, HeadBatches, inside_of, reduced
 from .head_data import HeadData, check_head_data, class_counts_of, n_learnt_of, training_statistics
 from .head_validation import Validation
-from .loop import FitModule, run_stage, torch_threads
+from .loop import run_stage
 from .losses import FrameLoss
 from .progress import WholeProgress
+from .stage import Stage
 from .temperature import calibrate_head
 
 
@@ -97,7 +99,7 @@ def fit_head(
     return summary
 
 
-class HeadStage(FitModule):
+class HeadStage(Stage):
     """The head alone."""
 
     def __init__(

@@ -17,8 +17,8 @@ from .crop_head_data import head_data
 from .crop_recordings import Recording
 from .head_data import HeadData, answers_later, class_counts_of, n_learnt_of, targets_later
 from .head_validation import Validation
-from .loop import FitModule
 from .losses import FrameLoss
+from .stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Networks:
     head: SequenceHead
 
 
-class JointStage(FitModule):
+class JointStage(Stage):
     """Embedder and head together; the embedder may have a learning rate of its own.
 
     Args:

@@ -12,12 +12,13 @@ from ..config.training_file import TrainConfig
 from ..networks.embedders import Embedder, ResNet18, SmallCnn, load_resnet18_weights
 from ..networks.head import build_head
 from ..run_files import METRICS_FILE
-from .checkpoint import unwritable
+from .checkpoint import STAGES, checkpoint_path, unwritable
 from .crop_head_data import feature_statistics, head_data
 from .crop_recordings import EmbeddedRecording, Recording
+from .devices import require_devices, torch_threads
 from .head_fit import fit_head
 from .joint_fit import JointStage, Networks
-from .loop import STAGES, checkpoint_path, require_devices, run_stage, torch_threads
+from .loop import run_stage
 from .temperature import calibrate_head
 
 

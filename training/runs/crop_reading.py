@@ -11,7 +11,7 @@ from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..fitting.crop_recordings import EmbeddedRecording, Recording
-from ..fitting.loop import require_devices, torch_threads
+from ..fitting.devices import require_devices, torch_threads
 from ..networks.embedders import Embedder
 
 

@@ -23,10 +23,10 @@ from ..config.recordings import PoseData, SimulatedData, VideoData
 from ..config.training_file import TrainConfig
 from ..data.pose_recordings import PoseRecording, open_poses, with_scale
 from ..export.bundle_record import library_versions
-from ..fitting.loop import forget_checkpoints
+from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.progress import WholeProgress
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers, write_answers
-from ..splits import FoldSplit, KFoldSplit, LeaveOneOutSplit, Part, RecordingSplit, folds_of
+from ..splits import FoldSplit, KFoldSplit, LeaveOneOutSplit, Part, RecordingSplit, folds_of, unit_of
 from .fit_pose import absent_classes, count_fits, fit_pose, frame_answers
 from .record import resolved, seconds_before, write_json
 from .train_video import train_video
@@ -37,6 +37,8 @@ INNER_FOLDS: Final = 3
 _FEWEST_WITH_VALIDATION: Final = 3
 _COMPLETED: Final = ("keypoints", "n_animals", "rate_hz")
 """What a rule may leave open, for the recordings to say."""
+_WORDS: Final = ("task", "notes")
+"""Keys of a training file that are for people: with other words a fold is the same."""
 _CLOCK: Final = MonotonicClock()
 Entry = VideoData | SimulatedData | PoseData
 
@@ -71,7 +73,8 @@ class FoldTask:
     @property
     def key(self) -> str:
         """What it is done with; SHA-256."""
-        parts = [resolved(self.config, self.root), self.rule.model_dump(mode="json"), self.number, self.data]
+        keys = {name: value for name, value in resolved(self.config, self.root).items() if name not in _WORDS}
+        parts = [keys, self.rule.model_dump(mode="json"), self.number, self.data]
         return hashlib.sha256(json.dumps([*parts, library_versions()]).encode()).hexdigest()
 
 
@@ -172,7 +175,7 @@ def inner_split(config: TrainConfig, learnt: Sequence[PoseRecording]) -> FoldSpl
         if not config.has_validation:
             return RecordingSplit()
         rule = KFoldSplit(folds=INNER_FOLDS)
-    n_units = len({one.group if rule.unit == "group" and one.group else f"recording {one.name}" for one in learnt})
+    n_units = len({unit_of(one.name, one.group, rule.unit) for one in learnt})
     if n_units < 2:
         return RecordingSplit()
     return rule if isinstance(rule, LeaveOneOutSplit) else rule.model_copy(update={"folds": min(rule.folds, n_units)})

@@ -31,7 +31,7 @@ from ..data.pose_recordings import (
 )
 from ..export.bundle_record import library_versions, no_scores, this_machine
 from ..export.graphs import MIN_PARITY_STEPS, head_spec
-from ..fitting.loop import forget_checkpoints
+from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.progress import WholeProgress
 from ..networks.head import warm_up_frames
 from ..run_files import DATA_FILE, EVALUATION_FILE

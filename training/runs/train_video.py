@@ -23,10 +23,10 @@ from ..data.checks import check_data, print_check, refuse_whole
 from ..data.video_sources import Source, learnt_counts, open_sources
 from ..export.bundle_record import compute_of, library_versions, no_scores, scores_of
 from ..export.graphs import MIN_PARITY_STEPS, head_spec
+from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.crop_head_data import embed_recording, head_input
 from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
 from ..fitting.joint_fit import Networks
-from ..fitting.loop import forget_checkpoints
 from ..fitting.video_fit import build_networks, fit
 from ..networks.head import warm_up_frames
 from ..quantisation.quantise import quantise_bundle
