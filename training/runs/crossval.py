@@ -16,7 +16,8 @@ from rich.progress import Progress
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_video import label_source_of
-from ..cache.store import FeatureCache, joined_account
+from ..cache.account import joined_account
+from ..cache.store import FeatureCache
 from ..config.export import ExportConfig
 from ..config.pose import PoseRule
 from ..config.training_file import TrainConfig
