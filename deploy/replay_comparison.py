@@ -13,9 +13,9 @@ from ..streaming.topics import BEHAVIOR, DECISION, PIPELINE_STATE, TRACKS
 
 _OF_THE_RUN = (
     "t_taken_ns", "t_cropped_ns", "t_arrived_ns", "t_embedded_ns", "t_head_ns", "t_decided_ns", "t_fired_ns",
-    "previous_set_id",
+    "previous_set_id", "epoch",
 )  # fmt: skip
-"""When a stage ended is measured anew in a replay, and its chain of sets is its own; everything else must be equal."""
+"""When a stage ended is measured anew in a replay, chain of sets and process are its own; all else must be equal."""
 _MAX_SHOWN = 5
 
 Answer = Behavior | Decision | Tracks

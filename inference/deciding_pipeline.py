@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,9 @@ class SteppedModel(Protocol):
         ...
 
 
+Model = TypeVar("Model", bound=SteppedModel)
+
+
 @dataclass(frozen=True, slots=True)
 class StepInput:
     """What a model looked at in one step, and when it had it; fields as of `Behavior`."""
@@ -74,7 +77,7 @@ class StepInput:
     t_arrived_ns: int = 0
 
 
-class DecidingPipeline:
+class DecidingPipeline(Generic[Model]):
     """Rules over the answers of a model. One thread steps it.
 
     Args:
@@ -83,11 +86,12 @@ class DecidingPipeline:
         clock: rig time; live it says when a step was decided.
         model: whose state is saved with that of the rules.
         names: of what the model sees; a snapshot is for these alone.
-        zoned: those of them in which zones in pixels may lie.
+        zone_views: views in which zones in pixels may lie.
         armed: False: every onset is withheld.
         epoch: how often the process was started before in this session; trials are numbered from there.
 
     Attributes:
+        model: steps.
         rules: at work.
 
     Raises:
@@ -99,25 +103,26 @@ class DecidingPipeline:
         bundle: Bundle,
         task: TaskConfig,
         clock: Clock,
-        model: SteppedModel,
+        model: Model,
         names: list[str],
         *,
-        zoned: list[str],
+        zone_views: list[str],
         armed: bool,
         epoch: int,
     ) -> None:
         self._bundle = bundle
         self._clock = clock
         self._classes = tuple(bundle.manifest.classes)
-        self._remembers = model
+        self.model = model
         self._names = names
+        self._epoch = epoch
         self.rules = Rules(
             task.rules,
             bundle.manifest.classes,
             armed,
             zones=task.zones,
             arming=task.arming,
-            views=zoned,
+            views=zone_views,
             first_trial=epoch * TRIALS_PER_EPOCH,
             tracked=task.tracking is not None,
         )
@@ -126,7 +131,7 @@ class DecidingPipeline:
 
     def reset(self) -> None:
         """Forget everything; also after `step` raised, since it may have been half done."""
-        self._remembers.reset()
+        self.model.reset()
         self.rules.reset()
         self._anew = True
 
@@ -165,12 +170,13 @@ class DecidingPipeline:
             t_arrived_ns=seen.t_arrived_ns,
             previous_set_id=self._last_set_id,
             t_label_ns=seen.t_exposure_ns - step.behind_ns if step.behind_ns else 0,
+            epoch=self._epoch,
         )
 
     def snapshot(self, beside: State | None = None) -> bytes:
         """Everything that it remembers, as an ``.npz`` without pickle; ``beside`` comes back from `restore`."""
         memory = PipelineMemory(
-            self._remembers.snapshot(), self.rules.snapshot(), self._anew, self._last_set_id, beside or {}
+            self.model.snapshot(), self.rules.snapshot(), self._anew, self._last_set_id, beside or {}
         )
         return pack_pipeline(memory, self._names)
 
@@ -183,8 +189,8 @@ class DecidingPipeline:
         Raises:
             BundleError: it is no snapshot, or one of other views or sources, of another model or another version.
         """
-        memory = unpack_pipeline(payload, self._names, self._remembers.snapshot(), self._bundle.identity)
-        self._remembers.restore(memory.model)
+        memory = unpack_pipeline(payload, self._names, self.model.snapshot(), self._bundle.identity)
+        self.model.restore(memory.model)
         self.rules.restore(memory.rules)
         self._anew, self._last_set_id = memory.anew, memory.last_set_id
         return memory.beside

@@ -20,7 +20,7 @@ from .set_cropper import CroppedSet
 from .set_views import SetViews
 
 
-class BehaviorPipeline(DecidingPipeline):
+class BehaviorPipeline(DecidingPipeline[BehaviorModel]):
     """Model, stabiliser and rules over frame sets. One thread steps it."""
 
     def __init__(
@@ -53,10 +53,10 @@ class BehaviorPipeline(DecidingPipeline):
             ConfigError: views, rate, rules or stabiliser do not suit the model.
         """
         self._views = SetViews(views, disparity, cameras)
-        self.model = BehaviorModel(
+        model = BehaviorModel(
             bundle.manifest, bundle.embedder, bundle.head_step, views, set_rate_hz, clock, task.stabiliser
         )
-        super().__init__(bundle, task, clock, self.model, self.model.views, zoned=list(views), armed=armed, epoch=epoch)
+        super().__init__(bundle, task, clock, model, model.views, zone_views=list(views), armed=armed, epoch=epoch)
 
     def step(
         self,

@@ -247,7 +247,8 @@ class Behavior(Message, frozen=True):
     ``previous_set_id`` is the set that the model stepped on before, -1 where there is none: a chain without holes
     proves that no behaviour is missing. A model that looks ahead speaks of the past: then ``p``, ``raw`` and ``label``
     are of the frame that was exposed at ``t_label_ns``, else it is 0. ``label_since_ns`` is of the step that set the
-    label, whatever that spoke of.
+    label, whatever that spoke of. ``epoch`` is that of the model's process, from which the trials of its rules are
+    numbered; -1 in recordings made before it was said.
     """
 
     set_id: int
@@ -276,6 +277,7 @@ class Behavior(Message, frozen=True):
     t_arrived_ns: int = 0
     previous_set_id: int = -1
     t_label_ns: int = 0
+    epoch: int = -1
 
     @property
     def t_spoken_of_ns(self) -> int:

@@ -19,7 +19,7 @@ from .pose_model import PoseModel, PoseStep
 from .select import PointSelection
 
 
-class PosePipeline(DecidingPipeline):
+class PosePipeline(DecidingPipeline[PoseModel]):
     """Model, stabiliser and rules over the messages of one pose source. One thread steps it.
 
     A frame in which nothing is seen is ``partial``, since nobody knows what the animals do; with a point of any animal
@@ -55,9 +55,9 @@ class PosePipeline(DecidingPipeline):
         self._form = form
         self._selection = PointSelection(form.animals, form.keypoints, manifest.pose, f"pose source {source!r}")
         self._boxed = manifest.pose.n_animals == 1
-        self.model = PoseModel(manifest, bundle.head_step, form.rate_hz, clock, task.stabiliser)
-        zoned = [source] if self._boxed else []
-        super().__init__(bundle, task, clock, self.model, [source], zoned=zoned, armed=armed, epoch=epoch)
+        model = PoseModel(manifest, bundle.head_step, form.rate_hz, clock, task.stabiliser)
+        views = [source] if self._boxed else []
+        super().__init__(bundle, task, clock, model, [source], zone_views=views, armed=armed, epoch=epoch)
 
     def step(
         self, pose: Pose, set_id: int, n_skipped: int = 0, t_decided_ns: int | None = None

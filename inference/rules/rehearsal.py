@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ...streaming.messages import Arming, Behavior, Decision, Heartbeat, Message, SyncPulse, Tracks
+from ...streaming.messages import Arming, Behavior, Decision, Message, SyncPulse, Tracks
 from ...streaming.recording_reader import Recording
 from ...streaming.set_ids import SETS_PER_EPOCH
-from ...streaming.topics import ARMING, BEHAVIOR, DECISION, HEARTBEAT, SYNC_PULSE, TRACKS
+from ...streaming.topics import ARMING, BEHAVIOR, DECISION, SYNC_PULSE, TRACKS
 from ...sync.clock import NS_PER_S
 from ...sync.errors import ConfigError
 from ..config import TaskConfig
@@ -113,17 +113,14 @@ def rehearse(
     before: list[Message] = []
     arming: Arming | None = None
     epoch: int | None = None
-    starts: dict[str, int] = {}
     size = max(1, recording.events.path.stat().st_size)
-    for n, logged in enumerate(recording.messages([BEHAVIOR, TRACKS, SYNC_PULSE, ARMING, DECISION, HEARTBEAT])):
+    for n, logged in enumerate(recording.messages([BEHAVIOR, TRACKS, SYNC_PULSE, ARMING, DECISION])):
         if on_progress is not None and n % _PER_PROGRESS == 0:
             on_progress(logged.place / size)
         message = logged.message
         if isinstance(message, Arming):
             arming = message
-        if isinstance(message, Heartbeat):
-            starts[logged.source] = max(starts.get(logged.source, 0), message.epoch)
-        elif isinstance(message, Decision):
+        if isinstance(message, Decision):
             found.recorded.append(message)
         elif not isinstance(message, Behavior):
             if engine is None:
@@ -131,7 +128,7 @@ def rehearse(
             else:
                 _tell(engine, message)
         else:
-            begun = _epoch_of(message, epoch, recording.info.poses, starts.get(logged.source, 0))
+            begun = _epoch_of(message, epoch, recording.info.poses)
             if engine is None or begun != epoch:
                 again = engine is not None
                 epoch = begun
@@ -149,20 +146,21 @@ def rehearse(
     return found
 
 
-def _epoch_of(message: Behavior, epoch: int | None, poses: Collection[str], heard: int) -> int:
-    """How often the model's process was started before this answer.
+def _epoch_of(message: Behavior, epoch: int | None, poses: Collection[str]) -> int:
+    """That of the model's process which gave an answer.
 
     Args:
         message: the answer.
         epoch: that of the answer before; None: there is none.
         poses: names of the pose sources.
-        heard: the newest start of that process that a heartbeat told of.
     """
+    if message.epoch >= 0:
+        return message.epoch
+    # An older recording does not say it, and how often a process began without an answer is not to be known there.
     if not message.t_arrived_ns and not any(one.camera in poses for one in message.sources):
         return message.set_id // SETS_PER_EPOCH  # it numbers its sets itself
-    # Poses and crops are numbered by who sends them. Of a model's process only the first answer follows no other; that
-    # answer may have been lost, or a process may have died before it, and then its heartbeats tell.
-    return max(0 if epoch is None else epoch + (message.previous_set_id < 0), heard)
+    # Poses and crops are numbered by who sends them. Of a model's process only the first answer follows no other.
+    return 0 if epoch is None else epoch + (message.previous_set_id < 0)
 
 
 def _fixed(rules: list[RuleConfig], recording: Recording | None) -> tuple[list[RuleConfig], list[str]]:

@@ -30,7 +30,7 @@ from ethostream.streaming.messages import (
 from ethostream.streaming.node import NodeContext, NodeSpec
 from ethostream.streaming.time_server import TimeServer
 from ethostream.streaming.topics import CONTROL, CROPS, SYNC_PULSE
-from ethostream.streaming.wire import decode
+from ethostream.streaming.wire import Received, decode
 from ethostream.sync.clock import ClockAnchor
 
 SHAPE = (60, 80)
@@ -175,6 +175,7 @@ def test_a_model_that_goes_in_mid_run_is_missed_at_once(make: Callable[..., Host
     n = len(hosts.behaviors())
     hosts.until(lambda: len(hosts.behaviors()) > n, hosts.step)
     assert hosts.outlet._link.n_models == 2
+    assert [hosts.behaviors()[place].epoch for place in (0, n)] == [0, 1]
     hosts.node._end("the model's process ends")
     hosts.until(lambda: len(hosts.alarms("has left the run")) == 2)
 
@@ -260,6 +261,29 @@ def test_who_is_heard_late_is_not_heard(make: Callable[..., Hosts]) -> None:
     assert not model.linked and not model.silent
     model.tick()
     hosts.until(lambda: hosts.armed == (False, "link"))
+
+
+def test_the_first_set_after_a_cut_is_not_stepped_on_without_a_state(make: Callable[..., Hosts]) -> None:
+    """The word that the link is back, and a set that left the rig before it knew of the cut, come in one turn."""
+    hosts = make()
+    hosts.begin()
+    model = hosts.node._model
+    assert model is not None
+    said = model._said
+    model.hear(msgspec.structs.replace(said, t_ns=said.t_ns - 2_100_000_000))
+    model.tick()
+    hosts.step()
+    first, sets = hosts.n, list[Received]()
+    while not sets and hosts.rig.clock.now_ns() < said.t_ns + PATIENCE_NS:
+        sets += hosts.crops.receive(20)
+    assert sets and not any(one.message.state for one in sets if isinstance(one.message, Crops))
+    model.hear(msgspec.structs.replace(said, t_ns=hosts.rig.clock.now_ns()))
+    n_steps = hosts.gpu.counters["steps"]
+    model.take(sets)
+    assert hosts.gpu.counters["steps"] == n_steps
+    hosts.until(lambda: hosts.behaviors()[-1].set_id > first, hosts.step)
+    after = next(one for one in hosts.behaviors() if one.set_id > first)
+    assert after.set_id in {one.set_id for one in hosts.of(PipelineState)} and after.epoch == 0
 
 
 def test_commands_do_not_wait_behind_crops(make: Callable[..., Hosts]) -> None:

@@ -32,7 +32,7 @@ EXAMPLES: dict[str, m.Message] = {
     "behavior": m.Behavior(
         4, "complete", (SOURCE,), (), "demo@0123", (0.1, 0.9), "rear", "rear", 10**18, 1, 0, True,
         (m.Box("cam0", 1, 2, 3, 4, True),), 10**18, 10**18 + 1, 2, 3, 4, 5, 6, 0,
-        ("still", "rear"), True, 10**18 + 2, 3,
+        ("still", "rear"), True, 10**18 + 2, 3, 0, 2,
     ),
     "decision": m.Decision(
         "reward", 4, "sham", "onset", "rear", 0.9, "log", (SOURCE,), 10**18, 10**18 + 1, 10**18 + 2, 0, 0, 7, 10**18 + 3
