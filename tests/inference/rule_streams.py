@@ -15,6 +15,8 @@ MS = 1_000_000
 S = 1_000 * MS
 Event = Behavior | Tracks | SyncPulse | tuple[bool, int]
 """What the engine is told, in order; a pair is a person who arms or disarms at a time."""
+RULE = RuleConfig(name="puff", on_enter="groom", actuator="valve", refractory_ms=500.0, max_age_ms=50.0)
+"""Its limits are what the tests of one rule count on."""
 
 
 def behavior(label: str, t_ms: float = 0, **changes: Any) -> Behavior:
@@ -90,6 +92,26 @@ TRIGGERS: dict[str, dict[str, Any]] = {
 ARMING = ArmingConfig.model_validate(
     {"windows": [{"from_s": 0.1, "to_s": 2.0}, {"from_s": 2.5}], "line": {"kind": "level", "line": "in0"}}
 )
+
+
+def rule(**changes: Any) -> RuleConfig:
+    """A rule without limits, but for what is given."""
+    return RuleConfig.model_validate({"name": "puff", "actuator": "valve", **changes})
+
+
+def bouts(*parts: tuple[str, int], step_ms: int = 10) -> list[Behavior]:
+    """Behaviours of so many ms each, one step every ``step_ms``."""
+    found: list[Behavior] = []
+    t_ms = 0
+    for label, length_ms in parts:
+        found += [behavior(label, t_ms + k * step_ms, label_since_ns=t_ms * MS) for k in range(length_ms // step_ms)]
+        t_ms += length_ms
+    return found
+
+
+def reasons(rules: Rules, stream: list[Behavior]) -> list[tuple[int, str, str]]:
+    """(set, action, reason) of every decision over a stream."""
+    return [(one.set_id, one.action, one.reason) for each in stream for one in rules.step(each)]
 
 
 def all_rules(**changes: Any) -> list[RuleConfig]:
