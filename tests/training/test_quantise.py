@@ -2,77 +2,38 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import yaml
+from demo_sessions import (
+    CALIBRATION_FRAMES,
+    N_TEST_FRAMES,
+    N_VALIDATION_FRAMES,
+    VIEWS,
+    session,
+    training_file,
+    write_video,
+)
 from ethostream.deploy import cli
 from ethostream.inference.bundle import Bundle, write_bundle
-from ethostream.inference.crop_rule import FullCrop
-from ethostream.inference.manifest import DataFingerprint, Manifest, Split
+from ethostream.inference.manifest import Manifest
 from ethostream.inference.parity import INT8_TOLERANCE, PARITY_TOLERANCE, check_parity
 from ethostream.inference.precision import Quantisation
 from ethostream.sync.errors import BundleError, DataError, ParityError, ScoreLossError
-from ethostream.training.answers.learnt_frames import refuse_learnt
-from ethostream.training.answers.of_video import Answers, answers_of, answers_of_part, evaluation_of
-from ethostream.training.config.training_file import TrainConfig, load_config
-from ethostream.training.data.video_sources import Source, open_sources
-from ethostream.training.fitting.crop_recordings import members_of
-from ethostream.training.quantisation.calibration_crops import plan_calibration, stream_crops
+from ethostream.training.answers.of_video import Answers, answers_of_part, evaluation_of
+from ethostream.training.config.training_file import load_config
+from ethostream.training.data.video_sources import open_sources
 from ethostream.training.quantisation.graph_quantiser import is_quantised, quantise_graph
 from ethostream.training.quantisation.quantise import quantise
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from typer.testing import CliRunner
-
-CLASSES = ["locomote", "rear", "groom", "still"]
-VIEWS = 2
-CALIBRATION_FRAMES = 40
-N_VALIDATION_FRAMES = 250
-N_TEST_FRAMES = 300
-
-
-def session(part: str, seed: int, n_frames: int = 450) -> dict[str, Any]:
-    return {
-        "kind": "simulated", "name": part, "part": part, "seeds": [seed], "n_frames": n_frames, "views": VIEWS,
-    }  # fmt: skip
-
-
-def training_file(path: Path, **changes: Any) -> Path:
-    config: dict[str, Any] = {
-        "name": "demo",
-        "classes": CLASSES,
-        "data": [
-            session("train", 31),
-            session("validation", 32, N_VALIDATION_FRAMES),
-            session("test", 33, N_TEST_FRAMES),
-        ],
-        "any_views": True,
-        "split": {"by": "recording"},
-        "export": {"calibration_frames": CALIBRATION_FRAMES},
-    }
-    path.write_text(yaml.safe_dump(config | changes), encoding="utf-8")
-    return path
-
-
-def write_video(folder: Path, levels: list[int]) -> None:
-    """``flat.mkv``, each frame of one grey level, and ``flat.csv``, in which the classes take turns."""
-    with av.open(str(folder / "flat.mkv"), "w") as container:
-        stream = container.add_stream("ffv1", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 160, 120, "gray"
-        for level in levels:
-            image = np.full((120, 160), level, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray")))
-        container.mux(stream.encode(None))
-    rows = [f"{k},{k + 5},{CLASSES[k // 5 % 4]},3" for k in range(0, len(levels), 5)]
-    (folder / "flat.csv").write_text("start_frame,stop_frame,behaviour,confidence\n" + "\n".join(rows) + "\n")
 
 
 @dataclass(frozen=True)
@@ -249,162 +210,6 @@ def test_an_embedder_that_is_off_is_refused_at_load(made: Made, tmp_path: Path) 
     write_bundle(tmp_path / "off", fields, files | {"embedder.onnx": graph.SerializeToString()})
     with pytest.raises(ParityError, match=r"embeddings differs.*allowed 1e-02"):
         Bundle.load(tmp_path / "off")
-
-
-def test_calibration_opens_training_recordings_only(made: Made) -> None:
-    config, root = load_config(made.config)
-
-    def forbidden() -> Iterator[list[NDArray[np.uint8]]]:
-        raise AssertionError("opened")
-
-    sources = [
-        one if one.part == "train" else replace(one, open_frames=forbidden) for one in open_sources(config, root)
-    ]
-    plan = plan_calibration(config, sources, 7)
-    assert [frames.tolist() for _, frames in plan.chosen] == [[0, 75, 150, 224, 299, 374, 449]]
-    assert sum(len(batch) for batch in stream_crops(Bundle.load(made.float32), plan)) == 7 * VIEWS
-    assert (plan.n_frames, plan.n_crops) == (7, 7 * VIEWS)
-    with pytest.raises(AssertionError, match="opened"):
-        answers_of(Bundle.load(made.float32), config, sources[2], "test")
-
-
-def test_calibration_crops_of_time_blocks_show_no_test_frame(made: Made, tmp_path: Path) -> None:
-    write_video(tmp_path, list(range(240)))  # the grey level of a frame is its number
-    config, root = load_config(
-        training_file(
-            tmp_path / "train.yaml",
-            data=[{"kind": "video", "path": "flat.mkv", "labels": "flat.csv"}],
-            split={
-                "by": "time_block",
-                "pattern": ["test", "train", "validation", "train", "test", "train"],
-                "guard_s": 0.1,
-            },
-        )
-    )
-    bundle = Bundle.load(made.float32)
-    video = bundle.manifest.video.model_copy(update={"crop": FullCrop(kind="full")})
-    whole = replace(bundle, manifest=bundle.manifest.model_copy(update={"inputs": [video]}))
-    plan = plan_calibration(config, open_sources(config, root), 1000)
-    seen = [int(level) for batch in stream_crops(whole, plan) for level in np.unique(batch)]
-    assert seen == [*range(43, 77), *range(123, 157), *range(203, 240)]
-    assert plan.members == ["flat[43:77]", "flat[123:157]", "flat[203:240]"]
-
-
-def test_a_frame_that_the_rate_leaves_out_gives_its_turn_to_the_next(made: Made, tmp_path: Path) -> None:
-    """Recorded at twice the rate of the model, which takes every second frame."""
-    write_video(tmp_path, list(range(240)))  # the grey level of a frame is its number
-    config, root = load_config(
-        training_file(
-            tmp_path / "train.yaml",
-            data=[{"kind": "video", "path": "flat.mkv", "labels": "flat.csv"}],
-            split={"by": "time_block", "pattern": ["train", "test", "train"], "guard_s": 0.1},
-        )
-    )
-    bundle = Bundle.load(made.float32)
-    video = bundle.manifest.video.model_copy(update={"crop": FullCrop(kind="full")})
-    manifest = bundle.manifest.model_copy(update={"inputs": [video], "rate_hz": 15.0})
-    halved = replace(bundle, manifest=manifest)
-    plan = plan_calibration(config, open_sources(config, root), 12)
-    (planned,) = [frames.tolist() for _, frames in plan.chosen]
-    assert planned == [0, 14, 28, 42, 56, 70, 169, 183, 197, 211, 225, 239]
-    seen = [int(batch.max()) for batch in stream_crops(halved, plan)]
-    assert seen == [0, 14, 28, 42, 56, 70, 170, 184, 198, 212, 226]  # after 239 nothing comes
-    assert plan.n_frames == len(seen)
-    odd = plan_calibration(config, open_sources(config, root), 12)
-    odd.chosen = [(source, np.array([75, 183, 185, 187])) for source, _ in odd.chosen]
-    assert [int(batch.max()) for batch in stream_crops(halved, odd)] == [76, 184, 186, 188]
-    close = plan_calibration(config, open_sources(config, root), 12)
-    close.chosen = [(source, np.array([73, 75, 76])) for source, _ in close.chosen]
-    seen = [int(batch.max()) for batch in stream_crops(halved, close)]
-    assert seen == [74, 76, 164], "never a frame of the guard or of the test part"
-
-
-def learnt_from(config: TrainConfig, sources: list[Source], made: Made, sha256: str | None = None) -> Manifest:
-    """The demo's manifest as if it had been trained on these, under the hash that is given."""
-    return Bundle.load(made.float32).manifest.model_copy(
-        update={
-            "data": [one.data if sha256 is None else one.data.model_copy(update={"sha256": sha256}) for one in sources],
-            "split": Split(
-                unit=config.split.by,
-                train=members_of(sources, config, "train"),
-                validation=members_of(sources, config, "validation"),
-                test=members_of(sources, config, "test"),
-            ),
-        }
-    )
-
-
-BLOCKS = {"by": "time_block", "pattern": ["train", "validation", "train", "test"], "guard_s": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "known"),
-    [
-        (BLOCKS, BLOCKS, None),
-        (BLOCKS, BLOCKS | {"guard_s": 0.8}, None),
-        (BLOCKS, BLOCKS | {"guard_s": 0.0}, None),  # the border between train and test moves up to it, not over it
-        (BLOCKS, BLOCKS | {"pattern": ["test", "train", "train", "train"]}, r"flat\[0:45\].* test part"),
-        (BLOCKS, BLOCKS | {"pattern": ["train", "test", "train", "train"]}, r"flat\[75:105\].* test part"),
-        (BLOCKS, BLOCKS | {"pattern": ["validation", "train", "train", "test"]}, r"flat\[0:45\].* validation part"),
-        (BLOCKS, BLOCKS | {"pattern": ["train", "train", "test"], "guard_s": 0.0}, r"flat\[160:165\].* test part"),
-        (BLOCKS, "test", r"flat\[0:45\].* test part"),
-        (BLOCKS, "validation", r"flat\[0:45\].* validation part"),
-        ("train", BLOCKS, r"flat\[75:105\].* validation part|flat\[195:240\].* test part"),
-        ("validation", BLOCKS, r"flat\[195:240\].* test part"),
-        ("test", BLOCKS, None),
-        ("train", "test", r"learnt from flat, which stands in the test part"),
-        ("train", "train", None),
-    ],
-)
-@pytest.mark.parametrize("other_hash", [False, True])
-def test_what_the_bundle_has_learnt_from_is_not_scored(
-    before: Any, after: Any, known: str | None, other_hash: bool, made: Made, tmp_path: Path
-) -> None:
-    """Both ways to split, in every pairing; with other labels the recording has another hash, and is the same."""
-    write_video(tmp_path, [128] * 240)
-
-    def opened(split: Any) -> tuple[TrainConfig, list[Source]]:
-        flat = {"kind": "video", "path": "flat.mkv", "labels": "flat.csv"}
-        if isinstance(split, dict):
-            changes: dict[str, Any] = {"data": [flat], "split": split}
-        else:
-            others = [session("train", 31, 60), session("test", 33, 60)]
-            changes = {"data": [flat | {"part": split}, *others], "split": {"by": "recording"}}
-        config, root = load_config(training_file(tmp_path / "train.yaml", **changes))
-        return config, [one for one in open_sources(config, root) if one.name == "flat"]
-
-    manifest = learnt_from(*opened(before), made, "0" * 64 if other_hash else None)
-    config, sources = opened(after)
-    if known is None:
-        refuse_learnt(manifest, config, sources)
-    else:
-        with pytest.raises(DataError, match=known):
-            refuse_learnt(manifest, config, sources)
-
-
-def test_a_recording_is_known_by_its_bytes_or_by_name_and_length(made: Made, tmp_path: Path) -> None:
-    write_video(tmp_path, [128] * 240)
-    flat = {"kind": "video", "path": "flat.mkv", "labels": "flat.csv", "name": "clip", "part": "test"}
-    config, root = load_config(training_file(tmp_path / "train.yaml", data=[session("train", 31, 60), flat]))
-    source = open_sources(config, root)[1]
-    manifest = Bundle.load(made.float32).manifest
-
-    def learnt(member: str, **changes: Any) -> Manifest:
-        data = source.data.model_copy(update=changes)
-        split = Split(unit="recording", train=[member], validation=[], test=[])
-        return manifest.model_copy(update={"data": [DataFingerprint.model_validate(data.model_dump())], "split": split})
-
-    for known in (
-        learnt("clip"),
-        learnt("clip", sha256="0" * 64),
-        learnt("other", name="other"),
-        learnt("other[30:40]", name="other"),
-        learnt("clip[0:9]", name="clip[0:9]"),  # the whole of a file that is called so
-    ):
-        with pytest.raises(DataError, match="has learnt from clip"):
-            refuse_learnt(known, config, [source])
-    refuse_learnt(learnt("clip", sha256="0" * 64, n_frames=7), config, [source])
-    refuse_learnt(learnt("other", name="other", sha256="0" * 64), config, [source])
 
 
 def test_the_validation_part_decides_and_the_test_part_is_run_once(made: Made, tmp_path: Path) -> None:
