@@ -8,8 +8,8 @@ from ..sync.clock import NS_PER_S
 from ..sync.errors import RecordingError
 from .exported_poses import pose_rows
 from .messages import Actuation, Arming, Behavior, Decision, Gap
+from .never_came import never_came
 from .recording_reader import Recording
-from .seq_set import SeqSet
 from .topics import ACTUATION, ARMING, BEHAVIOR, DECISION, GAP
 
 
@@ -19,9 +19,9 @@ def export_csv(path: Path | str, out: Path | str) -> list[Path]:
     Of one with pose sources also ``poses.csv``, with a row per point (see `pose_rows`).
 
     Times named ``_ns`` are rig time; ``time_s`` counts from the recording's start, ``session_s`` from the session's, as
-    rules count it. Frames that are not in the video
-    have an empty ``video_frame`` and a ``reason``. What the device does not tell (``trigger_id``, ``ticks``,
-    ``line_status``) is empty.
+    rules count it. Frames that are not in the video have an empty ``video_frame`` and a ``reason``; where only their
+    number was estimated, since the camera was away, one row without a ``seq`` stands for them all. What the device does
+    not tell (``trigger_id``, ``ticks``, ``line_status``) is empty.
 
     Args:
         path: the recording; a torn one is exported up to the tear.
@@ -68,7 +68,6 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
     for camera in recording.info.cameras:
         index, pairing = recording.index(camera)
         frame_of = {position: frame for frame, position in enumerate(pairing.header_of) if position >= 0}
-        seen: dict[int, SeqSet] = index.filter.received
         for position, header in enumerate(recording.headers(camera)):
             frame = frame_of.get(position, "")
             reason = (
@@ -90,12 +89,9 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
                 *(value if value >= 0 else "" for value in (header.trigger_id, header.ticks, header.line_status)),
             )
         # Frames that never reached the recorder have no times; they stand at the end of their camera.
-        for (name, epoch), gaps in reasons.items():
-            if name == camera:
-                for gap in gaps:
-                    run = SeqSet([(gap.first_seq, gap.first_seq + gap.n)])
-                    for seq in run.minus(seen.get(epoch, SeqSet())):
-                        yield (camera, epoch, seq, "", "", "", "", f"{gap.source}: {gap.reason}", "", "", "", "", "")
+        declared = [gap for (name, _), gaps in reasons.items() if name == camera for gap in gaps]
+        for epoch, seq, reason in never_came(declared, index.filter.received):
+            yield (camera, epoch, seq, "", "", "", "", reason, "", "", "", "", "")
 
 
 def _reason(gaps: list[Gap], seq: int) -> str:

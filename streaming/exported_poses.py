@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from ..sync.clock import NS_PER_S
 from .header_filter import HeaderFilter
 from .messages import Gap, Pose
+from .never_came import never_came
 from .pose_format import points_of
 from .recording_reader import Recording
-from .seq_set import SeqSet
 from .topics import GAP, POSE
 
 
@@ -16,7 +16,7 @@ def pose_rows(recording: Recording) -> Iterator[Sequence[object]]:
     """A head line, then a row per point of every animal in every frame of every pose source, in order of arrival.
 
     A point that is missing has no ``x_px`` and ``y_px``. Frames that never came, and of which a message says so, stand
-    at the end: a row each, with the ``reason`` and neither times nor points.
+    at the end: a row each, with the ``reason`` and neither times nor points (see `never_came`).
 
     Raises:
         WireError: a message does not validate.
@@ -35,13 +35,8 @@ def pose_rows(recording: Recording) -> Iterator[Sequence[object]]:
             new = come[message.source].is_new(message.epoch, message.seq)
             yield from _points(recording, message) if new else ()
     for source, declared in gaps.items():
-        listed: dict[int, SeqSet] = {}
-        for gap in declared:
-            run = SeqSet([(gap.first_seq, gap.first_seq + gap.n)])
-            known = come[source].received.get(gap.epoch, SeqSet()).union(listed.get(gap.epoch, SeqSet()))
-            listed[gap.epoch] = listed.get(gap.epoch, SeqSet()).union(run)
-            for seq in run.minus(known):
-                yield (source, gap.epoch, seq, "", "", "", "", "", "", "", "", f"{gap.source}: {gap.reason}")
+        for epoch, seq, reason in never_came(declared, come[source].received):
+            yield (source, epoch, seq, "", "", "", "", "", "", "", "", reason)
 
 
 def _points(recording: Recording, pose: Pose) -> Iterator[Sequence[object]]:

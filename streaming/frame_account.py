@@ -19,6 +19,11 @@ AWAY = "estimated: "
 NEVER_DECLARED = "missing, and the {what} process ended before it could say whether the device dropped it"
 
 
+def is_estimate(gap: Gap) -> bool:
+    """No device has counted the frames of this gap: how many there were comes from the time without any."""
+    return gap.reason.startswith(AWAY)
+
+
 @dataclass(slots=True)
 class EpochAccount:
     """One epoch of one camera."""

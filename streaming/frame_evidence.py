@@ -6,7 +6,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from .frame_account import AWAY
+from .frame_account import is_estimate
 from .frame_index import CameraIndex
 from .messages import CameraStatus, FrameHeader, Gap, Pose
 from .recording_reader import LoggedMessage
@@ -52,7 +52,7 @@ class CameraEvidence:
 
     def add_gap(self, gap: Gap, kind: str) -> None:
         """Take a declaration."""
-        if gap.reason.startswith(AWAY):
+        if is_estimate(gap):
             self.away[gap.epoch] = self.away.get(gap.epoch, 0) + gap.n
             return
         self.index.add_gap(gap)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,18 +55,18 @@ class ReadAhead(Closing):
     def __init__(
         self, path: Path | str, pixel_format: PixelFormat | None = None, block_frames: int | None = None
     ) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        try:
+        with ExitStack() as opened:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
+            opened.callback(self._thread.shutdown)
             self._reader = self._thread.submit(VideoReader, path, pixel_format).result()
-        except VideoError:
-            self._thread.shutdown()
-            raise
-        self.shape = self._reader.shape
-        self.rate_hz = self._reader.rate_hz
-        self.n_frames = self._reader.n_frames
-        fitting = max(1, BLOCK_BYTES // int(np.prod(self.shape)))
-        n = min(BLOCK_FRAMES, fitting) if block_frames is None else block_frames
-        self._buffers = [np.empty((n, *self.shape), np.uint8) for _ in range(2)]
+            opened.callback(self._reader.close)
+            self.shape = self._reader.shape
+            self.rate_hz = self._reader.rate_hz
+            self.n_frames = self._reader.n_frames
+            fitting = max(1, BLOCK_BYTES // int(np.prod(self.shape)))
+            n = min(BLOCK_FRAMES, fitting) if block_frames is None else block_frames
+            self._buffers = [np.empty((n, *self.shape), np.uint8) for _ in range(2)]
+            opened.pop_all()  # all of it is there: `close` gives it back
 
     def __iter__(self) -> Iterator[FrameBlock]:
         place = 0

@@ -169,6 +169,31 @@ def test_keypoints_and_what_is_missing_of_them(make_rig: Any, tmp_path: Path) ->
     ]  # fmt: skip
 
 
+def test_frames_that_were_only_estimated_are_one_row(make_rig: Any, tmp_path: Path) -> None:
+    """Hours at a high rate would be millions, with numbers that no device has given."""
+    form = PoseFormat(rate_hz=60.0, animals=["m1"], keypoints=["nose", "tail"])
+    rig = make_rig(cameras=("cam0",), poses={"top": form})
+    camera = rig.cameras["cam0"]
+    later_ns = START_NS + 3_600_000_000_000
+    camera.frame(0)
+    rig.deliver(POSE, pose(0), "top", "pose.top")
+    camera.restart()
+    camera.frame(0, t_ns=later_ns)
+    rig.deliver(POSE, msgspec.structs.replace(pose(0, epoch=1), t_exposure_ns=later_ns), "top", "pose.top")
+    camera.status(stopped=True)
+    rig.deliver(CAMERA_STATUS, CameraStatus("top", 1, "stopped", 0, 0, 1, 0, 0, 60.0, START_NS, 0, "poses"), "top")
+    rig.close()
+    frames, poses = (rows(path) for path in export_csv(rig.folder, tmp_path / "out")[:2])
+    words = "was away for 3600.000 s and came back; 215999 frames at 60 Hz"
+    assert [(row["epoch"], row["seq"], row["reason"]) for row in frames if row["reason"]] == [
+        ("0", "", f"device: estimated: the camera {words}")
+    ]
+    assert [(row["epoch"], row["seq"], row["reason"]) for row in poses if row["reason"]] == [
+        ("0", "", f"device: estimated: the pose source {words}")
+    ]
+    assert len(frames) == 3 and len(poses) == 5
+
+
 def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:
     path = recorded.folder / "events.mcap"
     data = path.read_bytes()

@@ -86,3 +86,14 @@ def test_what_is_left_early_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="cannot be opened"):
         ReadAhead(tmp_path / "absent.mkv")
     assert threading.active_count() == before
+
+
+def test_what_cannot_be_held_in_memory_leaves_neither_thread_nor_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "clip.mkv", 4)
+    before = threading.active_count()
+    with pytest.raises(MemoryError) as caught:
+        ReadAhead(path, "mono8", 1 << 50)
+    assert threading.active_count() == before
+    # While its error is kept, nothing that was opened is given back by itself.
+    open_files = {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+    assert caught.value and str(path) not in open_files
