@@ -19,6 +19,7 @@ from .stretches import runs_of
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
+Unit = Literal["recording", "group"]
 UNUSED = -1
 """Part index of a guard frame."""
 
@@ -76,7 +77,7 @@ class LeaveOneOutSplit(StrictModel):
     """
 
     by: Literal["leave_one_out"] = "leave_one_out"
-    unit: Literal["recording", "group"] = "group"
+    unit: Unit = "group"
 
 
 class KFoldSplit(StrictModel):
@@ -90,7 +91,7 @@ class KFoldSplit(StrictModel):
 
     by: Literal["k_fold"] = "k_fold"
     folds: int = Field(default=4, ge=2, le=100)
-    unit: Literal["recording", "group"] = "group"
+    unit: Unit = "group"
     seed: int = Field(default=0, ge=0)
 
 
@@ -139,6 +140,17 @@ def part_of(rule: SplitRule, part: Part | None, group: str | None, name: str) ->
     return "test" if group in rule.test else "validation" if group in rule.validation else "train"
 
 
+def unit_of(name: str, group: str | None, unit: Unit = "group") -> tuple[Unit, str]:
+    """What a recording is never torn from, by kind and name: its group, or else itself.
+
+    Args:
+        name: of the recording.
+        group: of the recording; None or "": it has none.
+        unit: ``recording``: groups may be torn apart.
+    """
+    return ("group", group) if unit == "group" and group else ("recording", name)
+
+
 def folds_of(rule: FoldSplit, names: Sequence[str], groups: Sequence[str | None]) -> list[list[int]]:
     """Which recordings each training is scored on: their places, ascending; every recording stands in one fold.
 
@@ -150,10 +162,9 @@ def folds_of(rule: FoldSplit, names: Sequence[str], groups: Sequence[str | None]
     Raises:
         DataError: fewer recordings or groups than folds, or only one.
     """
-    units: dict[tuple[str, str], list[int]] = {}
+    units: dict[tuple[Unit, str], list[int]] = {}
     for place, (name, group) in enumerate(zip(names, groups, strict=True)):
-        together = rule.unit == "group" and group is not None
-        units.setdefault(("group", group) if together and group is not None else ("recording", name), []).append(place)
+        units.setdefault(unit_of(name, group, rule.unit), []).append(place)
     n_folds = rule.folds if isinstance(rule, KFoldSplit) else len(units)
     if len(units) < max(n_folds, 2):
         raise DataError(
@@ -213,7 +224,7 @@ def split_by_block(
 def parts_of(
     rule: SplitRule,
     part: Part | None,
-    labels: NDArray[np.integer],
+    known: NDArray[np.bool_],
     rate_hz: float,
     name: str,
 ) -> NDArray[np.int8]:
@@ -222,7 +233,7 @@ def parts_of(
     Args:
         rule: of the configuration.
         part: of the whole recording (`part_of`), with a split by recording or group.
-        labels: class of every frame, below 0 where there is none.
+        known: frames of which something is learnt, bool [n_frames].
         rate_hz: frames per second.
         name: of the recording, for messages.
 
@@ -230,7 +241,7 @@ def parts_of(
         DataError: the blocks of a time-block split do not fit, or the rule makes folds, each with parts of its own.
     """
     if isinstance(rule, TimeBlockSplit):
-        return split_by_block(rule, labels >= 0, rate_hz, name)
+        return split_by_block(rule, known, rate_hz, name)
     if isinstance(rule, LeaveOneOutSplit | KFoldSplit):
         raise DataError(
             f"split {rule.by}: is several trainings, and this needs one; use 'by: recording', 'group' or 'time_block' "
@@ -238,7 +249,7 @@ def parts_of(
         )
     if part is None:
         raise DataError(f"{name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
-    return np.full(len(labels), PARTS.index(part), np.int8)
+    return np.full(len(known), PARTS.index(part), np.int8)
 
 
 def stretches_of(name: str, mask: NDArray[np.bool_]) -> list[str]:

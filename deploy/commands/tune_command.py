@@ -1,5 +1,6 @@
 """``ethostream tune``: the stabiliser with the least delay that is wrong seldom enough."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,16 +93,27 @@ def tune(
     loaded = Bundle.load(resolve_bundle(bundle), max_look_ahead_frames=None)
     if rule_behavior is not None and rule_behavior not in loaded.manifest.classes:
         raise ConfigError(f"--rule-behavior {rule_behavior}: the bundle knows {', '.join(loaded.manifest.classes)}")
-    dataset = find_dataset(data, FolderOptions(stream, fps, ignore, group_by)) if config is None else None
     console = Console(stderr=True)
+    doubtful: list[str] = []
     with Progress(console=console, disable=to_stdout(json_path) or not console.is_terminal, transient=True) as progress:
-        if config is None or config.is_pose:
-            answers = _pose_answers(loaded, config, root, dataset, progress)
+        if config is None:
+            dataset = find_dataset(data, FolderOptions(stream, fps, ignore, group_by))
+            answers, doubtful = _folder_answers(loaded, dataset, progress)
+        elif config.is_pose:
+            answers = _pose_answers(loaded, config, root, progress)
         else:
             answers = _video_answers(loaded, config, root, progress)
         found = _run(loaded, answers, wanted, tolerance_ms, rule_behavior, progress)
+    if doubtful:
+        console.print(
+            f"! perhaps learnt from: {', '.join(doubtful)}. The bundle has learnt from recordings of the same name and "
+            "number of frames, whose files were others; if they are the same sessions, the stabiliser that is chosen "
+            "will be too quick",
+            style="yellow",
+            markup=False,
+        )
     split = split_in_words(found, config)
-    result = _result(found, loaded.identity, target, tolerance_ms, split)
+    result = _result(found, loaded.identity, target, tolerance_ms, split) | {"doubtful": doubtful}
     if json_path is not None:
         write_result(json_path, result)
     if not to_stdout(json_path):
@@ -120,9 +132,7 @@ def tune(
             typer.echo(f"written into {write}")
 
 
-def _video_answers(
-    loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress"
-) -> "list[RawAnswers | None]":
+def _video_answers(loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress") -> "list[RawAnswers]":
     """What a bundle of video says of the recordings of a training file."""
     from ...training.answers.learnt_frames import refuse_learnt
     from ...training.data.video_sources import open_sources
@@ -133,48 +143,43 @@ def _video_answers(
     sources = [one for one in open_sources(config, root) if one.part != "train"]
     refuse_learnt(loaded.manifest, config, sources)
     bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
-    return [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
+    found = [raw_answers(loaded, config, one, lambda n: progress.advance(bar, n)) for one in sources]
+    return [one for one in found if one is not None]
 
 
-def _pose_answers(
-    loaded: "Bundle", config: "TrainConfig | None", root: Path, dataset: "Dataset | None", progress: "Progress"
-) -> "list[RawAnswers | None]":
-    """What a bundle of keypoints says of the recordings of a training file, or of a folder."""
-    from ...training.answers.learnt_frames import Identity, refuse_parts
-    from ...training.runs.evaluate_pose import open_dataset, open_file
-    from ...training.splits import parts_of
-    from ...training.stabilising.raw_answers import deal_unseen, raw_pose_answers
+def _pose_answers(loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress") -> "list[RawAnswers]":
+    """What a bundle of keypoints says of the recordings of a training file."""
+    from ...training.data.bundle_recordings import BundleRecordings
+    from ...training.stabilising.raw_answers import raw_answers_of_file
 
     _refuse_input(loaded, pose=True)
-    n_recordings = len(dataset.entries) if dataset is not None else 0 if config is None else len(config.data)
-    reading = progress.add_task("recordings", total=n_recordings)
+    _refuse_classes(loaded, config)
+    show, advance = _bar(progress, len(config.data))
+    recordings = BundleRecordings.of_file(loaded.manifest, config, root)
+    return raw_answers_of_file(loaded, recordings.each(show), config.split, advance)
 
-    def read(name: str) -> None:
-        progress.update(reading, description=name, advance=1)
 
-    if dataset is not None:
-        recordings = open_dataset(loaded.manifest, dataset, read)[0]
-        parts, doubtful = deal_unseen(loaded, recordings)
-        if doubtful:
-            progress.console.print(
-                f"! perhaps learnt from: {', '.join(doubtful)}. The bundle has learnt from recordings of the same name "
-                "and number of frames, whose files were others; if they are the same sessions, the stabiliser that is "
-                "chosen will be too quick",
-                style="yellow",
-                markup=False,
-            )
-    else:
-        assert config is not None
-        _refuse_classes(loaded, config)
-        recordings = open_file(loaded.manifest, config, root, read)
-        parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
-        refuse_parts(loaded.manifest, [Identity.of_pose(one) for one in recordings], parts)
-    bar = progress.add_task("model", total=len(recordings))
-    found: list[RawAnswers | None] = []
-    for one, of_frames in zip(recordings, parts, strict=True):
-        found.append(raw_pose_answers(loaded, one, of_frames))
-        progress.advance(bar)
-    return found
+def _folder_answers(loaded: "Bundle", dataset: "Dataset", progress: "Progress") -> "tuple[list[RawAnswers], list[str]]":
+    """What a bundle of keypoints says of the recordings of a folder, and which of them it may have learnt from."""
+    from ...training.data.bundle_recordings import BundleRecordings
+    from ...training.stabilising.raw_answers import raw_answers_of_folder
+
+    _refuse_input(loaded, pose=True)
+    show, advance = _bar(progress, len(dataset.entries))
+    return raw_answers_of_folder(loaded, BundleRecordings.of_folder(loaded.manifest, dataset).each(show), advance)
+
+
+def _bar(progress: "Progress", n_recordings: int) -> tuple[Callable[[str], None], Callable[[int], None]]:
+    """A bar over recordings; told the name of one when it is read, and when it is done."""
+    bar = progress.add_task("recordings", total=n_recordings)
+
+    def show(name: str) -> None:
+        progress.update(bar, description=name)
+
+    def advance(n: int) -> None:
+        progress.advance(bar, n)
+
+    return show, advance
 
 
 def _refuse_input(loaded: "Bundle", pose: bool) -> None:
@@ -196,7 +201,7 @@ def _refuse_classes(loaded: "Bundle", config: "TrainConfig") -> None:
 
 def _run(
     loaded: "Bundle",
-    answers: "list[RawAnswers | None]",
+    answers: "list[RawAnswers]",
     wanted: "Target",
     tolerance_ms: float,
     rule_behavior: str | None,
@@ -209,7 +214,7 @@ def _run(
     return tune(
         list(loaded.manifest.classes),
         loaded.manifest.stabiliser,
-        [one for one in answers if one is not None],
+        answers,
         wanted,
         tolerance_ms,
         rule_behavior,

@@ -86,3 +86,29 @@ def test_folds_of_video_are_float32_and_bear_no_notes_of_another_split(tmp_path:
 def test_options_of_folds_that_say_nothing_together_are_refused(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CliRunner().invoke(cli.app, words, catch_exceptions=False)
+
+
+def test_folds_of_another_data_set_are_not_cleared_away(tmp_path: Path) -> None:
+    """Without --out the folder is called after the model alone."""
+    config, run = small_config({1: None, 2: None}), tmp_path / "small-crossval.run"
+    one, other = (sessions(tmp_path / name, [1, 2]) for name in ("rats", "mice"))
+    _planned(config, one, run)
+    (run / "fold-1").mkdir()
+    with pytest.raises(
+        ConfigError, match=rf"holds what was found on the recordings in {one}, and these are in {other}"
+    ):
+        crossval(config, other, run, LeaveOneOutSplit(), quiet=True)
+    assert (run / "fold-1").is_dir()
+    _planned(config, one, run)
+
+
+def test_other_words_are_the_same_fold(tmp_path: Path) -> None:
+    folder = sessions(tmp_path / "data", [1, 2])
+    config = small_config({1: None, 2: None})
+    before = _planned(config, folder, tmp_path / "cv")
+    spoken = _planned(
+        small_config({1: None, 2: None}, task="who is near", notes=["filmed at night"]), folder, tmp_path / "cv"
+    )
+    assert [one.key for one in spoken] == [one.key for one in before]
+    changed = _planned(small_config({1: None, 2: None}, seed=1), folder, tmp_path / "cv")
+    assert all(one.key != other.key for one, other in zip(changed, before, strict=True))

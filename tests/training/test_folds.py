@@ -100,4 +100,4 @@ def test_folds_have_no_part_of_their_own() -> None:
     import numpy as np
 
     with pytest.raises(DataError, match="is several trainings"):
-        parts_of(KFoldSplit(), None, np.zeros(5, np.int16), 30.0, "one")
+        parts_of(KFoldSplit(), None, np.zeros(5, np.bool_), 30.0, "one")

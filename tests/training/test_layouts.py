@@ -172,6 +172,8 @@ def test_options_that_a_bundle_cannot_follow_are_refused_before_anything_is_read
     with pytest.raises(ConfigError, match=r"labels.rest: still is not among the classes of bundle 'm' \(rear, walk\)"):
         labels_for(options, ["rear", "walk"], "m")
     assert labels_for(options, ["still", "walk"], "m").ignore == ["base"]
+    ranked = LabelOptions(ignore=["base", "walk"], priority=["sniff", "base", "walk", "rear"])
+    assert labels_for(ranked, ["rear", "walk"], "m").priority == ["base", "walk", "rear"]
 
 
 def test_the_cure_names_all_that_is_to_be_ignored(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from ethostream.training.splits import (
 from ethostream.training.stretches import runs_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 part = st.sampled_from(PARTS)
 pattern = st.lists(part, min_size=2, max_size=8).filter(lambda one: {"train", "test"} <= set(one))
@@ -78,8 +77,7 @@ def test_faults() -> None:
     with pytest.raises(DataError, match="no frame is labelled"):
         split_by_block(rule, np.zeros(20, np.bool_), 30.0, "clip")
     with pytest.raises(DataError, match="belongs to no part"):
-        labels: NDArray[np.int16] = np.zeros(5, np.int16)
-        parts_of(_config({"by": "recording"}).split, None, labels, 30.0, "clip")
+        parts_of(_config({"by": "recording"}).split, None, np.zeros(5, np.bool_), 30.0, "clip")
 
 
 @pytest.mark.parametrize("by", ["frame", "random"])

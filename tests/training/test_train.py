@@ -22,8 +22,8 @@ from ethostream.sync.errors import ConfigError, DataError, EthostreamError, Vide
 from ethostream.training.answers.offline import run_offline
 from ethostream.training.config.recordings import SimulatedData
 from ethostream.training.config.training_file import TrainConfig, load_config
+from ethostream.training.data.entries import single_recordings
 from ethostream.training.runs.crossval import crossval
-from ethostream.training.runs.crossval_fold import single_recordings
 from ethostream.training.runs.evaluate_video import evaluate
 from ethostream.training.runs.predict_video import predict, predict_video
 from ethostream.training.runs.train_video import train
@@ -101,7 +101,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 def test_training_writes_a_bundle_that_loads(trained: tuple[Path, Path, dict[str, Any]]) -> None:
     _, path, result = trained
     bundle = Bundle.load(path)
-    assert bundle.identity == result["bundle"]
+    assert bundle.identity == result["bundle"] == result["evaluation"]["bundle"]
+    kept = json.loads((path.parent / "bundle.run" / "evaluation.json").read_text(encoding="utf-8"))
+    assert kept["bundle"] == bundle.identity
     manifest = bundle.manifest
     assert manifest.classes == CLASSES
     assert manifest.look_ahead_frames == 0

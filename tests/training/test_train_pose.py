@@ -1,8 +1,10 @@
 """From a folder of sessions to a bundle, its scores and its answers: everything real, everything small."""
 
 import csv
+import gc
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from ethostream.inference.bundle import Bundle
 from ethostream.sync.errors import ConfigError, DataError
 from ethostream.training.config.recordings import PoseData
 from ethostream.training.config.training_file import TrainConfig, load_config
+from ethostream.training.data.bundle_recordings import BundleRecordings
 from ethostream.training.data.layouts import FolderOptions, find_dataset
-from ethostream.training.data.pose_recordings import features_of, open_poses, with_scale
+from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.evaluate_pose import evaluate_config, evaluate_folder
@@ -24,6 +27,7 @@ from ethostream.training.runs.predict_pose import predict_pose
 from ethostream.training.runs.train_pose import train_pose
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
+from ethostream.training.stabilising.raw_answers import raw_answers_of_folder
 from social_sessions import CLASSES, make_social_folder
 from typer.testing import CliRunner
 
@@ -168,6 +172,29 @@ def test_of_a_folder_with_both_only_the_unseen_are_scored(
     assert sorted(found.record["recordings"]) == ["7", "8"]
     assert found.record["split"] == {"by": "unseen recordings", "left_out": ["2", "3", "4", "6"]}
     assert found.warning == ""
+
+
+def _in_memory() -> int:
+    return sum(type(one) is PoseRecording for one in gc.get_objects())
+
+
+def test_recordings_of_a_folder_are_never_in_memory_together(
+    trained: tuple[Path, dict[str, Any]], others: Path
+) -> None:
+    before, seen = _in_memory(), list[int]()
+
+    def look(_: object) -> None:
+        seen.append(_in_memory() - before)
+
+    dataset, bundle = find_dataset(others, OPTIONS), Bundle.load(trained[0])
+    evaluate_folder(trained[0], dataset, look)
+    assert seen == [0, 1, 1, 1]  # before the first is read, while it is scored, and so on
+    recordings = BundleRecordings.of_folder(bundle.manifest, dataset)
+    found, _ = raw_answers_of_folder(bundle, recordings.each(look), look)
+    assert seen[4:] == [0, 1, 1, 1] and [one.name for one in found] == ["7", "8"]
+    twice = replace(recordings, entries=[*recordings.entries, recordings.entries[0]])
+    with pytest.raises(DataError, match="recording '7' stands twice in data"):
+        list(twice.each())
 
 
 def test_labels_that_the_bundle_does_not_know_are_refused(trained: tuple[Path, dict[str, Any]], others: Path) -> None:
@@ -335,6 +362,7 @@ def test_tune_takes_recordings_of_keypoints_that_the_bundle_has_not_seen(
     make_social_folder(tmp_path / "alike", [1, 8], N_FRAMES, seed=9)
     output = _call(*words, "--data", str(tmp_path / "alike"))
     assert "perhaps learnt from: 1. The bundle has learnt from recordings of the same name" in " ".join(output.split())
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["doubtful"] == ["1"]
     with pytest.raises(DataError, match="has learnt from 1, 2, 3, 4, where its answers are better than anywhere else"):
         CliRunner().invoke(cli.app, [*words, "--data", str(folder)], catch_exceptions=False)
     with pytest.raises(DataError, match=r"split k_fold: is several trainings, and this needs one"):

@@ -133,6 +133,9 @@ def test_another_split_takes_the_place_of_the_one_that_is_dealt_out(videos: Path
     dealt = small("video-tcn", videos, "split={by: recording}", "notes=[mine]")
     assert sorted(str(one.part) for one in dealt.data if isinstance(one, VideoData)) == ["test", "train", "validation"]
     assert len(dealt.notes) == 2 and dealt.notes[1] == "mine"
+    for notes in ("mine", "null"):
+        with pytest.raises(ConfigError, match=r"notes: .*should be a valid list"):
+            small("video-tcn", videos, f"notes={notes}")
 
 
 def test_groups_are_never_torn_apart() -> None:

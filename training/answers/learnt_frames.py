@@ -20,6 +20,8 @@ from ..data.pose_recordings import PoseRecording
 from ..data.video_sources import Source
 from ..splits import PARTS, Part, parts_of, stretches_of
 
+UNSEEN: Final = "unseen recordings"
+"""What stands as ``split.by`` where the recordings of a folder are scored that a model has not learnt from."""
 TRAINING_DATA: Final = "training data"
 """What stands as ``split.by`` where a model is scored on what it has learnt from."""
 _STRETCH: Final = re.compile(r"(?P<name>.*)\[(?P<start>\d+):(?P<stop>\d+)\]")
@@ -138,7 +140,7 @@ def judgeable(
         asked: frames of each that are to be scored, bool [t].
         labelled: frames of each that have a label, bool [t].
     """
-    honest = [mask & ~_barred(manifest, one) for one, mask in zip(recordings, asked, strict=True)]
+    honest = [unseen_mask(manifest, one, mask) for one, mask in zip(recordings, asked, strict=True)]
     names = [one.name for one in recordings]
     scored = [bool((mask & known).any()) for mask, known in zip(honest, labelled, strict=True)]
     learnt = [bool((mask & learnt_mask(manifest, one)).any()) for one, mask in zip(recordings, asked, strict=True)]
@@ -155,10 +157,10 @@ def judgeable(
     )
 
 
-def _barred(manifest: Manifest, recording: Identity) -> NDArray[np.bool_]:
-    """Frames of a recording that say nothing of a bundle: of one that it has learnt from all but its own test part."""
+def unseen_mask(manifest: Manifest, recording: Identity, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the frames that are asked for those that say what a bundle can: of what it has learnt from its test part."""
     learnt = learnt_mask(manifest, recording)
-    return ~_members_mask(manifest, manifest.split.test, recording) if learnt.any() else learnt
+    return asked & _members_mask(manifest, manifest.split.test, recording) if learnt.any() else asked
 
 
 def learnt_mask(manifest: Manifest, recording: Identity) -> NDArray[np.bool_]:
@@ -168,7 +170,7 @@ def learnt_mask(manifest: Manifest, recording: Identity) -> NDArray[np.bool_]:
 
 def part_mask(config: TrainConfig, source: Source, part: Part) -> NDArray[np.bool_]:
     """Frames of a recording that belong to a part, labelled or not where it is split by recording, bool [n_frames]."""
-    parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
+    parts = parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
     return parts == PARTS.index(part)
 
 
@@ -184,7 +186,7 @@ def refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Sou
     refuse_parts(
         manifest,
         [Identity.of_source(one) for one in sources],
-        [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in sources],
+        [parts_of(config.split, one.part, one.known, one.rate_hz, one.name) for one in sources],
     )
 
 

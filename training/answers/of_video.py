@@ -12,7 +12,6 @@ from ...sync.clock import NS_PER_MS, NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import ConfigError, DataError
 from ..config.recordings import SimulatedData
 from ..config.training_file import TrainConfig
-from ..data.learnt_labels import known_frames
 from ..data.video_sources import Source
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
@@ -198,8 +197,7 @@ def answers_of(
         DataError: the video ends before its labels do.
     """
     labels = source.labels
-    known = known_frames(labels, source.targets)
-    wanted = (part_mask(config, source, part) if asked is None else asked) & known
+    wanted = (part_mask(config, source, part) if asked is None else asked) & source.known
     if not wanted.any():
         return None
     n_wanted = int(np.flatnonzero(wanted)[-1]) + 1

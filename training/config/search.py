@@ -242,7 +242,7 @@ def _takes_whole_numbers(config: TrainConfig, key: str, where: str) -> bool:
         path = ".".join(parts[:place])
         if not isinstance(node, StrictModel):
             said = (
-                "is not given in the training file" if node is None else f"is {word_of_any(node):.60}, no group of keys"
+                "is not given in the training file" if node is None else f"is {_in_short(node):.60}, no group of keys"
             )
             raise ConfigError(f"{where}: {key}: {path!r} {said}; give the whole of it as choices of {path!r}")
         fields = type(node).model_fields
@@ -258,7 +258,7 @@ def _takes_whole_numbers(config: TrainConfig, key: str, where: str) -> bool:
     return int in types and float not in types
 
 
-def word_of_any(value: Any) -> str:
+def _in_short(value: Any) -> str:
     """A value in short, for messages."""
     return re.sub(r"\s+", " ", repr(value))
 
@@ -277,4 +277,4 @@ def _check_value(base: Mapping[str, Any], key: str, value: Any, where: str) -> N
         for fault in error.errors():
             named = [str(part) for part in fault["loc"]]
             if all(part in named for part in parts):
-                raise ConfigError(f"{where}: {key}: {word_of_any(value)} cannot be: {fault['msg']}") from error
+                raise ConfigError(f"{where}: {key}: {_in_short(value)} cannot be: {fault['msg']}") from error

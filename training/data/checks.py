@@ -57,7 +57,7 @@ class CheckedRecording:
     @property
     def n_unlabelled(self) -> int:
         """Frames of which nothing is learnt: nobody labelled them, or their label is ignored."""
-        return int(np.count_nonzero(self._unknown))
+        return int(np.count_nonzero(~self.learnt))
 
     @property
     def n_overlaps(self) -> int:
@@ -70,7 +70,7 @@ class CheckedRecording:
         if self.covered is None or not self.covered.any():
             return []
         inside = np.flatnonzero(self.covered)
-        mask = (self.covered == 0) & self._unknown
+        mask = (self.covered == 0) & ~self.learnt
         mask[: inside[0]] = mask[inside[-1] :] = False
         return runs_of(mask)
 
@@ -94,8 +94,9 @@ class CheckedRecording:
         return found
 
     @property
-    def _unknown(self) -> NDArray[np.bool_]:
-        return self.labels < 0 if self.known is None else ~self.known
+    def learnt(self) -> NDArray[np.bool_]:
+        """Frames of which something is learnt, bool [t]."""
+        return self.labels >= 0 if self.known is None else self.known
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def check_data(
     found = [*notes, *(line for one in recordings for line in one.notes())]
     if isinstance(split, TimeBlockSplit):
         for one in recordings:
-            parts = split_by_block(split, one.labels >= 0, one.rate_hz, one.name)
+            parts = split_by_block(split, one.learnt, one.rate_hz, one.name)
             if n := cut_bouts(one.labels, parts):
                 found.append(
                     f"{one.name}: {n} bout(s) lie on both sides of a border between two parts, guard or not: what is "

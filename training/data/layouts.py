@@ -106,7 +106,10 @@ def labels_for(options: LabelOptions, classes: Sequence[str], bundle: str) -> La
             f"labels.rest: {options.rest} is not among the classes of bundle {bundle!r} ({', '.join(classes)}); name "
             "one of these, or leave it out: frames without a bout are then not scored"
         )
-    return options.model_copy(update={"ignore": [name for name in options.ignore if name not in classes]})
+    ignore = [name for name in options.ignore if name not in classes]
+    # A bout of any other name is refused where it stands, with the cure: it decides nothing between others.
+    priority = [name for name in options.priority if name in classes or name in ignore]
+    return options.model_copy(update={"ignore": ignore, "priority": priority})
 
 
 def _with_options(found: Dataset, options: FolderOptions) -> Dataset:

@@ -3,6 +3,7 @@
 The features come from the very front that runs on the rig (`inference.pose`), causally from the first row on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..config.pose import PoseRule
 from ..config.recordings import PoseData
 from ..splits import Part, SplitRule, part_of
 from .checks import CheckedRecording, meeting_as
-from .learnt_labels import LearntLabels, learnt_labels
+from .learnt_labels import LearntLabels, known_frames, learnt_labels
 from .read_points import rate_of, selection_of
 from .recording_labels import StreamLabels, read_raters, read_stream
 from .video_sources import hash_files
@@ -74,6 +75,11 @@ class PoseRecording:
     def labelling(self) -> str | None:
         """SHA-256 of its labels, by which two tracks of one recording are known; None: too few to tell it by."""
         return self.data[1].sha256 if np.count_nonzero(np.diff(self.checked.labels)) >= _TELLING_CHANGES else None
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Frames of which something is learnt, bool [t]; see `known_frames`."""
+        return known_frames(self.labels, self.targets)
 
     @property
     def n_frames(self) -> int:
@@ -127,7 +133,7 @@ def open_poses(
     read.reverse()
     while read:  # a table goes as its recording comes: not all of them stand twice in memory
         recordings.append(_recording(read.pop(), root, rule, classes, options, split))
-    _refuse_twice(recordings)
+    refuse_twice([(one.name, one.content) for one in recordings])
     return recordings, rule
 
 
@@ -349,13 +355,18 @@ def alike_in_words(recordings: Sequence[PoseRecording]) -> list[str]:
     ]
 
 
-def _refuse_twice(recordings: Sequence[PoseRecording]) -> None:
-    names, contents = [one.name for one in recordings], [one.content for one in recordings]
-    for one in recordings:
-        if names.count(one.name) > 1:
-            raise DataError(f"recording {one.name!r} stands twice in data; give each a 'name' of its own")
-        if contents.count(one.content) > 1:
-            copies = [other.name for other in recordings if other.content == one.content]
+def refuse_twice(recordings: Sequence[tuple[str, str]]) -> None:
+    """Refuse recordings, each by name and content, of which one stands there twice.
+
+    Raises:
+        DataError: under the same name, or with the same points.
+    """
+    names, contents = Counter(name for name, _ in recordings), Counter(content for _, content in recordings)
+    for name, content in recordings:
+        if names[name] > 1:
+            raise DataError(f"recording {name!r} stands twice in data; give each a 'name' of its own")
+        if contents[content] > 1:
+            copies = [other for other, same in recordings if same == content]
             raise DataError(
                 f"{' and '.join(copies)} are the same recording, which would then stand on both sides of a split; "
                 "leave one of them out"

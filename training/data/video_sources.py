@@ -23,7 +23,7 @@ from ..config.training_file import TrainConfig
 from ..label_files.frame_labels import Bout, frame_labels
 from ..splits import PARTS, Part, part_of, parts_of
 from .checks import CheckedRecording, meeting_as
-from .learnt_labels import class_frames, learnt_labels
+from .learnt_labels import class_frames, known_frames, learnt_labels
 from .recording_labels import read_raters, read_stream
 
 FrameIterator = Iterator[list[NDArray[np.uint8]]]
@@ -69,6 +69,11 @@ class Source:
     targets: NDArray[np.float32] | None = None
     sequences: NDArray[np.int64] | None = None
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Frames of which something is learnt, bool [n_frames]; see `known_frames`."""
+        return known_frames(self.labels, self.targets)
+
 
 def open_sources(config: TrainConfig, root: Path) -> list[Source]:
     """Open every recording of a configuration: everything that can be wrong before reading is found here.
@@ -113,7 +118,7 @@ def learnt_counts(sources: Sequence[Source], config: TrainConfig) -> dict[str, i
     """In how many frames of the training part each class is there."""
     total = np.zeros(len(config.classes), np.int64)
     for one in sources:
-        parts = parts_of(config.split, one.part, one.labels, one.rate_hz, one.name)
+        parts = parts_of(config.split, one.part, one.known, one.rate_hz, one.name)
         learnt = parts == PARTS.index("train")
         total += class_frames(one.labels[learnt], None if one.targets is None else one.targets[learnt], len(total))
     return {name: int(n) for name, n in zip(config.classes, total, strict=True)}

@@ -251,7 +251,7 @@ def resized(embedder: Embedder, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def parts_of_source(source: Source, config: TrainConfig) -> NDArray[np.int8]:
     """The part of every frame, int8 [t]; see `parts_of`."""
-    return parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
+    return parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
 
 
 def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: bool = False) -> list[str]:

@@ -151,15 +151,16 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
     if preset.input == "video" and "split" not in raw:
         dealt = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
         raw["split"] = dict(dealt[0])
-    entries = list(raw["data"])
+    entries, said = list(raw["data"]), list[str]()
     for override in overrides:
         set_key(raw, override)
     if dealt is not None and raw["data"] == entries and _is_split(raw["split"], dealt[0]):  # else it was overridden
         raw["data"] = [
             one if part is None else one | {"part": part} for one, part in zip(entries, dealt[1], strict=True)
         ]
-        raw["notes"] = [dealt[2], *raw.get("notes", [])]
-    return validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
+        said = [dealt[2]]
+    config = validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
+    return config.model_copy(update={"notes": [*said, *config.notes]})
 
 
 def _is_split(split: Any, dealt: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..config.recordings import VideoData
+from ..splits import unit_of
 
 FEWEST_RECORDINGS: Final = 3
 """From so many recordings or groups on whole ones are kept apart."""
@@ -34,7 +35,8 @@ def dealt_out(entries: Sequence[VideoData]) -> tuple[dict[str, Any], list[str | 
     Returns:
         ``split`` of the training file, the part of each entry (None with blocks), and that in words.
     """
-    units = list(dict.fromkeys(_unit(one) for one in entries))
+    of_entries = [unit_of(one.recording_name, one.group) for one in entries]
+    units = list(dict.fromkeys(of_entries))
     if len(units) < FEWEST_RECORDINGS:
         words = (
             f"{ABOUT_SPLIT}{len(units)} recording(s) or group(s) are too few to keep whole ones apart: every recording "
@@ -46,10 +48,6 @@ def dealt_out(entries: Sequence[VideoData]) -> tuple[dict[str, Any], list[str | 
     part = {
         unit: "test" if place < n else "validation" if place < 2 * n else "train" for place, unit in enumerate(order)
     }
-    parts: list[str | None] = [part[_unit(one)] for one in entries]
+    parts: list[str | None] = [part[unit] for unit in of_entries]
     of_test = [one.recording_name for one, where in zip(entries, parts, strict=True) if where == "test"]
     return {"by": "recording"}, parts, f"{ABOUT_SPLIT}kept apart for the test: {', '.join(of_test)}"
-
-
-def _unit(entry: VideoData) -> tuple[str, str]:
-    return ("recording", entry.recording_name) if entry.group is None else ("group", entry.group)

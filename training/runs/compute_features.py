@@ -18,8 +18,8 @@ from ...inference.pose.pose_front import PoseFront
 from ...sync.errors import ConfigError, ReportError
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
-from ..config.recordings import PoseData, SimulatedData, VideoData
 from ..config.training_file import TrainConfig
+from ..data.entries import name_of, single_recordings
 from ..data.pose_recordings import feature_specs, pose_input
 from ..data.video_sources import Source, open_sources
 
@@ -87,7 +87,7 @@ def require_one(out: Path, config: TrainConfig, only: str | None) -> None:
     """
     if out.suffix not in ENDINGS:
         raise ConfigError(f"--out {out}: give a file that ends in {' or '.join(ENDINGS)}")
-    names = [name for one in config.data for name in _names_of(one)]
+    names = [name_of(one) for one in single_recordings(config.data)]
     if only is None and len(names) > 1:
         raise ConfigError(f"--out {out}: holds one recording; say which with --recording ({', '.join(names)})")
 
@@ -189,12 +189,6 @@ def _of_video(
             labels=one.labels,
             classes=list(config.classes),
         )
-
-
-def _names_of(entry: VideoData | SimulatedData | PoseData) -> list[str]:
-    if isinstance(entry, SimulatedData):
-        return [f"{entry.name}-{seed}" for seed in entry.seeds]
-    return [entry.recording_name]
 
 
 def _chosen(recordings: Sequence[Any], only: str | None) -> list[Any]:

@@ -22,6 +22,7 @@ from ..config.export import ExportConfig
 from ..config.pose import PoseRule
 from ..config.training_file import TrainConfig
 from ..data.checks import DataCheck, check_data, print_check
+from ..data.entries import name_of, single_recordings
 from ..data.pose_recordings import PoseRecording
 from ..data.video_sources import Source, open_sources
 from ..export.bundle_record import this_machine
@@ -38,8 +39,8 @@ from .crossval_boosting import (
     refuse_baselines,
     refuse_sequences,
 )
-from .crossval_fold import FoldResult, FoldTask, count_fold_fits, name_of, read_fold, run_fold, single_recordings
-from .record import begin_run, forget_beyond, words_of, write_json
+from .crossval_fold import FoldResult, FoldTask, count_fold_fits, read_fold, run_fold
+from .record import begin_run, forget_beyond, refuse_other_data, words_of, write_json
 from .train_pose import read_poses
 
 Opened = tuple[Sequence[PoseRecording], PoseRule]
@@ -80,12 +81,14 @@ def crossval(
         over recordings or groups; ``cache``, what it was good for to the folds that were done here.
 
     Raises:
+        ConfigError: the folder holds the folds of recordings in another place.
         ConfigError, DataError, VideoError: what the user gave does not fit, or is too little for the folds.
     """
     began_ns = _CLOCK.now_ns()
     console = Console(quiet=quiet, stderr=True, highlight=False)
     run = run.resolve()  # what does the folds may do so from another folder
     config = _as_scored(config, notes)
+    refuse_other_data(run, root)
     if baselines:
         refuse_baselines(config)
     tasks, opened, check = plan_folds(config, root, run, rule, console, cache)

@@ -19,8 +19,9 @@ from ..answers.of_pose import answers_from
 from ..cache.pose_features import pose_features
 from ..cache.store import FeatureCache
 from ..config.pose import PoseRule
-from ..config.recordings import PoseData, SimulatedData, VideoData
+from ..config.recordings import PoseData
 from ..config.training_file import TrainConfig
+from ..data.entries import name_of, single_recordings
 from ..data.pose_recordings import PoseRecording, open_poses, with_scale
 from ..export.bundle_record import library_versions
 from ..fitting.checkpoint import forget_checkpoints
@@ -40,7 +41,6 @@ _COMPLETED: Final = ("keypoints", "n_animals", "rate_hz")
 _WORDS: Final = ("task", "notes")
 """Keys of a training file that are for people: with other words a fold is the same."""
 _CLOCK: Final = MonotonicClock()
-Entry = VideoData | SimulatedData | PoseData
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +179,6 @@ def inner_split(config: TrainConfig, learnt: Sequence[PoseRecording]) -> FoldSpl
     if n_units < 2:
         return RecordingSplit()
     return rule if isinstance(rule, LeaveOneOutSplit) else rule.model_copy(update={"folds": min(rule.folds, n_units)})
-
-
-def single_recordings(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries with one recording and a name each: simulated sessions are one per seed."""
-    found: list[Entry] = []
-    for one in entries:
-        if isinstance(one, SimulatedData):
-            found += [one.model_copy(update={"seeds": [seed]}) for seed in one.seeds]
-        else:
-            found.append(one.model_copy(update={"name": one.recording_name}))
-    return found
-
-
-def name_of(entry: Entry) -> str:
-    """What the recording of an entry with one recording is called."""
-    return f"{entry.name}-{entry.seeds[0]}" if isinstance(entry, SimulatedData) else entry.recording_name
 
 
 def _learnt(task: FoldTask, recordings: Sequence[PoseRecording]) -> tuple[list[PoseRecording], list[PoseRecording]]:

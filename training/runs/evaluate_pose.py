@@ -1,7 +1,7 @@
 """Scores of a bundle of keypoints on any labelled recordings; the first question is whether it has learnt from them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,30 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...inference.bundle import Bundle
-from ...inference.manifest import Manifest
 from ...sync.clock import NS_PER_S, MonotonicClock
-from ...sync.errors import ConfigError, DataError
-from ..answers.learnt_frames import Identity, judgeable
+from ...sync.errors import DataError
+from ..answers.learnt_frames import UNSEEN, Identity, judgeable, unseen_mask
 from ..answers.of_pose import bundle_answers
 from ..answers.of_video import refuse_classes
 from ..answers.pose_bundle import load_pose_bundle
 from ..cache.pose_features import bundle_features
 from ..cache.store import FeatureCache
-from ..config.features import FeatureConfig
-from ..config.labels import LabelOptions
-from ..config.pose import PoseRule, ScaleRule
-from ..config.recordings import PoseData
 from ..config.training_file import TrainConfig
-from ..data.checks import DataCheck, check_data
+from ..data.bundle_recordings import BundleRecordings
+from ..data.checks import CheckedRecording, DataCheck, check_data
 from ..data.dataset_file import Dataset
-from ..data.layouts import labels_for
-from ..data.pose_recordings import PoseRecording, open_poses
+from ..data.pose_recordings import PoseRecording
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import evaluation_record
-from ..splits import PARTS, FoldSplit, SplitRule, parts_of
+from ..splits import PARTS, FoldSplit, parts_of
 
-UNSEEN: Final = "unseen recordings"
 _CLOCK: Final = MonotonicClock()
 
 
@@ -75,9 +69,8 @@ def evaluate_folder(
         BundleError: the bundle cannot be used.
     """
     bundle = load_pose_bundle(bundle_path)
-    recordings, options = open_dataset(bundle.manifest, dataset, progress)
-    whole = [np.ones(one.n_frames, np.bool_) for one in recordings]
-    return _evaluated(bundle, recordings, whole, options, dataset.notes, progress, cache)
+    recordings = BundleRecordings.of_folder(bundle.manifest, dataset)
+    return _evaluated(bundle, recordings, _whole, dataset.notes, progress, cache)
 
 
 def evaluate_config(
@@ -95,115 +88,96 @@ def evaluate_config(
     """
     bundle = load_pose_bundle(bundle_path)
     refuse_classes(bundle, config)
-    recordings = open_file(bundle.manifest, config, root, progress)
-    judged: list[NDArray[np.bool_]] = []
-    for one in recordings:
-        if isinstance(config.split, FoldSplit):
-            judged.append(np.ones(one.n_frames, np.bool_))
-        else:
-            parts = parts_of(config.split, one.part, one.labels, one.rate_hz, one.name)
-            judged.append(parts == PARTS.index("test"))
-    return _evaluated(bundle, recordings, judged, config.labels, config.notes, progress, cache)
+    split = config.split
+
+    def of_test(one: PoseRecording) -> NDArray[np.bool_]:
+        return parts_of(split, one.part, one.known, one.rate_hz, one.name) == PARTS.index("test")
+
+    asked = _whole if isinstance(split, FoldSplit) else of_test
+    recordings = BundleRecordings.of_file(bundle.manifest, config, root)
+    return _evaluated(bundle, recordings, asked, config.notes, progress, cache)
 
 
-def open_dataset(
-    manifest: Manifest, dataset: Dataset, progress: Callable[[str], None] | None = None
-) -> tuple[list[PoseRecording], LabelOptions]:
-    """The recordings of a folder as a bundle takes them, and how their labels became its classes.
+@dataclass(slots=True)
+class _Answering:
+    """Runs a bundle over recordings, and keeps what it says and how long it takes."""
 
-    Raises:
-        ConfigError: they are videos, or the labels' options name a class that the bundle does not know.
-        DataError: they do not fit the bundle.
-    """
-    entries = [one for one in dataset.entries if isinstance(one, PoseData)]
-    if len(entries) != len(dataset.entries):
-        raise ConfigError(f"{dataset.root}: holds videos, and bundle {manifest.name!r} takes keypoints")
-    options = labels_for(dataset.labels, manifest.classes, manifest.name)
-    return _open(manifest, entries, dataset.root, options, None, progress), options
+    bundle: Bundle
+    cache: FeatureCache | None
+    found: dict[int, RecordingAnswers] = field(default_factory=dict[int, RecordingAnswers])
+    spent_s: float = 0.0
+    minutes: float = 0.0
+    longest: PoseRecording | None = None
 
+    def add(self, place: int, one: PoseRecording, judged: NDArray[np.bool_]) -> None:
+        began_ns = _CLOCK.now_ns()
+        self.found[place] = bundle_answers(self.bundle, one, judged, bundle_features(self.bundle, one, self.cache))
+        self.spent_s += (_CLOCK.now_ns() - began_ns) / NS_PER_S
+        self.minutes += _minutes(one)
+        if self.cache is not None and (self.longest is None or one.n_frames > self.longest.n_frames):
+            self.longest = one
 
-def open_file(
-    manifest: Manifest, config: TrainConfig, root: Path, progress: Callable[[str], None] | None = None
-) -> list[PoseRecording]:
-    """The recordings of a training file as a bundle takes them.
-
-    Raises:
-        DataError: they do not fit the bundle.
-    """
-    entries = [one for one in config.data if isinstance(one, PoseData)]
-    return _open(manifest, entries, root, config.labels, config.split, progress)
-
-
-def rule_of(manifest: Manifest) -> PoseRule:
-    """What a bundle asks of recordings."""
-    given = manifest.pose
-    return PoseRule(
-        keypoints=list(given.keypoints),
-        n_animals=given.n_animals,
-        rate_hz=manifest.rate_hz,
-        other_rates=manifest.other_rates,
-        identity=given.identity,
-        fill=given.fill,
-        scale=ScaleRule(**given.scale.model_dump()),
-        features=[
-            FeatureConfig(name=one.name, version=one.version, parameters=one.parameters) for one in manifest.features
-        ],
-    )
-
-
-def _open(
-    manifest: Manifest,
-    entries: Sequence[PoseData],
-    root: Path,
-    options: LabelOptions,
-    split: SplitRule | None,
-    progress: Callable[[str], None] | None,
-) -> list[PoseRecording]:
-    return open_poses(entries, root, rule_of(manifest), list(manifest.classes), options, split, progress)[0]
+    def per_minute_s(self) -> float:
+        """Seconds per minute of recording; what lies in a cache took no time, and on the rig there is none."""
+        if self.longest is None:
+            return self.spent_s / self.minutes
+        began_ns = _CLOCK.now_ns()
+        bundle_answers(self.bundle, self.longest, _whole(self.longest))
+        return (_CLOCK.now_ns() - began_ns) / NS_PER_S / _minutes(self.longest)
 
 
 def _evaluated(
     bundle: Bundle,
-    recordings: Sequence[PoseRecording],
-    asked: Sequence[NDArray[np.bool_]],
-    options: LabelOptions,
+    recordings: BundleRecordings,
+    asked_of: Callable[[PoseRecording], NDArray[np.bool_]],
     notes: Sequence[str],
     progress: Callable[[str], None] | None,
     cache: FeatureCache | None,
 ) -> PoseEvaluation:
     manifest = bundle.manifest
-    identities = [Identity.of_pose(one) for one in recordings]
-    judged = judgeable(manifest, identities, asked, [one.labels >= 0 for one in recordings])
-    split = judged.about({"by": manifest.split.unit if judged.in_part else UNSEEN})
-    check = check_data([one.checked for one in recordings], manifest.classes, [*notes, *judged.notes])
-    answers: list[RecordingAnswers] = []
-    scored: list[PoseRecording] = []
-    began_ns = _CLOCK.now_ns()
-    for one, mask in zip(recordings, judged.masks, strict=True):
-        if (mask & (one.labels >= 0)).any():
-            answers.append(bundle_answers(bundle, one, mask, bundle_features(bundle, one, cache)))
-            scored.append(one)
+    identities: list[Identity] = []
+    asked: list[NDArray[np.bool_]] = []
+    known: list[NDArray[np.bool_]] = []
+    checked: list[CheckedRecording] = []
+    answering = _Answering(bundle, cache)
+    for place, one in enumerate(recordings.each(progress)):
+        identities.append(Identity.of_pose(one))
+        asked.append(asked_of(one))
+        known.append(one.known)
+        checked.append(one.checked)
+        unseen = unseen_mask(manifest, identities[-1], asked[-1])
+        if (unseen & one.known).any():
+            answering.add(place, one, unseen)
         if progress is not None:
             progress(one.name)
-    if not answers:
+    judged = judgeable(manifest, identities, asked, known)
+    if not answering.found:  # it has learnt from all of them: they are scored all the same, and it is said
+        for place, mask in enumerate(judged.masks):
+            if (mask & known[place]).any():
+                answering.add(place, recordings.read(place), mask)
+    if not answering.found:
         raise DataError("no frame of the recordings has a label that the bundle knows; are these its labels?")
-    if cache is not None:  # what lies in the cache took no time here, and on the rig there is none
-        scored = [max(scored, key=lambda one: one.n_frames)]
-        began_ns = _CLOCK.now_ns()
-        bundle_answers(bundle, scored[0], np.ones(scored[0].n_frames, np.bool_))
-    spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
-    n_minutes = sum(one.n_frames / one.rate_hz / 60.0 for one in scored)
+    answers = list(answering.found.values())
+    check = check_data(checked, manifest.classes, [*notes, *judged.notes])
     record = evaluation_record(
         answers,
         manifest.classes,
-        split,
+        judged.about({"by": manifest.split.unit if judged.in_part else UNSEEN}),
         causal=manifest.look_ahead_frames == 0,
         look_ahead_frames=manifest.look_ahead_frames or 0,
-        label_source=options.made_by or "unknown",
+        label_source=recordings.options.made_by or "unknown",
         learnt_from=judged.learnt_from,
         doubtful=judged.doubtful,
         notes=check.notes,
-        compute={"per_minute_s": spent_s / n_minutes, "machine": this_machine(), "threads": 1},
+        compute={"per_minute_s": answering.per_minute_s(), "machine": this_machine(), "threads": 1},
     )
     record = {"bundle": bundle.identity, "provider": bundle.provider, **record}
     return PoseEvaluation(record, check, answers, judged.warning(manifest))
+
+
+def _whole(recording: PoseRecording) -> NDArray[np.bool_]:
+    return np.ones(recording.n_frames, np.bool_)
+
+
+def _minutes(recording: PoseRecording) -> float:
+    return recording.n_frames / recording.rate_hz / 60.0

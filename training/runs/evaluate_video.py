@@ -90,7 +90,7 @@ def evaluate_sources(
     console = Console(stderr=True, quiet=quiet)
     with Progress(console=console, disable=quiet) as progress:
         n_frames = sum(
-            one.n_frames for one in sources if (masks[one.name] & (one.labels >= 0)).any()
+            one.n_frames for one in sources if (masks[one.name] & one.known).any()
         )  # at most: a recording is left after its last frame that counts
         task = progress.add_task("recordings", total=n_frames)
 
@@ -113,5 +113,5 @@ def judge_sources(bundle: Bundle, config: TrainConfig, sources: list[Source], pa
         bundle.manifest,
         [Identity.of_source(one) for one in sources],
         [part_mask(config, one, part) for one in sources],
-        [one.labels >= 0 for one in sources],
+        [one.known for one in sources],
     )

@@ -1,11 +1,11 @@
 """Scores of a bundle of video on the labelled recordings of a folder that it has not learnt from."""
 
 from pathlib import Path
-from typing import Final
 
 from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
 from ...sync.errors import ConfigError
+from ..answers.learnt_frames import UNSEEN
 from ..config.fit import FitConfig, LossConfig
 from ..config.recordings import VideoData
 from ..config.training_file import TrainConfig
@@ -14,8 +14,6 @@ from ..data.layouts import labels_for
 from ..data.video_sources import open_sources
 from ..splits import KFoldSplit, RecordingSplit
 from .evaluate_video import VideoEvaluation, evaluate_sources
-
-UNSEEN: Final = "unseen recordings"
 
 
 def evaluate_folder(bundle_path: Path, dataset: Dataset, quiet: bool = True) -> VideoEvaluation:

@@ -121,11 +121,11 @@ def fit_pose(
 def _with_parts(fits: _Fits) -> FittedPose:
     config, recordings, inputs = fits.config, fits.recordings, fits.inputs
     forget_beyond(fits.run, "fold", 0)
-    parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
+    parts = [parts_of(config.split, one.part, one.known, one.rate_hz, one.name) for one in recordings]
     bare = config.fit.model_copy(update={"temperature": False})  # one for all members together, below
     head, summary = _fit_one(fits, bare, parts, fits.run)
     judged = [part == PARTS.index("validation") for part in parts]
-    places = [place for place, one in enumerate(recordings) if (judged[place] & (one.labels >= 0)).any()]
+    places = [place for place, one in enumerate(recordings) if (judged[place] & one.known).any()]
     logits = frame_logits(head, [inputs[place] for place in places])
     temperature, calibration = 1.0, dict[str, Any]()
     if config.fit.temperature and places:
@@ -140,10 +140,14 @@ def _with_parts(fits: _Fits) -> FittedPose:
     head.scale_logits(1.0 / temperature)
     notes: list[str] = []
     rule = config.choose
-    asked = {"temperature": config.fit.temperature, "stabiliser": rule is not None and rule.stabiliser}
-    if not places and any(asked.values()):
+    asked = {
+        "temperature": config.fit.temperature and not places,
+        "stabiliser": rule is not None and rule.stabiliser and not any(one.known.any() for one in answers),
+    }
+    if any(asked.values()):
         what = " and ".join(name for name, yes in asked.items() if yes)
-        notes.append(f"nothing to choose {what} on, since there is no validation part: as configured")
+        why = "no frame of the validation part has one behaviour alone" if places else "there is no validation part"
+        notes.append(f"nothing to choose {what} on, since {why}: as configured")
         fits.say(notes[-1])
     return FittedPose(head, stabiliser, answers, False, {"fit": summary, **calibration, **choice}, notes)
 
@@ -262,7 +266,7 @@ def _choose(
     fits: _Fits, answers: list[RecordingAnswers]
 ) -> tuple[StabiliserConfig, list[RecordingAnswers], dict[str, Any]]:
     config, rule = fits.config, fits.config.choose
-    if rule is None or not rule.stabiliser or not answers:
+    if rule is None or not rule.stabiliser or not any(one.known.any() for one in answers):
         return config.stabiliser, answers, {}
     look_ahead = config.head.look_ahead_frames
     with fits.whole.task("stabilisers", count_candidates(rule)) as advance:

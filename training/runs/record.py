@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
-from ...sync.errors import ReportError
+from ...sync.errors import ConfigError, ReportError
+from ...sync.strict import read_yaml
 from ...sync.whole_file import write_whole
 from ..config.training_file import VIDEO_KEYS, TrainConfig
 from ..run_files import (
@@ -54,6 +55,25 @@ def words_of(rule: FoldSplit) -> list[str]:
     if isinstance(rule, KFoldSplit):
         return ["--folds", str(rule.folds), "--fold-seed", str(rule.seed), "--unit", rule.unit]
     return ["--leave-one-out", "--unit", rule.unit]
+
+
+def refuse_other_data(run: Path, root: Path) -> None:
+    """Refuse a folder with the folds of recordings that lie elsewhere, before they are cleared away.
+
+    Where nobody names a folder it is called after the model, and two data sets may share a model.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    file = run / CONFIG_FILE
+    if not (run / COMMAND_FILE).is_file() or not file.is_file():
+        return
+    theirs = read_yaml(file).get("data_root")
+    if isinstance(theirs, str) and Path(theirs) != root.resolve():
+        raise ConfigError(
+            f"{run}: holds what was found on the recordings in {theirs}, and these are in {root.resolve()}; give "
+            "another --out, or remove the folder"
+        )
 
 
 def begin_run(

@@ -26,7 +26,7 @@ from ..splits import FoldSplit, KFoldSplit, LeaveOneOutSplit
 from .crossval import plan_folds
 from .crossval_fold import FoldResult, FoldTask, count_fold_fits, run_fold
 from .record import resolved
-from .search_files import SearchRule, SearchState, make_folder, write_found, write_how
+from .search_files import SearchContext, SearchRule, make_folder, write_found, write_how
 from .search_parts import for_fits, name_and_group, not_seen, seen_entries
 from .search_score import check_objective, less_is_better, score_of
 from .study import KILLED, STUDY_FILE, SearchStudy, Tried, Variant, best_of
@@ -112,11 +112,11 @@ def search(
         study = SearchStudy(run / STUDY_FILE, space, minimise, rule.seed, about)
         try:
             unseen = not_seen(config)
-            found = SearchState(
+            context = SearchContext(
                 base, space, rule, folds, tasks, minimise, run, root, unseen, list(rule.leave_out), console, study
             )
-            write_how(found, asked)
-            _say_first(found)
+            write_how(context, asked)
+            _say_first(context)
             n_fits = [count_fold_fits(task, [] if opened is None else opened[0]) for task in tasks]
             n_left = max(rule.n_trials - study.n_counted, 0)
             with WholeProgress(console, "search", n_left * sum(n_fits)) as whole:
@@ -125,10 +125,10 @@ def search(
                 do = do_folds or _here(console.quiet or opened is None, whole, shared)
                 while study.n_counted < rule.n_trials:
                     n = min(rule.at_once, rule.n_trials - study.n_counted, study.n_again or rule.at_once)
-                    _try_together(found, study.ask(n), do, n_fits, whole, do_folds is not None)
+                    _try_together(context, study.ask(n), do, n_fits, whole, do_folds is not None)
                     _refuse_hopeless(study.tried)
-                    write_found(found, check.notes)
-            result = write_found(found, check.notes)
+                    write_found(context, check.notes)
+            result = write_found(context, check.notes)
         finally:
             study.close()
     if result["best"] is None:
@@ -144,7 +144,7 @@ def folds_for(config: TrainConfig) -> FoldSplit:
 
 
 def _try_together(
-    found: SearchState,
+    context: SearchContext,
     variants: Sequence[Variant],
     do: DoFolds,
     n_fits: Sequence[int],
@@ -155,15 +155,15 @@ def _try_together(
     running: list[_Running] = []
     for one in variants:
         try:
-            config = validate(TrainConfig, with_values(found.base, one.values), f"variant {one.number}")
+            config = validate(TrainConfig, with_values(context.base, one.values), f"variant {one.number}")
         except ConfigError as error:
-            _end_failed(found, one, str(error))
+            _end_failed(context, one, str(error))
             whole.end_fits(sum(n_fits))
             continue
-        folder = _folder_of(found.run / _TRIALS_FOLDER, one, [other.folder for other in running])
-        running.append(_Running(one, for_fits(config, found.rule.objective), folder))
-    last = len(found.tasks) - 1
-    for fold, task in enumerate(found.tasks):
+        folder = _folder_of(context.run / _TRIALS_FOLDER, one, [other.folder for other in running])
+        running.append(_Running(one, for_fits(config, context.rule.objective), folder))
+    last = len(context.tasks) - 1
+    for fold, task in enumerate(context.tasks):
         if not running:
             break
         of_fold = [replace(task, config=one.config, run=one.folder) for one in running]
@@ -175,7 +175,7 @@ def _try_together(
         outcomes = do(of_fold, ended)
         going_on: list[_Running] = []
         for one, outcome in zip(running, outcomes, strict=True):
-            if not _goes_on(found, one, outcome, fold, last):
+            if not _goes_on(context, one, outcome, fold, last):
                 whole.end_fits(sum(n_fits[fold + 1 :]))
                 shutil.rmtree(one.folder, ignore_errors=True)
             else:
@@ -183,35 +183,35 @@ def _try_together(
         running = going_on
 
 
-def _goes_on(found: SearchState, one: _Running, outcome: FoldResult | Fault, fold: int, last: int) -> bool:
+def _goes_on(context: SearchContext, one: _Running, outcome: FoldResult | Fault, fold: int, last: int) -> bool:
     """Take what a fold has found; False: the variant has come to an end, whichever."""
-    study, number = found.study, one.variant.number
+    study, number = context.study, one.variant.number
     if not isinstance(outcome, FoldResult):
-        _end_failed(found, one.variant, str(outcome))
+        _end_failed(context, one.variant, str(outcome))
         return False
     one.answers += outcome.answers
-    one.score = score_of(one.answers, one.config, found.folds, found.rule.objective)
+    one.score = score_of(one.answers, one.config, context.folds, context.rule.objective)
     if one.score is not None:
         study.report(one.variant, fold, one.score)
     if fold < last:
         if one.score is None or not study.hopeless(one.variant):
             return True
         study.end(one.variant, "pruned")
-        found.console.print(f"variant {number}: {one.score:.4f} after {fold + 1} of {last + 1} folds, given up")
+        context.console.print(f"variant {number}: {one.score:.4f} after {fold + 1} of {last + 1} folds, given up")
         return False
     if one.score is None:
-        _end_failed(found, one.variant, f"{found.rule.objective} is not defined on these recordings")
+        _end_failed(context, one.variant, f"{context.rule.objective} is not defined on these recordings")
         return False
     study.end(one.variant, "complete", one.score)
-    best = best_of(study.tried, found.minimise)
+    best = best_of(study.tried, context.minimise)
     assert best is not None and best.score is not None
-    found.console.print(f"variant {number}: {one.score:.4f}; the best is {best.number} with {best.score:.4f}")
+    context.console.print(f"variant {number}: {one.score:.4f}; the best is {best.number} with {best.score:.4f}")
     return False
 
 
-def _end_failed(found: SearchState, variant: Variant, reason: str) -> None:
-    found.study.end(variant, "failed", reason=reason)
-    found.console.print(f"variant {variant.number}: failed: {reason}", markup=False)
+def _end_failed(context: SearchContext, variant: Variant, reason: str) -> None:
+    context.study.end(variant, "failed", reason=reason)
+    context.console.print(f"variant {variant.number}: failed: {reason}", markup=False)
 
 
 def _folder_of(parent: Path, variant: Variant, taken: Sequence[Path]) -> Path:
@@ -248,12 +248,12 @@ def _refuse_hopeless(tried: Sequence[Tried]) -> None:
         raise DataError(f"the first {len(own_fault)} variants have all failed; the last one: {own_fault[-1].reason}")
 
 
-def _say_first(found: SearchState) -> None:
+def _say_first(context: SearchContext) -> None:
     """Put the training file as it is first, and say what is not seen."""
-    study, console = found.study, found.console
-    if found.unseen:
-        console.print(f"neither learnt from nor scored, since it is the test part: {', '.join(found.unseen)}")
-    elif not found.left_out:
+    study, console = context.study, context.console
+    if context.unseen:
+        console.print(f"neither learnt from nor scored, since it is the test part: {', '.join(context.unseen)}")
+    elif not context.left_out:
         console.print(
             "every recording takes part in the search, so none is left that could say what its result is worth; "
             "--leave-out NAME keeps some aside"
@@ -262,8 +262,8 @@ def _say_first(found: SearchState) -> None:
         console.print(f"{study.n_killed} variant(s) that had not ended with the last search are tried again")
     if not study.is_new:
         return
-    own = {key: value_at(found.base, key) for key in found.space}
-    outside = [key for key, domain in found.space.items() if not domain.holds(own[key])]
+    own = {key: value_at(context.base, key) for key in context.space}
+    outside = [key for key, domain in context.space.items() if not domain.holds(own[key])]
     if outside:
         console.print(f"the training file as it is lies outside the space ({', '.join(outside)}) and is not tried")
     else:

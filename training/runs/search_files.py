@@ -56,7 +56,7 @@ class SearchRule:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchState:
+class SearchContext:
     """What stays the same over all variants."""
 
     base: dict[str, Any]
@@ -80,68 +80,69 @@ def make_folder(run: Path) -> None:
         raise ReportError(f"{run}: cannot be made ({error.strerror}); give another --out") from error
 
 
-def write_how(found: SearchState, config: TrainConfig) -> None:
+def write_how(context: SearchContext, config: TrainConfig) -> None:
     """The training file, with what is left out, the space and the command that goes on."""
-    rule = found.rule
-    words = ["search", "{config}", "--space", str((found.run / SPACE_FILE).resolve())]
+    rule = context.rule
+    words = ["search", "{config}", "--space", str((context.run / SPACE_FILE).resolve())]
     words += ["--trials", str(rule.n_trials), "--objective", rule.objective, "--seed", str(rule.seed)]
-    words += ["--at-once", str(rule.at_once), "--out", str(found.run.resolve())]
+    words += ["--at-once", str(rule.at_once), "--out", str(context.run.resolve())]
     words += [] if rule.folds is None else words_of(rule.folds)
     words += [word for name in rule.leave_out for word in ("--leave-out", name)]
-    begin_run(found.run, config, found.root, words)
-    _write_yaml(found.run / SPACE_FILE, {key: _plain(domain) for key, domain in found.space.items()}, "")
+    begin_run(context.run, config, context.root, words)
+    _write_yaml(context.run / SPACE_FILE, {key: _plain(domain) for key, domain in context.space.items()}, "")
 
 
 def _plain(domain: Domain) -> dict[str, Any]:
     return domain.model_dump(mode="json", exclude_defaults=True)
 
 
-def write_found(found: SearchState, notes: Sequence[str]) -> dict[str, Any]:
+def write_found(context: SearchContext, notes: Sequence[str]) -> dict[str, Any]:
     """``search.json``, and the best training file as far as there is one."""
-    tried = found.study.tried
-    best = best_of(tried, found.minimise)
-    own = {key: value_at(found.base, key) for key in found.space}
+    tried = context.study.tried
+    best = best_of(tried, context.minimise)
+    own = {key: value_at(context.base, key) for key in context.space}
     as_it_is = next((one.score for one in tried if one.values == own and one.score is not None), None)
-    names = [name_and_group(one)[0] for one in found.tasks[0].config.data]
+    names = [name_and_group(one)[0] for one in context.tasks[0].config.data]
     n_of = {state: sum(one.state == state for one in tried) for state in ("complete", "pruned", "failed")}
     result: dict[str, Any] = {
         "schema": SCHEMA,
-        "run": str(found.run),
-        "objective": found.rule.objective,
-        "less_is_better": found.minimise,
+        "run": str(context.run),
+        "objective": context.rule.objective,
+        "less_is_better": context.minimise,
         "tried": len(tried),
         **n_of,
         "best": None if best is None else best.to_dict(),
         "file_as_it_is": as_it_is,
-        "best_file": None if best is None else str(found.run / BEST_FILE),
-        "folds": {**found.folds.model_dump(mode="json"), "n_folds": len(found.tasks)},
+        "best_file": None if best is None else str(context.run / BEST_FILE),
+        "folds": {**context.folds.model_dump(mode="json"), "n_folds": len(context.tasks)},
         "recordings": names,
-        "not_seen": found.unseen,
-        "left_out": found.left_out,
-        "space": {key: _plain(domain) for key, domain in found.space.items()},
+        "not_seen": context.unseen,
+        "left_out": context.left_out,
+        "space": {key: _plain(domain) for key, domain in context.space.items()},
         "sampler": "TPE",
         "pruner": "median",
-        "seed": found.rule.seed,
-        "at_once": found.rule.at_once,
+        "seed": context.rule.seed,
+        "at_once": context.rule.at_once,
         "notes": list(notes),
         "warnings": [TOO_GOOD],
         "trials": [one.to_dict() for one in tried],
     }
     if best is not None:
-        _write_best(found, best, result)
-    write_json(found.run / SEARCH_FILE, result)
+        _write_best(context, best, result)
+    write_json(context.run / SEARCH_FILE, result)
     return result
 
 
-def _write_best(found: SearchState, best: Tried, result: dict[str, Any]) -> None:
+def _write_best(context: SearchContext, best: Tried, result: dict[str, Any]) -> None:
     said = (
         f"settings chosen by `ethostream search`: the best of {result['tried']} variants tried ({result['complete']} "
-        f"done, {result['pruned']} given up, {result['failed']} failed) by {found.rule.objective}, {best.score:.4f} in "
-        f"{len(found.tasks)} folds of {', '.join(result['recordings'])}; as the best of many this score is too good"
+        f"done, {result['pruned']} given up, {result['failed']} failed) by {context.rule.objective}, {best.score:.4f} "
+        f"in {len(context.tasks)} folds of {', '.join(result['recordings'])}; as the best of many this score is too "
+        "good"
     )
-    values = with_values(found.base, {**best.values, "notes": [*found.base["notes"], said]})
+    values = with_values(context.base, {**best.values, "notes": [*context.base["notes"], said]})
     validate(TrainConfig, values, BEST_FILE)
-    _write_yaml(found.run / BEST_FILE, values, f"# {said}\n")
+    _write_yaml(context.run / BEST_FILE, values, f"# {said}\n")
 
 
 def _write_yaml(path: Path, values: dict[str, Any], head: str) -> None:

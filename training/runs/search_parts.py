@@ -7,8 +7,8 @@ from ...sync.errors import ConfigError
 from ..config.export import ExportConfig
 from ..config.recordings import SimulatedData
 from ..config.training_file import TrainConfig
+from ..data.entries import Entry, name_of, single_recordings
 from ..splits import GroupSplit, KFoldSplit, LeaveOneOutSplit, RecordingSplit, TimeBlockSplit
-from .crossval_fold import Entry, name_of, single_recordings
 
 
 def name_and_group(entry: Entry) -> tuple[str, str | None]:

@@ -25,6 +25,8 @@ def score_of(
     answers: Sequence[RecordingAnswers], config: TrainConfig, folds: FoldSplit, objective: str
 ) -> float | None:
     """The objective over all recordings so far, pooled; None where it is not defined on them."""
+    if not any(one.known.any() for one in answers):
+        return None
     head = config.head
     record = evaluation_record(
         answers,

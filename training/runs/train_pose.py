@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ...inference.bundle import Bundle, make_pose_parity, write_bundle
-from ...inference.graph_spec import FeatureStepSpec
-from ...inference.manifest import GapRule, Scores, Split
+from ...inference.manifest import Scores
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers
@@ -29,17 +28,18 @@ from ..data.pose_recordings import (
     pose_input,
     with_scale,
 )
-from ..export.bundle_record import library_versions, no_scores, this_machine
-from ..export.graphs import MIN_PARITY_STEPS, head_spec
+from ..export.bundle_record import this_machine
+from ..export.graphs import MIN_PARITY_STEPS
 from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.progress import WholeProgress
-from ..networks.head import warm_up_frames
 from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, SplitRule, parts_of, stretches_of
+from .drafted_bundle import drafted_bundle
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
+from .manifest_fields import manifest_fields
 from .record import begin_run, seconds_before, write_json
 
 PARITY_FRAMES: Final = 90
@@ -99,13 +99,12 @@ def train_pose(
     keep_model(run, fitted.head, None, proof)
     files = graphs_of(fitted.head, None)
     parity = prove_parity(fitted.head, None, files, proof)
-    fields = _fields(config, rule, recordings, fitted, feature_specs(rule))
+    fields = _fields(config, rule, recordings, fitted)
     files["parity.npz"] = make_pose_parity(fields, files, proof["points"], proof["times_ns"])
-    draft = run / "draft"
-    write_bundle(draft, fields, files)
     before_s = seconds_before(fitted.summary)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
-    answers, per_minute_s = _test_answers(config, fitted, recordings, draft)
+    with drafted_bundle(run, fields, files) as drafted:
+        answers, per_minute_s = _test_answers(config, fitted, recordings, drafted)
     evaluation = evaluation_record(
         answers,
         config.classes,
@@ -125,8 +124,6 @@ def train_pose(
     )
     fields["scores"] = scores_of_pose(evaluation, config, fitted)
     keep_manifest(run, write_bundle(out, fields, files))
-    for path in (*draft.iterdir(), draft):
-        path.rmdir() if path.is_dir() else path.unlink()
     identity = Bundle.load(out, max_look_ahead_frames=None).identity
     evaluation = {"bundle": identity, "provider": "cpu", **evaluation}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
@@ -236,29 +233,17 @@ def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: Fitt
 
 
 def _test_answers(
-    config: TrainConfig,
-    fitted: FittedPose,
-    recordings: Sequence[PoseRecording],
-    draft: Path,
+    config: TrainConfig, fitted: FittedPose, recordings: Sequence[PoseRecording], bundle: Bundle
 ) -> tuple[list[RecordingAnswers], float]:
     """Answers on what was not learnt from, and seconds of computing per minute of recording."""
-    parts = None
-    if not fitted.folds:
-        parts = [parts_of(config.split, one.part, one.labels, one.rate_hz, one.name) for one in recordings]
-    bundle = Bundle.load(draft, max_look_ahead_frames=None)
-    answers: list[RecordingAnswers] = []
-    for place, one in enumerate(recordings):
-        if parts is None:
-            continue
-        judged = parts[place] == PARTS.index("test")
-        if not (judged & (one.labels >= 0)).any():
-            continue
-        answers.append(bundle_answers(bundle, one, judged))
     longest = max(recordings, key=lambda one: one.n_frames)
     before_ns = _CLOCK.now_ns()
     bundle_answers(bundle, longest, np.ones(longest.n_frames, np.bool_))
-    spent_s = (_CLOCK.now_ns() - before_ns) / NS_PER_S
-    return (fitted.answers if parts is None else answers), spent_s / (longest.n_frames / longest.rate_hz / 60.0)
+    per_minute_s = (_CLOCK.now_ns() - before_ns) / NS_PER_S / (longest.n_frames / longest.rate_hz / 60.0)
+    if fitted.folds:
+        return fitted.answers, per_minute_s
+    judged = [(one, _mask(config, one, "test")) for one in recordings]
+    return [bundle_answers(bundle, one, mask) for one, mask in judged if (mask & one.known).any()], per_minute_s
 
 
 def measured_rule(config: TrainConfig, rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
@@ -308,7 +293,7 @@ def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> 
 def _mask(config: TrainConfig, recording: PoseRecording, part: Part) -> NDArray[np.bool_]:
     if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
         return np.full(recording.n_frames, part == "train", np.bool_)
-    parts = parts_of(config.split, recording.part, recording.labels, recording.rate_hz, recording.name)
+    parts = parts_of(config.split, recording.part, recording.known, recording.rate_hz, recording.name)
     return parts == PARTS.index(part)
 
 
@@ -317,35 +302,19 @@ def _members(config: TrainConfig, recordings: Sequence[PoseRecording], part: Par
 
 
 def _fields(
-    config: TrainConfig,
-    rule: PoseRule,
-    recordings: Sequence[PoseRecording],
-    fitted: FittedPose,
-    features: list[FeatureStepSpec],
+    config: TrainConfig, rule: PoseRule, recordings: Sequence[PoseRecording], fitted: FittedPose
 ) -> dict[str, Any]:
-    head = fitted.head
     assert rule.rate_hz is not None
     return {
-        "name": config.name,
-        "task": config.task,
-        "classes": list(config.classes),
-        "rate_hz": round(rule.rate_hz, 3),
+        **manifest_fields(
+            config,
+            fitted.head,
+            rule.rate_hz,
+            feature_specs(rule),
+            fitted.stabiliser,
+            [one for recording in recordings for one in recording.data],
+            lambda part: _members(config, recordings, part),
+        ),
         "other_rates": rule.other_rates,
         "inputs": [pose_input(rule)],
-        "features": features,
-        "head": head_spec(head),
-        "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
-        "warm_up_frames": warm_up_frames(head, rule.rate_hz),
-        "look_ahead_frames": head.look_ahead_frames if head.causal else None,
-        "stabiliser": fitted.stabiliser,
-        "data": [one for recording in recordings for one in recording.data],
-        "split": Split(
-            unit=config.split.by,
-            train=_members(config, recordings, "train"),
-            validation=_members(config, recordings, "validation"),
-            test=_members(config, recordings, "test"),
-        ),
-        "scores": no_scores(),
-        "compute": [],
-        "library_versions": library_versions(),
     }

@@ -13,7 +13,6 @@ from ...inference.bundle import Bundle, make_parity, write_bundle
 from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
 from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
-from ...inference.manifest import GapRule, Split
 from ...inference.model_input import VideoInput
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ..answers.of_video import answers_of_part, evaluation_of
@@ -21,19 +20,20 @@ from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import check_data, print_check, refuse_whole
 from ..data.video_sources import Source, learnt_counts, open_sources
-from ..export.bundle_record import compute_of, library_versions, no_scores, scores_of
-from ..export.graphs import MIN_PARITY_STEPS, head_spec
+from ..export.bundle_record import compute_of, scores_of
+from ..export.graphs import MIN_PARITY_STEPS
 from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.crop_head_data import embed_recording, head_input
 from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
 from ..fitting.joint_fit import Networks
-from ..fitting.video_fit import build_networks, fit
-from ..networks.head import warm_up_frames
+from ..fitting.video_fit import build_networks, fit_video
 from ..quantisation.quantise import quantise_bundle
 from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from .crop_reading import learnt_from, read_crops
+from .drafted_bundle import drafted_bundle
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
+from .manifest_fields import manifest_fields
 from .record import begin_run, seconds_before, write_json
 
 FLOAT32_FOLDER = "float32"
@@ -109,41 +109,37 @@ def train_video(
     with torch.random.fork_rng():
         networks = first_networks(config, sources, root)
         recordings = list(read_crops(learnt_from(sources), config, networks.embedder, cache, console))
-        fitted = fit(config, recordings, networks, run, quiet)
+        fitted = fit_video(config, recordings, networks, run, quiet)
     inputs = _export_input(networks, recordings[0], config, sources)
     keep_model(run, networks.head, networks.embedder, inputs)
     console.print("exporting, and comparing the graphs with what was trained")
     files = graphs_of(networks.head, networks.embedder)
     parity = prove_parity(networks.head, networks.embedder, files, inputs)
-    fields = _fields(config, sources, networks, feature_steps_of(config))
+    fields = _fields(config, sources, networks)
     files["parity.npz"] = make_parity(fields, files, inputs["frames"], inputs["times_ns"])
-    draft = run / "draft"
-    write_bundle(draft, fields, files)
     before_s = seconds_before(fitted)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
-
-    console.print("scoring the test part through the whole pipeline")
-    drafted = Bundle.load(draft, max_look_ahead_frames=None)
-    answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
-    evaluation: dict[str, Any] = evaluation_of(
-        drafted,
-        config,
-        answers,
-        learnt_counts=learnt_counts(sources, config),
-        training_s=training_s,
-        notes=check.notes,
-    )
+    with drafted_bundle(run, fields, files) as drafted:
+        console.print("scoring the test part through the whole pipeline")
+        answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
+        evaluation: dict[str, Any] = evaluation_of(
+            drafted,
+            config,
+            answers,
+            learnt_counts=learnt_counts(sources, config),
+            training_s=training_s,
+            notes=check.notes,
+        )
     evaluation["compute"]["resumed"] = before_s > 0.0
 
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
-    write_json(run / EVALUATION_FILE, evaluation)
     int8 = config.export.precision == "int8"
     trained = run / FLOAT32_FOLDER if int8 else out
     keep_manifest(run, write_bundle(trained, fields, files))
-    for path in (*draft.iterdir(), draft):
-        path.rmdir() if path.is_dir() else path.unlink()
     loaded = Bundle.load(trained, max_look_ahead_frames=None)
     identity, more = loaded.identity, dict[str, Any]()
+    evaluation["bundle"] = identity  # the draft had another one
+    write_json(run / EVALUATION_FILE, evaluation)
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
         identity = quantised.write(out)
@@ -209,43 +205,26 @@ def _disparity(config: TrainConfig, views: list[str]) -> dict[str, DisparityOpti
     return {name: pairs[name].options for name in views if name in pairs}
 
 
-def _fields(
-    config: TrainConfig,
-    sources: list[Source],
-    networks: Networks,
-    features: list[Any],
-) -> dict[str, Any]:
+def _fields(config: TrainConfig, sources: list[Source], networks: Networks) -> dict[str, Any]:
     views = list(sources[0].views)
+    seen = VideoInput(
+        n_views=None if config.any_views else len(views),
+        view_names=views,
+        fusion=config.fusion,
+        crop=config.crop,
+        embedder=EmbedderSpec.build(config.embedder.kind, networks.embedder.dims),
+        disparity=_disparity(config, views),
+    )
     return {
-        "name": config.name,
-        "task": config.task,
-        "classes": list(config.classes),
-        "rate_hz": round(sources[0].rate_hz, 3),
-        "other_rates": "subsample",
-        "inputs": [
-            VideoInput(
-                n_views=None if config.any_views else len(views),
-                view_names=views,
-                fusion=config.fusion,
-                crop=config.crop,
-                embedder=EmbedderSpec.build(config.embedder.kind, networks.embedder.dims),
-                disparity=_disparity(config, views),
-            )
-        ],
-        "features": features,
-        "head": head_spec(networks.head),
-        "gap": GapRule(max_repeat_ms=config.gap_repeat_ms),
-        "warm_up_frames": warm_up_frames(networks.head, sources[0].rate_hz),
-        "look_ahead_frames": networks.head.look_ahead_frames,
-        "stabiliser": config.stabiliser,
-        "data": [one.data for one in sources],
-        "split": Split(
-            unit=config.split.by,
-            train=members_of(sources, config, "train"),
-            validation=members_of(sources, config, "validation"),
-            test=members_of(sources, config, "test"),
+        **manifest_fields(
+            config,
+            networks.head,
+            sources[0].rate_hz,
+            feature_steps_of(config),
+            config.stabiliser,
+            [one.data for one in sources],
+            lambda part: members_of(sources, config, part),
         ),
-        "scores": no_scores(),
-        "compute": [],
-        "library_versions": library_versions(),
+        "other_rates": "subsample",
+        "inputs": [seen],
     }

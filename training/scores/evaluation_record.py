@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sync.errors import DataError
-from ..splits import Part
+from ..splits import Part, unit_of
 from ..stretches import runs_of
 from .answers_file import RecordingAnswers
 from .behaviors import behavior_scores
@@ -81,6 +81,11 @@ def evaluation_record(
     """
     judged = [one for one in recordings if one.known.any()]
     if not judged:
+        if any(one.present is not None for one in recordings):
+            raise DataError(
+                f"no frame of the {part} part has one behaviour alone, and scores are of such; name in labels.priority "
+                "those that meet, or in labels.rest what frames without any are"
+            )
         raise DataError(f"the {part} part holds no labelled frame; label some, or choose another split")
     scores = {which: _scored(judged, classes, which, tolerance_ms) for which in ANSWERS}
     intervals = {which: _intervals(judged, classes, which, split, seed) for which in ANSWERS}
@@ -116,6 +121,7 @@ def evaluation_record(
         "warnings": [
             *_about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from, doubtful),
             *_about_the_scores(scores["stabilised"], classes, drawn),
+            *_about_the_dropped(recordings),
         ],
     }
 
@@ -197,9 +203,9 @@ def _units(
     if split.get("by") == "time_block":
         blocks = [(one, start, stop) for one in recordings for start, stop in runs_of(one.judged | (one.truth < 0))]
         return "block", [[(one, start, stop)] for one, start, stop in blocks if one.known[start:stop].any()]
-    groups: dict[str, list[tuple[RecordingAnswers, int, int]]] = {}
+    groups: dict[tuple[str, str], list[tuple[RecordingAnswers, int, int]]] = {}
     for one in recordings:
-        groups.setdefault(one.group or f"recording {one.name}", []).append((one, 0, len(one.truth)))
+        groups.setdefault(unit_of(one.name, one.group), []).append((one, 0, len(one.truth)))
     return ("group" if len(groups) < len(recordings) else "recording"), list(groups.values())
 
 
@@ -306,6 +312,17 @@ def _about_the_data(
             "recordings, not for a new animal or day."
         )
     return found
+
+
+def _about_the_dropped(recordings: Sequence[RecordingAnswers]) -> list[str]:
+    """Recordings that no score of single labels is of."""
+    dropped = [one.name for one in recordings if one.present is not None and not one.known.any()]
+    if not dropped:
+        return []
+    return [
+        f"No frame of {', '.join(dropped)} has one behaviour alone: such a recording counts under `behaviors`, and in "
+        "no other score."
+    ]
 
 
 def _about_the_scores(scores: Mapping[str, Any], classes: Sequence[str], intervals: Intervals) -> list[str]:

@@ -1,7 +1,7 @@
 """What a bundle says of labelled recordings before any stabiliser, each answer when a rig would get it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,12 +11,12 @@ from ...inference.bundle import Bundle
 from ...inference.pose.pose_blocks import run_pose_blocks
 from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import DataError
-from ..answers.learnt_frames import Identity, judgeable
+from ..answers.learnt_frames import Identity, judgeable, refuse_parts, unseen_mask
 from ..answers.offline import run_offline
 from ..config.training_file import TrainConfig
 from ..data.pose_recordings import PoseRecording
 from ..data.video_sources import Source
-from ..splits import PARTS, UNUSED, KFoldSplit, Part, folds_of, parts_of
+from ..splits import PARTS, UNUSED, KFoldSplit, Part, SplitRule, folds_of, parts_of, unit_of
 
 CHOICE_PART: Final[Part] = "validation"
 REPORT_PART: Final[Part] = "test"
@@ -49,8 +49,8 @@ def raw_answers(
     Raises:
         DataError: the video ends before its labels do.
     """
-    parts = parts_of(config.split, source.part, source.labels, source.rate_hz, source.name)
-    wanted = (parts >= PARTS.index(CHOICE_PART)) & (source.labels >= 0)
+    parts = parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
+    wanted = (parts >= PARTS.index(CHOICE_PART)) & source.known
     if not wanted.any():
         return None
     n_run = int(np.flatnonzero(wanted)[-1]) + 1
@@ -94,7 +94,7 @@ def raw_pose_answers(bundle: Bundle, recording: PoseRecording, parts: NDArray[np
         recording: at the rate of the model.
         parts: of its frames, int8 [t].
     """
-    if not ((parts >= PARTS.index(CHOICE_PART)) & (recording.labels >= 0)).any():
+    if not ((parts >= PARTS.index(CHOICE_PART)) & recording.known).any():
         return None
     found = run_pose_blocks(bundle, recording.points, recording.rate_hz)
     return RawAnswers(
@@ -106,43 +106,81 @@ def raw_pose_answers(bundle: Bundle, recording: PoseRecording, parts: NDArray[np
     )
 
 
-def deal_unseen(
-    bundle: Bundle, recordings: Sequence[PoseRecording], seed: int = 0
-) -> tuple[list[NDArray[np.int8]], list[str]]:
-    """The part of every frame of recordings of a folder: half is chosen on, half is reported on.
+def raw_answers_of_file(
+    bundle: Bundle, recordings: Iterable[PoseRecording], split: SplitRule, progress: Callable[[int], None] | None = None
+) -> list[RawAnswers]:
+    """Run a bundle over recordings of keypoints, one after the other, with the parts of a training file.
+
+    Args:
+        bundle: of keypoints.
+        recordings: as it takes them.
+        split: of the training file.
+        progress: told 1 after every recording.
+
+    Raises:
+        DataError: the bundle has learnt from what is chosen or reported on, or the split makes folds.
+    """
+    identities: list[Identity] = []
+    parts: list[NDArray[np.int8]] = []
+    found: list[RawAnswers | None] = []
+    for one in recordings:
+        identities.append(Identity.of_pose(one))
+        parts.append(parts_of(split, one.part, one.known, one.rate_hz, one.name))
+        found.append(raw_pose_answers(bundle, one, parts[-1]))
+        if progress is not None:
+            progress(1)
+    refuse_parts(bundle.manifest, identities, parts)
+    return [one for one in found if one is not None]
+
+
+def raw_answers_of_folder(
+    bundle: Bundle, recordings: Iterable[PoseRecording], progress: Callable[[int], None] | None = None, seed: int = 0
+) -> tuple[list[RawAnswers], list[str]]:
+    """Run a bundle over recordings of a folder, one after the other: half is chosen on, half is reported on.
 
     Recordings, or groups of them, are dealt out whole. What the bundle has learnt from is in no part; where one
     recording or group alone is left, everything is reported on.
 
+    Args:
+        bundle: of keypoints.
+        recordings: as it takes them.
+        progress: told 1 after every recording.
+        seed: of the order in which they are dealt out.
+
     Returns:
-        The parts, int8 [t] each, and the recordings that resemble one that the bundle has learnt from, by name.
+        The answers, and the recordings that resemble one that the bundle has learnt from, by name.
 
     Raises:
         DataError: the bundle has learnt from all of them.
     """
-    whole = [np.ones(one.n_frames, np.bool_) for one in recordings]
-    labelled = [one.labels >= 0 for one in recordings]
-    found = judgeable(bundle.manifest, [Identity.of_pose(one) for one in recordings], whole, labelled)
-    if found.learnt_from:
+    manifest = bundle.manifest
+    identities: list[Identity] = []
+    known: list[NDArray[np.bool_]] = []
+    found: list[RawAnswers] = []
+    groups: list[str | None] = []
+    for one in recordings:
+        identities.append(Identity.of_pose(one))
+        known.append(one.known)
+        unseen = unseen_mask(manifest, identities[-1], np.ones(one.n_frames, np.bool_))
+        parts = np.where(unseen, PARTS.index(REPORT_PART), UNUSED).astype(np.int8)
+        if (answers := raw_pose_answers(bundle, one, parts)) is not None:
+            found.append(answers)
+            groups.append(one.group)
+        if progress is not None:
+            progress(1)
+    judged = judgeable(manifest, identities, [np.ones(len(one), np.bool_) for one in known], known)
+    if judged.learnt_from:
         raise DataError(
-            f"bundle {bundle.manifest.name!r} has learnt from {', '.join(found.learnt_from)}, where its answers are "
+            f"bundle {manifest.name!r} has learnt from {', '.join(judged.learnt_from)}, where its answers are "
             "better than anywhere else: a stabiliser that is chosen there will be too quick; give recordings that it "
             "has not seen"
         )
-    seen = [place for place, mask in enumerate(found.masks) if (mask & labelled[place]).any()]
-    part_of = dict.fromkeys(seen, REPORT_PART)
-    groups = [recordings[place].group for place in seen]
-    names = [recordings[place].name for place in seen]
-    if len({group or f"recording {name}" for group, name in zip(groups, names, strict=True)}) > 1:
-        chosen, _ = folds_of(KFoldSplit(folds=2, seed=seed), names, groups)
-        part_of |= {seen[place]: CHOICE_PART for place in chosen}
-    parts = [
-        np.where(mask, PARTS.index(part_of[place]), UNUSED).astype(np.int8)
-        if place in part_of
-        else np.full(recordings[place].n_frames, UNUSED, np.int8)
-        for place, mask in enumerate(found.masks)
-    ]
-    return parts, found.doubtful
+    names = [one.name for one in found]
+    if len({unit_of(name, group) for name, group in zip(names, groups, strict=True)}) > 1:
+        for place in folds_of(KFoldSplit(folds=2, seed=seed), names, groups)[0]:
+            chosen = np.where(found[place].parts == UNUSED, UNUSED, PARTS.index(CHOICE_PART)).astype(np.int8)
+            found[place] = replace(found[place], parts=chosen)
+    return found, judged.doubtful
 
 
 def _time_ns(place: int, source: Source) -> int:
