@@ -145,7 +145,7 @@ class PoseMotion:
         return squash(speeds, self._parameters.squash, self._parameters.squash_unit)
 
 
-class PoseTurningParameters(AnimalOptions):
+class PoseTurningParameters(AnimalOptions, SquashOptions):
     """Which turns.
 
     Attributes:
@@ -153,6 +153,7 @@ class PoseTurningParameters(AnimalOptions):
         lags_s: over how long.
         mirrored: left and right are taken as alike.
         matched: as of `PoseMotionParameters`.
+        squash: as of speeds; ``squash_unit`` is in radians per second here.
     """
 
     segments: list[Segment] = Field(min_length=1)
@@ -162,14 +163,14 @@ class PoseTurningParameters(AnimalOptions):
 
 
 class PoseTurning:
-    """By how much a direction turned over a lag, radians per second; 0 while it has no length."""
+    """By how much a direction turned over a lag, radians per second unless drawn together; 0 while it has no length."""
 
     name: ClassVar[str] = "pose_turning"
     version: ClassVar[int] = 1
     rests_on: ClassVar[tuple[Callable[..., object], ...]] = (exchanged, delayed, with_past, past_of)
 
     def __init__(self, parameters: PoseTurningParameters, layout: PoseLayout, before: tuple[str, ...]) -> None:
-        self._mirrored = parameters.mirrored
+        self._parameters = parameters
         self._segments = [(layout.place(a), layout.place(b)) for a, b in parameters.segments]
         self._match = None if parameters.matched is None else layout.place(parameters.matched)
         self._lags = [layout.frames(lag_s) for lag_s in parameters.lags_s]
@@ -200,6 +201,7 @@ class PoseTurning:
             first, second = then[:, :, :n], now[:, :, :n]
             sine, cosine = np.ascontiguousarray(cross(first, second)), np.ascontiguousarray(dot(first, second))
             rate = np.arctan2(sine, cosine) / (lag * self._dt_s)
-            own.append(np.abs(rate) if self._mirrored else rate)
+            rate = squash(rate, self._parameters.squash, self._parameters.squash_unit)
+            own.append(np.abs(rate) if self._parameters.mirrored else rate)
         after: State = {"past": past_of(joined, len(pose)), "started": np.ones(1, np.int64)}
         return after, self._arrangement.join(pose, np.concatenate(own, axis=2), np.zeros((len(pose), 0)))

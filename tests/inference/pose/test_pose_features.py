@@ -1,6 +1,6 @@
 """Every feature against a case that can be reckoned by hand. Keypoints: nose, neck, hip, tail; body length 10 px."""
 
-from math import atan2, cos, log, pi, sin, sqrt
+from math import atan2, cos, log, log1p, pi, sin, sqrt
 from typing import Any
 
 import numpy as np
@@ -263,13 +263,15 @@ def test_motion_of_animals_that_were_exchanged() -> None:
     assert front([("pose_motion", 1, options)]).block(points)[9, 1] > 20.0
 
 
+@pytest.mark.parametrize(("squash", "size"), [("none", 3.0), ("root", sqrt(3.0 / 0.5)), ("log", log1p(3.0 / 0.5))])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_turning(mirrored: bool) -> None:
+def test_turning(mirrored: bool, squash: str, size: float) -> None:
     """A tenth of a radian a frame to the left, which is against the clock."""
     turns = [[(50 * cos(-0.1 * t) * k, 50 * sin(-0.1 * t) * k) for k in (2, 1, 0, -1)] for t in range(40)]
-    steps: Steps = [("pose_turning", 1, {"segments": [["hip", "neck"]], "lags_s": [0.2], "mirrored": mirrored})]
-    rate = front(steps, n_animals=1).block(frames(turns))[6:, 0]
-    assert rate == pytest.approx(np.full(34, 3.0 if mirrored else -3.0), rel=1e-4)
+    options = {"segments": [["hip", "neck"]], "lags_s": [0.2], "mirrored": mirrored}
+    options |= {"squash": squash, "squash_unit": 0.5}
+    rate = front([("pose_turning", 1, options)], n_animals=1).block(frames(turns))[6:, 0]
+    assert rate == pytest.approx(np.full(34, size if mirrored else -size), rel=1e-4)
 
 
 def test_position_in_a_given_arena() -> None:
