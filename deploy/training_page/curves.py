@@ -14,7 +14,7 @@ from ...training.scores.frames import average_precision, precision_recall
 from ...training.scores.onsets import pooled, score_onsets
 from ..palette import paper_color
 from .digest import LearningCurve, TrainingDigest
-from .figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, key, line_chart
+from .figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, legend, line_chart
 from .words import score_text
 
 _CURVE_POINTS: Final = 200
@@ -131,7 +131,7 @@ def ethograms(digest: TrainingDigest, found: Mapping[str, Any]) -> str:
         return "<div class=card>Not kept by this run.</div>"
     n_classes = len(digest.classes)
     names = list(dict.fromkeys(name for one in digest.recordings for name in one.raters))
-    cards = [key([(name, paper_color(place)) for place, name in enumerate(digest.classes)])]
+    cards = [legend([(name, paper_color(place)) for place, name in enumerate(digest.classes)])]
     for one in digest.recordings:
         if not one.known.any():
             continue

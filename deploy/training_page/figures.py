@@ -77,10 +77,10 @@ def line_chart(lines: Sequence[Line], axes: Axes, tall: float = 300.0) -> str:
     for line in lines:
         out.append(_curve(line, across, down))
     out.append("</svg>")
-    return "".join(out) + key([(line.name, line.color) for line in lines if line.name])
+    return "".join(out) + legend([(line.name, line.color) for line in lines if line.name])
 
 
-def key(entries: Sequence[tuple[str, str]]) -> str:
+def legend(entries: Sequence[tuple[str, str]]) -> str:
     """Names beside their colours."""
     inner = "".join(
         f'<span><span class=key style="background:{color}"></span>{escape(name)}</span>' for name, color in entries

@@ -8,7 +8,7 @@ from ..page_parts import PAPER, STYLE, chip, document, figure_row, table
 from .curves import ethograms, judgement, learning
 from .digest import TrainingDigest
 from .tables import by_class, overview
-from .words import SPLITS, WORDS, delay_text, duration_text, many, score_text
+from .words import SPLITS, WORDS, counted, delay_text, duration_text, score_text
 
 _STYLE: Final = (
     STYLE
@@ -74,7 +74,7 @@ def _head(digest: TrainingDigest) -> str:
     lasted = f" · {seconds / 60.0:.1f} min" if seconds else ""
     about = [
         str(found.get("bundle") or digest.config.get("name") or ""),
-        f"{many(len(recordings), 'recording')}, {found.get('n_frames', 0):,} scored frames{lasted}",
+        f"{counted(len(recordings), 'recording')}, {found.get('n_frames', 0):,} scored frames{lasted}",
         f"{len(digest.classes)} behaviours: {', '.join(digest.classes)}",
     ]
     task = str(digest.config.get("task") or "")

@@ -75,6 +75,6 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def many(n: int, what: str) -> str:
+def counted(n: int, what: str) -> str:
     """A number of things."""
     return f"{n} {what}" + ("" if n == 1 else "s")

@@ -15,7 +15,7 @@ from ethostream.training.fitting.crop_head_data import head_data
 from ethostream.training.fitting.crop_recordings import Recording
 from ethostream.training.fitting.head_validation import head_logits
 from ethostream.training.fitting.joint_fit import Networks
-from ethostream.training.fitting.video_fit import build_networks, fit
+from ethostream.training.fitting.video_fit import build_networks, fit_video
 from ethostream.training.splits import PARTS
 from head_problems import weights_of
 
@@ -70,14 +70,16 @@ def test_a_head_is_fitted_before_loaded_weights_are_changed(tmp_path: Path) -> N
     rule = config(frozen_epochs=2, embedder_learning_rate=1e-9, joint_epochs=1, head_epochs=1)
     networks = fresh(rule)
     before = weights_of(networks.embedder)
-    found = fit(rule, recordings(), networks, tmp_path, quiet=True)
+    found = fit_video(rule, recordings(), networks, tmp_path, quiet=True)
     assert list(found) == ["frozen", "joint", "head"]
     assert stages_in(tmp_path) == [("frozen", 0), ("frozen", 1), ("joint", 0), ("head", 0)]
     for name, value in weights_of(networks.embedder).items():
         if "weight" in name or "bias" in name:
             assert np.allclose(value, before[name], atol=1e-6), name
     other = fresh(rule)
-    fit(config(frozen_epochs=2, joint_epochs=1, head_epochs=1), recordings(), other, tmp_path / "free", quiet=True)
+    fit_video(
+        config(frozen_epochs=2, joint_epochs=1, head_epochs=1), recordings(), other, tmp_path / "free", quiet=True
+    )
     moved = [np.abs(value - before[name]).max() for name, value in weights_of(other.embedder).items()]
     assert max(moved) > 1e-4
 
@@ -87,7 +89,7 @@ def test_going_on_in_any_stage_ends_with_the_same_bits(nth: int, done: int, tmp_
     """Two batches make a joint epoch: the third is of the second one, the fifth of the first head epoch."""
     rule = config()
     whole = fresh(rule)
-    wanted = fit(rule, recordings(), whole, tmp_path / "whole", quiet=True)
+    wanted = fit_video(rule, recordings(), whole, tmp_path / "whole", quiet=True)
     broken, seen = fresh(rule), list[bool]()
 
     def stop(module: torch.nn.Module, _: Any) -> None:
@@ -97,9 +99,9 @@ def test_going_on_in_any_stage_ends_with_the_same_bits(nth: int, done: int, tmp_
 
     broken.head.core.register_forward_pre_hook(stop)
     with pytest.raises(MemoryError, match="as if killed"):
-        fit(rule, recordings(), broken, tmp_path / "broken", quiet=True)
+        fit_video(rule, recordings(), broken, tmp_path / "broken", quiet=True)
     again = fresh(rule)
-    found = fit(rule, recordings(), again, tmp_path / "broken", quiet=True)
+    found = fit_video(rule, recordings(), again, tmp_path / "broken", quiet=True)
     assert found["joint"]["resumed_from_epoch"] == done
     for one, other in ((whole.embedder, again.embedder), (whole.head, again.head)):
         for name, value in weights_of(one).items():
@@ -126,7 +128,7 @@ def both_at_once() -> list[Recording]:
 def test_behaviors_that_meet_are_learnt_side_by_side(stages: dict[str, int], tmp_path: Path) -> None:
     rule = config(**stages, loss={"kind": "binary"}, learning_rate=0.02, patience=40, monitor="loss", temperature=True)
     networks, data = fresh(rule), both_at_once()
-    found = fit(rule, data, networks, tmp_path, quiet=True)
+    found = fit_video(rule, data, networks, tmp_path, quiet=True)
     assert list(found.values())[-1]["calibration"]["n_frames"] == 2 * (60 - 3)  # two views; all that was looked at
     (shown,) = head_data(networks.embedder, data[1:], "mean", torch.device("cpu"))
     assert shown.targets is not None
@@ -140,7 +142,7 @@ def test_behaviors_that_meet_are_learnt_side_by_side(stages: dict[str, int], tmp
 
 def test_a_log_of_an_earlier_fit_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"stage": "joint", "epoch": 7}\n')
-    fit(config(joint_epochs=0, head_epochs=1), recordings(), fresh(config()), tmp_path, quiet=True)
+    fit_video(config(joint_epochs=0, head_epochs=1), recordings(), fresh(config()), tmp_path, quiet=True)
     assert stages_in(tmp_path) == [("head", 0)]
 
 
@@ -148,7 +150,7 @@ def test_a_new_normalisation_changes_no_answer_of_what_was_learnt(tmp_path: Path
     """The head stage begins where the joint one ended, although it normalises by embeddings that it knows by now."""
     rule = config(joint_epochs=1, head_epochs=1, learning_rate=1e-9)
     networks = fresh(rule)
-    found = fit(rule, recordings(), networks, tmp_path, quiet=True)
+    found = fit_video(rule, recordings(), networks, tmp_path, quiet=True)
     assert found["head"]["best_value"] == pytest.approx(found["joint"]["best_value"], abs=0.02)
     data = head_data(networks.embedder, recordings()[:1], "mean", torch.device("cpu"))[0]
     assert np.allclose(networks.head.mean.numpy(), data.x.mean(axis=(0, 1)), rtol=1e-3, atol=1e-3)
@@ -158,10 +160,10 @@ def test_joined_views_are_one_row(tmp_path: Path) -> None:
     one = config(joint_epochs=0, head_epochs=1).model_copy(update={"fusion": "joined"})
     networks = fresh(one)
     assert networks.head.n_features == 2 * (4 + 1)
-    fit(one, recordings(), networks, tmp_path, quiet=True)
+    fit_video(one, recordings(), networks, tmp_path, quiet=True)
 
 
 def test_sequences_need_a_frozen_embedder(tmp_path: Path) -> None:
     rule = config(supervision="sequence_last")
     with pytest.raises(ConfigError, match=r"set fit.joint_epochs: 0"):
-        fit(rule, recordings(), fresh(rule), tmp_path, quiet=True)
+        fit_video(rule, recordings(), fresh(rule), tmp_path, quiet=True)

@@ -18,7 +18,7 @@ from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.video_sources import Source, open_sources
 from ethostream.training.fitting.crop_head_data import embed_recording
 from ethostream.training.fitting.crop_recordings import EmbeddedRecording, Recording, read_embedded, read_recording
-from ethostream.training.fitting.video_fit import fit
+from ethostream.training.fitting.video_fit import fit_video
 from ethostream.training.runs.compute_features import compute_features
 from ethostream.training.runs.crop_reading import learnt_from, read_crops
 from ethostream.training.runs.export_run import export_run
@@ -217,7 +217,7 @@ def test_a_fit_on_mapped_crops_is_the_fit_on_crops_in_memory(sources: list[Sourc
     for place, cache in enumerate((None, FeatureCache(tmp_path / "cache"))):
         networks = networks_of(rule, sources)
         recordings = [crops_of(one, rule, networks.embedder, cache) for one in sources[:2]]
-        fit(rule, recordings, networks, tmp_path / str(place), quiet=True)
+        fit_video(rule, recordings, networks, tmp_path / str(place), quiet=True)
         found.append(networks.embedder.state_dict() | networks.head.state_dict())
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 

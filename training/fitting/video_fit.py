@@ -47,7 +47,7 @@ def build_networks(config: TrainConfig, n_views: int, n_step_features: int, root
     return Networks(embedder, build_head(config.head, n_features, len(config.classes), output))
 
 
-def fit(
+def fit_video(
     config: TrainConfig,
     recordings: Sequence[Recording | EmbeddedRecording],
     networks: Networks,
@@ -78,30 +78,11 @@ def fit(
         raise ConfigError(f"fit.supervision: {rule.supervision}: goes with a frozen embedder; set fit.joint_epochs: 0")
     require_devices(rule)
     _begin_log(run)
-    device = torch.device(rule.device)
     summary: dict[str, Any] = {}
     learnt = False
-
-    def fit_alone(stage: str) -> None:
-        networks.embedder.to(device)
-        data = head_data(networks.embedder, recordings, config.fusion, device)
-        networks.embedder.to("cpu")
-        summary[stage] = fit_head(
-            networks.head,
-            data,
-            rule,
-            config.classes,
-            config.seed,
-            run,
-            quiet,
-            fusion=config.fusion,
-            stage=stage,
-            learnt_before=learnt,
-        )
-
     with torch_threads(rule.threads):
         if rule.frozen_epochs:
-            fit_alone("frozen")
+            summary["frozen"] = _fit_alone("frozen", config, recordings, networks, run, quiet)
             learnt = True
         if rule.joint_epochs:
             cropped = [one for one in recordings if isinstance(one, Recording)]
@@ -110,13 +91,41 @@ def fit(
             summary["joint"] = run_stage(JointStage(config, cropped, networks, run), quiet)
             learnt = True
         if rule.head_epochs:
-            fit_alone("head")
+            summary["head"] = _fit_alone("head", config, recordings, networks, run, quiet, learnt)
         elif rule.temperature and any(one.mask("validation").any() for one in recordings):
             data = head_data(networks.embedder, recordings, config.fusion, torch.device("cpu"))
             summary["joint"]["calibration"] = calibrate_head(networks.head, data).to_dict()
     networks.embedder.eval()
     networks.head.eval()
     return summary
+
+
+def _fit_alone(
+    stage: str,
+    config: TrainConfig,
+    recordings: Sequence[Recording | EmbeddedRecording],
+    networks: Networks,
+    run: Path,
+    quiet: bool,
+    learnt_before: bool = False,
+) -> dict[str, Any]:
+    """The head on what the embedder makes of the recordings as it is."""
+    device = torch.device(config.fit.device)
+    networks.embedder.to(device)
+    data = head_data(networks.embedder, recordings, config.fusion, device)
+    networks.embedder.to("cpu")
+    return fit_head(
+        networks.head,
+        data,
+        config.fit,
+        config.classes,
+        config.seed,
+        run,
+        quiet,
+        fusion=config.fusion,
+        stage=stage,
+        learnt_before=learnt_before,
+    )
 
 
 def _begin_log(run: Path) -> None:
