@@ -137,40 +137,21 @@ def quantise_bundle(
         )
     refuse_learnt(manifest, config, sources)
     stored = read_bundle_files(bundle.path)
-    files = {name: stored[name] for name in manifest.files}
     calibration = plan_calibration(config, sources, options.calibration_frames)
-    sample: list[NDArray[np.uint8]] = []
-    console.print("calibrating on the training part")
-    with Progress(console=console, disable=console.quiet) as progress:
-        crops = _watched(bundle, calibration, sample, progress)
-        files[EMBEDDER_FILE] = quantise_graph(stored[EMBEDDER_FILE], crops, options.weight_bits)
-    small = replace(bundle, embedder_graph=open_graph(files[EMBEDDER_FILE], EMBEDDER_FILE, "cpu", 1))
-    if calibration.n_frames < options.calibration_frames:
-        console.print(f"the training part has given {calibration.n_frames:,} of {options.calibration_frames:,} frames")
-
-    def tell(name: str) -> None:
-        console.print(f"  {name}")
-
-    def scored(part: Literal["validation", "test"]) -> tuple[list[Answers], list[Answers], PrecisionJudgement]:
-        console.print(f"scoring the {part} part with both embedders")
-        first = float32 if part == "test" else None
-        before = first or answers_of_part(bundle, config, list(sources), part, progress=tell)
-        after = answers_of_part(small, config, list(sources), part, progress=tell)
-        return before, after, judge(part, config, sources, before, after, options.max_score_loss)
-
+    embedder, sample = _quantised_embedder(bundle, stored[EMBEDDER_FILE], calibration, options, console)
+    pair = _Pair(bundle, replace(bundle, embedder_graph=open_graph(embedder, EMBEDDER_FILE, "cpu", 1)))
     decisive = part_to_judge(config, sources)
-    before, after, verdict = scored(decisive)
+    scored = pair.scored(decisive, config, sources, options, console, float32)
+    verdict = scored.judgement
     if judged is not None:
         judged(verdict)
     if verdict.loss > options.max_score_loss:
         raise ScoreLossError(refusal(verdict, options.weight_bits, calibration.n_frames, str(bundle.path)))
-    test = verdict
     if decisive != "test":
-        before, after, test = scored("test")
-    p_change = np.concatenate([np.abs(a.p - b.p).max(axis=1) for a, b in zip(before, after, strict=True)])
-    evaluation = evaluation_of(small, config, after, learnt_counts=learnt_counts(list(sources), config))
-    batch = np.resize(sample[0], (len(sources[0].views), *sample[0].shape[1:]))
+        scored = pair.scored("test", config, sources, options, console, float32)
+    evaluation = evaluation_of(pair.int8, config, scored.int8, learnt_counts=learnt_counts(list(sources), config))
     console.print("measuring the speed of both embedders")
+    batch = np.resize(sample, (len(sources[0].views), *sample.shape[1:]))
     clock = RigClock(ClockAnchor.take())
     record = Quantisation(
         source=bundle.identity,
@@ -178,35 +159,102 @@ def quantise_bundle(
         calibrated_on=calibration.members,
         n_calibration_frames=calibration.n_frames,
         n_calibration_crops=calibration.n_crops,
-        n_test_frames=test.n_frames,
-        stabilised=test.stabilised,
-        raw=test.raw,
-        p_change_p99=float(np.percentile(p_change, 99)),
-        p_change_max=float(p_change.max()),
         score_loss=verdict.loss,
         max_score_loss=options.max_score_loss,
-        speed=measure_speed(stored[EMBEDDER_FILE], files[EMBEDDER_FILE], batch, clock, speed_seconds),
+        speed=measure_speed(stored[EMBEDDER_FILE], embedder, batch, clock, speed_seconds),
         float32_bytes=len(stored[EMBEDDER_FILE]),
-        int8_bytes=len(files[EMBEDDER_FILE]),
+        int8_bytes=len(embedder),
         machine=this_machine(),
-        scored_on=test.scored_on,
-        validation=None if verdict is test else verdict,
+        validation=None if decisive == "test" else verdict,
+        **scored.on_test(),
     )
+    fields = _fields(manifest) | {
+        "scores": scores_of(evaluation, config),
+        "compute": compute_of(evaluation, list(sources)),
+        "quantisation": record,
+    }
+    return Quantised(bundle, record, evaluation, scored.int8, fields, _files(stored, embedder, fields))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What both embedders answered on one part, and what the difference costs."""
+
+    float32: list[Answers]
+    int8: list[Answers]
+    judgement: PrecisionJudgement
+
+    def on_test(self) -> dict[str, Any]:
+        """What a `Quantisation` says of the test part."""
+        change = [np.abs(a.p - b.p).max(axis=1) for a, b in zip(self.float32, self.int8, strict=True)]
+        p_change = np.concatenate(change)
+        return {
+            "n_test_frames": self.judgement.n_frames,
+            "stabilised": self.judgement.stabilised,
+            "raw": self.judgement.raw,
+            "p_change_p99": float(np.percentile(p_change, 99)),
+            "p_change_max": float(p_change.max()),
+            "scored_on": self.judgement.scored_on,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The bundle with either embedder."""
+
+    float32: Bundle
+    int8: Bundle
+
+    def scored(
+        self,
+        part: Literal["validation", "test"],
+        config: TrainConfig,
+        sources: Sequence[Source],
+        options: ExportConfig,
+        console: Console,
+        known: list[Answers] | None,
+    ) -> _Scored:
+        """Run both over a part; ``known`` is what float32 answered on the test part, where somebody has asked it."""
+
+        def tell(name: str) -> None:
+            console.print(f"  {name}")
+
+        console.print(f"scoring the {part} part with both embedders")
+        first = known if part == "test" else None
+        before = first or answers_of_part(self.float32, config, list(sources), part, progress=tell)
+        after = answers_of_part(self.int8, config, list(sources), part, progress=tell)
+        return _Scored(before, after, judge(part, config, sources, before, after, options.max_score_loss))
+
+
+def _quantised_embedder(
+    bundle: Bundle, float32: bytes, calibration: Calibration, options: ExportConfig, console: Console
+) -> tuple[bytes, NDArray[np.uint8]]:
+    """The graph in int8, and the first crops that it was calibrated on, uint8 [n, height, width]."""
+    sample: list[NDArray[np.uint8]] = []
+    console.print("calibrating on the training part")
+    with Progress(console=console, disable=console.quiet) as progress:
+        crops = _watched(bundle, calibration, sample, progress)
+        graph = quantise_graph(float32, crops, options.weight_bits)
+    if calibration.n_frames < options.calibration_frames:
+        console.print(f"the training part has given {calibration.n_frames:,} of {options.calibration_frames:,} frames")
+    return graph, sample[0]
+
+
+def _fields(manifest: Manifest) -> dict[str, Any]:
+    """Of the manifest of the int8 bundle: those that do not wait for its scores."""
     fields = {
         name: getattr(manifest, name) for name in Manifest.model_fields if name not in ("files", "schema_version")
     }
-    fields |= {
-        "name": manifest.name[: _NAME_LENGTH - len(_SUFFIX)] + _SUFFIX,
-        "scores": scores_of(evaluation, config),
-        "compute": compute_of(evaluation, list(sources)),
-        "library_versions": library_versions(),
-        "quantisation": record,
-    }
+    name = manifest.name[: _NAME_LENGTH - len(_SUFFIX)] + _SUFFIX
+    return fields | {"name": name, "library_versions": library_versions()}
+
+
+def _files(stored: dict[str, bytes], embedder: bytes, fields: dict[str, Any]) -> dict[str, bytes]:
+    """Of the int8 bundle, with what its own graphs answer on the frames of the float32 one."""
     with np.load(io.BytesIO(stored[PARITY_FILE]), allow_pickle=False) as archive:
         frames, times_ns = archive["frames"], archive["times_ns"]
-    graphs = {name: files[name] for name in (EMBEDDER_FILE, HEAD_STEP_FILE, HEAD_SEQUENCE_FILE)}
-    files = graphs | {PARITY_FILE: make_parity(fields, graphs, frames, times_ns)}
-    return Quantised(bundle, record, evaluation, after, fields, files)
+    graphs = {EMBEDDER_FILE: embedder} | {name: stored[name] for name in (HEAD_STEP_FILE, HEAD_SEQUENCE_FILE)}
+    return graphs | {PARITY_FILE: make_parity(fields, graphs, frames, times_ns)}
 
 
 def _watched(
