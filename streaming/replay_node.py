@@ -37,6 +37,7 @@ from .node import NodeContext
 from .pixel_format import frame_shape
 from .recording_reader import Recording
 from .replay_plan import Plan, every_pose, every_set, exact_plan
+from .seq_set import SeqSet
 from .subscriber import EverySubscriber
 from .topics import (
     ARMING,
@@ -56,6 +57,7 @@ _HANDED_KEPT = 4096
 _OUT_OF_ORDER = 16
 """A frame whose camera is so many frames further, or began anew so many frames ago, does not come any more."""
 _POLL_MS = 20
+_NO_FRAMES = SeqSet()
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,10 @@ class _Replay:
         self._n_frames: dict[str, int] = {}
         self._published: OrderedDict[FrameKey, bool] = OrderedDict()
         """Recent frames; False: the recording has no pixels for it."""
+        self._recorded: dict[str, dict[int, SeqSet]] = {}
+        """Frames whose header is in the recording, by camera and epoch; of those that a set may have."""
+        if config.pose is None:
+            self._recorded = {name: recording.index(name)[0].filter.received for name in recording.info.cameras}
         self._plan = self._read_plan()
         self._head: Plan | None = next(self._plan, None)
         self._handed: deque[int] = deque(maxlen=_HANDED_KEPT)
@@ -273,6 +279,8 @@ class _Replay:
         """Whether a frame is published; False: without pixels here, or its header is lost; None: it may still come."""
         if key in self._published:
             return self._published[key]
+        if not self._may_come(key):
+            return False
         camera, epoch, seq = key
         passed = self._newest.get((camera, epoch), -1) > seq + _OUT_OF_ORDER
         # What a process sent as it was killed may have reached the model and not the recorder.
@@ -280,6 +288,12 @@ class _Replay:
             name == camera and later > epoch and n > _OUT_OF_ORDER for (name, later), n in self._n_out.items()
         )
         return False if passed or began_anew else None
+
+    def _may_come(self, key: FrameKey) -> bool:
+        """False: the model had the frame and the recorder did not, and no frame after it need ever show that."""
+        camera, epoch, seq = key
+        recorded = self._recorded.get(camera)
+        return recorded is None or seq in recorded.get(epoch, _NO_FRAMES)
 
     def _hand_over(self, *, end: bool) -> None:
         """Hand over the next sets of the plan whose frames are all out; ``end``: no more frames will come."""
@@ -296,13 +310,18 @@ class _Replay:
                 state = [self._is_out((one.camera, one.epoch, one.seq)) for one in head.sources]
                 if False in state or (end and None in state):
                     self._crops_missed = head.crop_only
-                    why = "frames have no pixels" if self._config.pose is None else "the recording lacks a pose"
-                    self._skip(head.set_id, why)
+                    self._skip(head.set_id, self._why_not(head))
                 elif None in state:
                     return
                 else:
                     self._send(head)
             self._head = next(self._plan, None)
+
+    def _why_not(self, head: ReplaySet) -> str:
+        if self._config.pose is not None:
+            return "the recording lacks a pose"
+        lacking = [one.camera for one in head.sources if not self._may_come((one.camera, one.epoch, one.seq))]
+        return f"the recording lacks a frame of {', '.join(lacking)}" if lacking else "frames have no pixels"
 
     def _skip(self, set_id: int, why: str) -> None:
         self._context.counters["unreplayable"] += 1

@@ -1,24 +1,19 @@
 """What a replay hands to a model on pose, and when: driven message by message, without processes."""
 
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ethostream.streaming import replay_node
-from ethostream.streaming.messages import Alarm, Behavior, FrameHeader, Message, PipelineState, Pose, ReplaySet
-from ethostream.streaming.node import NodeContext, NodeSpec
+from ethostream.streaming.messages import Alarm, Behavior, FrameHeader, Message, PipelineState, Pose
 from ethostream.streaming.pose_format import PoseFormat, set_id_of, source_frame_of
 from ethostream.streaming.recording_config import RecordingConfig
 from ethostream.streaming.recording_info import RecordedFormat
 from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.recording_writer import RecordingWriter
-from ethostream.streaming.replay_node import ReplayNodeConfig
-from ethostream.streaming.topics import BEHAVIOR, FRAME, FRAME_SET, PIPELINE_STATE, POSE, REPLAY_SET, Topic
-from ethostream.streaming.wire import decode, encode
-from ethostream.sync.clock import ClockAnchor
+from ethostream.streaming.topics import BEHAVIOR, FRAME, PIPELINE_STATE, POSE, Topic
+from ethostream.streaming.wire import encode
+from replay_bench import Bench
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 33_333_333
@@ -54,48 +49,13 @@ def record(folder: Path, logged: list[tuple[Topic, str, Message]]) -> Recording:
     return Recording.open(folder)
 
 
-class Bench:
-    """The replay node without its sockets; nobody answers, and it need not wait for answers."""
-
-    def __init__(self, folder: Path, recording: Recording, **options: Any) -> None:
-        config = ReplayNodeConfig(
-            recording=recording.path, exact=True, speed=None, ring_slots=4096, pose="tracker", **options
-        )
-        anchor = ClockAnchor.take()
-        ends = {name: f"ipc://{folder}/{name}" for name in ("replay", "inference", "supervisor")}
-        self.context = NodeContext(
-            NodeSpec(
-                node="replay", entry="-", session=uuid.uuid4().hex[:8], anchor_utc_ns=anchor.utc_ns,
-                anchor_monotonic_ns=anchor.monotonic_ns, parent_pid=os.getppid(), endpoints=ends,
-            )
-        )  # fmt: skip
-        self.said: list[Message] = []
-        self.context.on_publish = lambda topic, camera, body: self.said.append(decode(topic.key(camera), body).message)
-        self._answers = self.context.subscribe([FRAME_SET, REPLAY_SET], nodes=["inference"])
-        self.replay: Any = replay_node._Replay(self.context, config, recording, self._answers)  # pyright: ignore[reportPrivateUsage]
-
-    def play(self, recording: Recording) -> None:
-        """All that is recorded; not yet told that there is no more."""
-        for one in recording.messages():
-            self.replay._handle(one.message)
-
-    @property
-    def handed(self) -> list[int]:
-        return [one.set_id for one in self.said if isinstance(one, ReplaySet)]
-
-    def close(self) -> None:
-        self.replay.close()
-        self._answers.close()
-        self.context.close()
-
-
 @pytest.fixture
 def benches(tmp_path: Path) -> Iterator[Any]:
     made: list[Bench] = []
 
     def make(logged: list[tuple[Topic, str, Message]], **options: Any) -> Bench:
         recording = record(tmp_path / "rec", logged)
-        made.append(Bench(tmp_path, recording, **options))
+        made.append(Bench(tmp_path, recording, pose="tracker", **options))
         made[-1].play(recording)
         return made[-1]
 
