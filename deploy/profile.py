@@ -15,19 +15,23 @@ from ..streaming.messages import Behavior, Decision, FrameHeader, FrameSet, Hear
 from ..streaming.wire import Received
 from ..sync.clock import NS_PER_S, NS_PER_US
 from ..sync.latency import LatencyHistogram
-from .process_table import INFERENCE, RECORDER, camera_node
+from .process_table import INFERENCE, RECORDER
 from .report import RunReport, write_json
 
 STAGES: Final = {
-    "exposure and transfer": "camera: from the start of exposure to the frame's arrival in its process",
-    "assembly": "inference: from the arrival of a set's last frame to the closed set",
-    "wait": "inference: from that arrival to the model taking the set; assembly is part of it",
-    "crop": "inference: background model, boxes, copying the crops",
-    "embed": "inference: embedder and features of all views",
-    "head": "inference: the recurrent step and the fusion of views",
-    "decide": "inference: stabiliser, and what it takes to say so",
-    "trigger": "inference: rules and the call of the actuator, of decisions that fired at once",
+    "exposure and transfer": "from the start of exposure to the frame's arrival in its process",
+    "assembly": "from the arrival of a set's last frame to the closed set",
+    "wait": "from that arrival to the model taking the set; assembly is part of it",
+    "crop": "background model, boxes, copying the crops",
+    "embed": "embedder and features of all views",
+    "head": "the recurrent step and the fusion of views",
+    "decide": "stabiliser, and what it takes to say so",
+    "trigger": "rules and the call of the actuator, of decisions that fired at once",
 }
+CAMERA: Final = "camera"
+"""Where the first stage is; each camera has a process of its own."""
+ANOTHER_HOST: Final = "another host"
+"""Where a model is whose crops come from here."""
 MAX_EVENTS: Final = 300_000
 """Of the trace; the oldest are left out beyond that, which is about 100 MB of JSON."""
 
@@ -37,6 +41,8 @@ class Profile:
 
     def __init__(self) -> None:
         self.stages = {name: LatencyHistogram() for name in STAGES}
+        self._process_of: dict[str, str] = {}
+        self._model = INFERENCE
         self.n_sets = 0
         self.first_set_ns = 0
         self.last_set_ns = 0
@@ -46,18 +52,19 @@ class Profile:
         self._used: dict[str, tuple[int, float, float]] = {}
         self._seconds: dict[str, tuple[float, float]] = {}
 
-    def add(self, message: Message) -> None:
-        """Take one message of the bus."""
+    def add(self, message: Message, source: str) -> None:
+        """Take one message of the bus, and the node that published it."""
         match message:
             case FrameHeader():
                 name = "exposure and transfer"
-                self._span(name, camera_node(message.camera), message.t_exposure_ns, message.t_received_ns, message.seq)
+                self._span(name, source, message.t_exposure_ns, message.t_received_ns, message.seq)
+                self._process_of[name] = CAMERA
             case FrameSet() if message.sources:
                 self.n_sets += 1
                 self.first_set_ns = self.first_set_ns or message.t_closed_ns
                 self.last_set_ns = message.t_closed_ns
                 arrived_ns = max(source.t_received_ns for source in message.sources)
-                self._span("assembly", INFERENCE, arrived_ns, message.t_closed_ns, message.set_id, lane=1)
+                self._span("assembly", source, arrived_ns, message.t_closed_ns, message.set_id, lane=1)
             case Behavior():
                 at = (
                     message.t_received_ns,
@@ -67,11 +74,12 @@ class Profile:
                     message.t_head_ns,
                     message.t_decided_ns,
                 )
-                names = ("wait", "crop", "embed", "head", "decide")
-                for name, begin, end in zip(names, at, at[1:], strict=False):
-                    self._span(name, INFERENCE, begin, end, message.set_id)
+                self._model = ANOTHER_HOST if message.t_arrived_ns else source
+                names = {"wait": source, "crop": source} | dict.fromkeys(("embed", "head", "decide"), self._model)
+                for (name, node), begin, end in zip(names.items(), at, at[1:], strict=False):
+                    self._span(name, node, begin, end, message.set_id)
             case Decision() if message.t_fired_ns:
-                self._span("trigger", INFERENCE, message.t_decided_ns, message.t_fired_ns, message.set_id)
+                self._span("trigger", self._model, message.t_decided_ns, message.t_fired_ns, message.set_id)
             case RecordingStatus():
                 self._count("frames written", RECORDER, message.t_ns, sum(message.written.values()))
             case Heartbeat():
@@ -81,6 +89,7 @@ class Profile:
 
     def _span(self, name: str, node: str, begin_ns: int, end_ns: int, number: int, lane: int = 0) -> None:
         self.stages[name].add(end_ns - begin_ns)
+        self._process_of[name] = node
         if end_ns >= begin_ns:
             self._event(
                 {"name": name, "ph": "X", "ts": begin_ns, "dur": end_ns - begin_ns, "node": node, "tid": lane,
@@ -114,11 +123,12 @@ class Profile:
         self._seconds[node] = (t_ns / NS_PER_S - known[1], seconds - known[2])
 
     def stage_rows(self) -> dict[str, dict[str, Any]]:
-        """By stage: p50, p99, p999 and max in ms, and how many."""
+        """By stage: p50, p99, p999 and max in ms, how many, and the process that it is in; "" where there are none."""
         rows: dict[str, dict[str, Any]] = {}
         for name, histogram in self.stages.items():
             one = histogram.summary()
-            rows[name] = {"p50": one.p50, "p99": one.p99, "p999": one.p999, "max": one.max, "n": one.n}
+            figures = {"p50": one.p50, "p99": one.p99, "p999": one.p999, "max": one.max, "n": one.n}
+            rows[name] = {**figures, "process": self._process_of.get(name, "")}
         return rows
 
     def process_rows(self) -> dict[str, dict[str, float | None]]:
@@ -173,7 +183,7 @@ class ProfileDisplay:
         self._bar.stop()
 
     def on_message(self, received: Received) -> None:
-        self._profile.add(received.message)
+        self._profile.add(received.message, received.source)
 
     def on_tick(self, phase: str, report: RunReport) -> None:
         done_s = (self._profile.last_set_ns - self._profile.first_set_ns) / NS_PER_S

@@ -64,7 +64,7 @@ def _print(figures: dict[str, Any], trace: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..profile import STAGES, milliseconds
+    from ..profile import milliseconds
 
     console = Console()
     table = Table(title=f"Stages, ms, over {figures['seconds']:g} s")
@@ -73,7 +73,7 @@ def _print(figures: dict[str, Any], trace: Path | None) -> None:
     for name, one in figures["stage_ms"].items():
         if one["n"]:
             values = [milliseconds(one[key]) for key in ("p50", "p99", "p999", "max")]
-            table.add_row(name, *values, str(one["n"]), STAGES[name].partition(":")[0])
+            table.add_row(name, *values, str(one["n"]), one["process"])
     console.print(table)
     processes = Table(title="Processes")
     for name in ("process", "cores", "processor ms per frame set"):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from ethostream.deploy import profile as profile_module
@@ -15,17 +16,18 @@ from typer.testing import CliRunner
 T = 10**18
 
 
-def told(n_sets: int = 50) -> Profile:
-    """A profile of sets 20 ms apart whose stages take 1, 2, 3 ms and so on."""
+def told(n_sets: int = 50, sets: str = "inference", model: str = "inference") -> Profile:
+    """A profile of sets 20 ms apart whose stages take 1, 2, 3 ms and so on; which nodes close sets, and answer."""
     found = Profile()
     for n in range(n_sets):
         t = T + 20 * n * NS_PER_MS
         at = [t + k * NS_PER_MS for k in (1, 3, 6, 10, 15, 16, 18)]
         source = SourceFrame("c", 0, n, t, 500, at[0])
-        found.add(FrameHeader("c", 0, n, t, 500, at[0], "simulated", 64, 64, "mono8", "", 0, 0))
-        found.add(FrameSet(n, "complete", (source,), (), t, at[0] + NS_PER_MS))
-        found.add(Behavior(n, "complete", (source,), (), "b", (1.0,), "x", "x", t, 0, 0, True, (), t, *at[:6]))
-        found.add(Decision("r", n, "fired", "armed", "x", 1.0, "a", (source,), t, at[0], at[5], at[6]))
+        found.add(FrameHeader("c", 0, n, t, 500, at[0], "simulated", 64, 64, "mono8", "", 0, 0), "camera.c")
+        found.add(FrameSet(n, "complete", (source,), (), t, at[0] + NS_PER_MS), sets)
+        behavior = Behavior(n, "complete", (source,), (), "b", (1.0,), "x", "x", t, 0, 0, True, (), t, *at[:6])
+        found.add(msgspec.structs.replace(behavior, t_arrived_ns=t * (model == "cropper")), model)
+        found.add(Decision("r", n, "fired", "armed", "x", 1.0, "a", (source,), t, at[0], at[5], at[6]), model)
     return found
 
 
@@ -43,6 +45,23 @@ def test_each_stage_is_what_lies_between_its_two_times() -> None:
     }
     assert {name: one["max"] for name, one in rows.items()} == expected
     assert all(one["n"] == 50 for one in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("sets", "model", "at"),
+    [
+        ("inference", "inference", ["camera", *["inference"] * 7]),
+        ("sets", "inference", ["camera", "sets", *["inference"] * 6]),  # beside a model on pose
+        ("cropper", "cropper", ["camera", *["cropper"] * 3, *["another host"] * 4]),
+    ],
+)
+def test_each_stage_is_booked_to_the_process_that_it_is_in(sets: str, model: str, at: list[str]) -> None:
+    found = told(3, sets, model)
+    assert [one["process"] for one in found.stage_rows().values()] == at
+    trace = found.trace()["traceEvents"]
+    names = {one["pid"]: one["args"]["name"] for one in trace if one["ph"] == "M"}
+    bars = {one["name"]: names[one["pid"]] for one in trace if one["ph"] == "X"}
+    assert list(bars.values()) == ["camera.c", *at[1:]]
 
 
 def test_processor_time_is_told_per_core_and_per_set() -> None:
