@@ -7,7 +7,7 @@ together.
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Protocol, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,35 +221,59 @@ def split_by_block(
     return parts
 
 
-def parts_of(
-    rule: SplitRule,
-    part: Part | None,
-    known: NDArray[np.bool_],
-    rate_hz: float,
-    name: str,
-) -> NDArray[np.int8]:
+class Divided(Protocol):
+    """What a split asks of a recording."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def part(self) -> Part | None:
+        """Of the whole recording (`part_of`), with a split by recording or group."""
+        ...
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Frames of which something is learnt, bool [n_frames]."""
+        ...
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames per second."""
+        ...
+
+
+def parts_of(rule: SplitRule, recording: Divided) -> NDArray[np.int8]:
     """The part of every frame of one recording, int8 [n_frames], whichever way the data are split.
 
     Args:
         rule: of the configuration.
-        part: of the whole recording (`part_of`), with a split by recording or group.
-        known: frames of which something is learnt, bool [n_frames].
-        rate_hz: frames per second.
-        name: of the recording, for messages.
+        recording: one.
 
     Raises:
         DataError: the blocks of a time-block split do not fit, or the rule makes folds, each with parts of its own.
     """
     if isinstance(rule, TimeBlockSplit):
-        return split_by_block(rule, known, rate_hz, name)
+        return split_by_block(rule, recording.known, recording.rate_hz, recording.name)
     if isinstance(rule, LeaveOneOutSplit | KFoldSplit):
         raise DataError(
             f"split {rule.by}: is several trainings, and this needs one; use 'by: recording', 'group' or 'time_block' "
             "here, or `ethostream crossval`"
         )
-    if part is None:
-        raise DataError(f"{name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
-    return np.full(len(known), PARTS.index(part), np.int8)
+    if recording.part is None:
+        raise DataError(f"{recording.name}: belongs to no part; give it 'part: train', 'validation' or 'test'")
+    return np.full(len(recording.known), PARTS.index(recording.part), np.int8)
+
+
+def part_mask(rule: SplitRule, recording: Divided, part: Part) -> NDArray[np.bool_]:
+    """Frames of a recording that belong to a part, labelled or not where it is split by recording, bool [n_frames].
+
+    Raises:
+        DataError: as `parts_of`.
+    """
+    return parts_of(rule, recording) == PARTS.index(part)
 
 
 def stretches_of(name: str, mask: NDArray[np.bool_]) -> list[str]:

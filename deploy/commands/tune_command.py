@@ -135,11 +135,12 @@ def tune(
 def _video_answers(loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress") -> "list[RawAnswers]":
     """What a bundle of video says of the recordings of a training file."""
     from ...training.answers.learnt_frames import refuse_learnt
+    from ...training.answers.of_video import refuse_classes
     from ...training.data.video_sources import open_sources
     from ...training.stabilising.raw_answers import raw_answers
 
     _refuse_input(loaded, pose=False)
-    _refuse_classes(loaded, config)
+    refuse_classes(loaded, config)
     sources = [one for one in open_sources(config, root) if one.part != "train"]
     refuse_learnt(loaded.manifest, config, sources)
     bar = progress.add_task("model", total=sum(one.n_frames for one in sources))
@@ -149,11 +150,12 @@ def _video_answers(loaded: "Bundle", config: "TrainConfig", root: Path, progress
 
 def _pose_answers(loaded: "Bundle", config: "TrainConfig", root: Path, progress: "Progress") -> "list[RawAnswers]":
     """What a bundle of keypoints says of the recordings of a training file."""
+    from ...training.answers.of_video import refuse_classes
     from ...training.data.bundle_recordings import BundleRecordings
     from ...training.stabilising.raw_answers import raw_answers_of_file
 
     _refuse_input(loaded, pose=True)
-    _refuse_classes(loaded, config)
+    refuse_classes(loaded, config)
     show, advance = _bar(progress, len(config.data))
     recordings = BundleRecordings.of_file(loaded.manifest, config, root)
     return raw_answers_of_file(loaded, recordings.each(show), config.split, advance)
@@ -187,15 +189,6 @@ def _refuse_input(loaded: "Bundle", pose: bool) -> None:
         takes, given = ("video", "keypoints") if pose else ("keypoints", "video")
         raise ConfigError(
             f"bundle {loaded.manifest.name!r} takes {takes}, and the recordings are of {given}; give others with --data"
-        )
-
-
-def _refuse_classes(loaded: "Bundle", config: "TrainConfig") -> None:
-    classes = list(loaded.manifest.classes)
-    if list(config.classes) != classes:
-        raise ConfigError(
-            f"bundle {loaded.manifest.name!r} knows {', '.join(classes)}, the data file {', '.join(config.classes)}; "
-            "use a data file with the same classes in the same order"
         )
 
 

@@ -75,7 +75,7 @@ def test_blocks_of_time_divide_what_is_known(folder: Path, config: TrainConfig) 
     one = next(one for one in _opened(folder, config) if one.name == MEETS[0])
     assert (one.labels < 0).all() and one.known.all()
     rule = TimeBlockSplit(pattern=["train", "test"], guard_s=0.0)
-    parts = parts_of(rule, None, one.known, one.rate_hz, one.name)
+    parts = parts_of(rule, one)
     assert [int((parts == PARTS.index(part)).sum()) for part in ("train", "test")] == [N_FRAMES // 2, N_FRAMES // 2]
     check_data([one.checked], config.classes, split=rule)
 

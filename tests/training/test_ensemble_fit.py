@@ -80,7 +80,7 @@ def test_with_parts_the_mean_of_the_members_is_calibrated(tmp_path: Path) -> Non
     fitted = fit_pose(config, recordings, inputs, tmp_path / "run", True, list[str]().append)
     assert abs(fitted.summary["calibration"]["temperature"] - 1.0) > 0.02
     assert "calibration" not in fitted.summary["fit"]["members"][0]
-    judged = [parts_of(split, one.part, one.known, one.rate_hz, one.name) == 1 for one in recordings]
+    judged = [parts_of(split, one) == 1 for one in recordings]
     logits = np.concatenate([z[mask] for z, mask in zip(frame_logits(fitted.head, inputs), judged, strict=True)])
     truth = np.concatenate([one.labels[mask] for one, mask in zip(recordings, judged, strict=True)])
     assert calibration_of(logits, truth).temperature == pytest.approx(1.0, abs=0.01)

@@ -14,7 +14,6 @@ from ethostream.training.splits import (
     TimeBlockSplit,
     folds_of,
     part_of,
-    parts_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,10 +93,3 @@ def test_a_group_stands_in_one_part() -> None:
 def test_a_split_by_frame_is_refused_with_the_reason(by: str) -> None:
     with pytest.raises(ConfigError, match=r"puts near copies of the training frames into the test set.*k_fold"):
         _rule(by=by)
-
-
-def test_folds_have_no_part_of_their_own() -> None:
-    import numpy as np
-
-    with pytest.raises(DataError, match="is several trainings"):
-        parts_of(KFoldSplit(), None, np.zeros(5, np.bool_), 30.0, "one")

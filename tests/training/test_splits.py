@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from ethostream.sync.errors import ConfigError, DataError
@@ -6,6 +8,7 @@ from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.splits import (
     PARTS,
     UNUSED,
+    KFoldSplit,
     Part,
     TimeBlockSplit,
     parts_of,
@@ -15,6 +18,16 @@ from ethostream.training.splits import (
 from ethostream.training.stretches import runs_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class _Recording:
+    name: str
+    part: Part | None = None
+    known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(5, np.bool_))
+    rate_hz: float = 30.0
+
 
 part = st.sampled_from(PARTS)
 pattern = st.lists(part, min_size=2, max_size=8).filter(lambda one: {"train", "test"} <= set(one))
@@ -77,7 +90,12 @@ def test_faults() -> None:
     with pytest.raises(DataError, match="no frame is labelled"):
         split_by_block(rule, np.zeros(20, np.bool_), 30.0, "clip")
     with pytest.raises(DataError, match="belongs to no part"):
-        parts_of(_config({"by": "recording"}).split, None, np.zeros(5, np.bool_), 30.0, "clip")
+        parts_of(_config({"by": "recording"}).split, _Recording("clip"))
+
+
+def test_folds_have_no_part_of_their_own() -> None:
+    with pytest.raises(DataError, match="is several trainings"):
+        parts_of(KFoldSplit(), _Recording("clip"))
 
 
 @pytest.mark.parametrize("by", ["frame", "random"])

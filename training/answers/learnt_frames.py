@@ -168,12 +168,6 @@ def learnt_mask(manifest: Manifest, recording: Identity) -> NDArray[np.bool_]:
     return _members_mask(manifest, [*manifest.split.train, *manifest.split.validation], recording)
 
 
-def part_mask(config: TrainConfig, source: Source, part: Part) -> NDArray[np.bool_]:
-    """Frames of a recording that belong to a part, labelled or not where it is split by recording, bool [n_frames]."""
-    parts = parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
-    return parts == PARTS.index(part)
-
-
 def refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Source]) -> None:
     """Refuse to judge a bundle on what it knows, whichever way it and the training file are split.
 
@@ -186,7 +180,7 @@ def refuse_learnt(manifest: Manifest, config: TrainConfig, sources: Sequence[Sou
     refuse_parts(
         manifest,
         [Identity.of_source(one) for one in sources],
-        [parts_of(config.split, one.part, one.known, one.rate_hz, one.name) for one in sources],
+        [parts_of(config.split, one) for one in sources],
     )
 
 

@@ -16,8 +16,8 @@ from ..data.video_sources import Source
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import LabelSource, evaluation_record
-from ..splits import Part
-from .learnt_frames import Judgeable, part_mask
+from ..splits import Part, part_mask
+from .learnt_frames import Judgeable
 from .look_ahead import answer_lag, moved_back
 from .offline import run_offline
 
@@ -197,7 +197,7 @@ def answers_of(
         DataError: the video ends before its labels do.
     """
     labels = source.labels
-    wanted = (part_mask(config, source, part) if asked is None else asked) & source.known
+    wanted = (part_mask(config.split, source, part) if asked is None else asked) & source.known
     if not wanted.any():
         return None
     n_wanted = int(np.flatnonzero(wanted)[-1]) + 1

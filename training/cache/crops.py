@@ -14,11 +14,11 @@ from ..fitting.crop_recordings import (
     EmbeddedRecording,
     Recording,
     crop_blocks,
-    parts_of_source,
     read_embedded,
     read_recording,
 )
 from ..networks.embedders import Embedder
+from ..splits import parts_of
 from .entry import ArrayFile, Form
 from .key import CacheKey, code_below, code_of, versions_of
 from .store import FeatureCache
@@ -118,7 +118,7 @@ def crops_of(
         views=tuple(source.views),
         features=found["features"],
         labels=source.labels,
-        parts=parts_of_source(source, config),
+        parts=parts_of(config.split, source),
         targets=source.targets,
         sequences=source.sequences,
         crops=found["crops"],
@@ -155,7 +155,7 @@ def embedded_of(
         views=tuple(source.views),
         features=found["features"],
         labels=source.labels,
-        parts=parts_of_source(source, config),
+        parts=parts_of(config.split, source),
         targets=source.targets,
         sequences=source.sequences,
         embeddings=found["embeddings"],

@@ -21,7 +21,7 @@ from ..config.labels import LabelOptions
 from ..config.recordings import PoseData, SimulatedData, VideoData
 from ..config.training_file import TrainConfig
 from ..label_files.frame_labels import Bout, frame_labels
-from ..splits import PARTS, Part, part_of, parts_of
+from ..splits import Part, part_mask, part_of
 from .checks import CheckedRecording, meeting_as
 from .learnt_labels import class_frames, known_frames, learnt_labels
 from .recording_labels import read_raters, read_stream
@@ -118,8 +118,7 @@ def learnt_counts(sources: Sequence[Source], config: TrainConfig) -> dict[str, i
     """In how many frames of the training part each class is there."""
     total = np.zeros(len(config.classes), np.int64)
     for one in sources:
-        parts = parts_of(config.split, one.part, one.known, one.rate_hz, one.name)
-        learnt = parts == PARTS.index("train")
+        learnt = part_mask(config.split, one, "train")
         total += class_frames(one.labels[learnt], None if one.targets is None else one.targets[learnt], len(total))
     return {name: int(n) for name, n in zip(config.classes, total, strict=True)}
 

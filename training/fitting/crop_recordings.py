@@ -19,7 +19,7 @@ from ...sync.errors import DataError
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source, learnt_counts
 from ..networks.embedders import Embedder
-from ..splits import PARTS, Part, TimeBlockSplit, parts_of, refuse_shared, stretches_of
+from ..splits import PARTS, Part, TimeBlockSplit, part_mask, parts_of, refuse_shared, stretches_of
 
 _RESIZE_BATCH = 64
 _EMBED_BATCH = 512
@@ -177,7 +177,7 @@ def read_recording(
         views=tuple(source.views),
         features=np.concatenate(features, axis=1),
         labels=source.labels,
-        parts=parts_of_source(source, config),
+        parts=parts_of(config.split, source),
         targets=source.targets,
         sequences=source.sequences,
         crops=crops,
@@ -221,7 +221,7 @@ def read_embedded(
         views=tuple(source.views),
         features=np.concatenate(features, axis=1),
         labels=source.labels,
-        parts=parts_of_source(source, config),
+        parts=parts_of(config.split, source),
         targets=source.targets,
         sequences=source.sequences,
         embeddings=embeddings,
@@ -247,11 +247,6 @@ def resized(embedder: Embedder, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     with torch.inference_mode():
         grey = embedder.resize(torch.from_numpy(np.ascontiguousarray(crops)))
         return grey.round_().clamp_(0, 255).to(torch.uint8).numpy()
-
-
-def parts_of_source(source: Source, config: TrainConfig) -> NDArray[np.int8]:
-    """The part of every frame, int8 [t]; see `parts_of`."""
-    return parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
 
 
 def check_split(sources: Sequence[Source], config: TrainConfig, may_be_absent: bool = False) -> list[str]:
@@ -291,7 +286,7 @@ def members_of(sources: Sequence[Source], config: TrainConfig, part: Part) -> li
     """Names of what a part holds, for the manifest: whole recordings, or ``name[first:stop]`` for blocks of time."""
     names: list[str] = []
     for source in sources:
-        names += stretches_of(source.name, parts_of_source(source, config) == PARTS.index(part))
+        names += stretches_of(source.name, part_mask(config.split, source, part))
     return names
 
 

@@ -11,11 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 from ...inference.bundle import Bundle
 from ...sync.clock import NS_PER_S, ClockAnchor, RigClock
 from ...sync.errors import DataError
-from ..answers.learnt_frames import part_mask
 from ..answers.offline import run_offline
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
-from ..splits import stretches_of
+from ..splits import part_mask, stretches_of
 
 
 @dataclass(slots=True)
@@ -48,7 +47,7 @@ def plan_calibration(config: TrainConfig, sources: Sequence[Source], n_frames: i
     Raises:
         DataError: the training part holds no frame.
     """
-    frames = [np.flatnonzero(part_mask(config, source, "train")) for source in sources]
+    frames = [np.flatnonzero(part_mask(config.split, source, "train")) for source in sources]
     total = sum(len(one) for one in frames)
     if not total:
         raise DataError("the training part holds no frame to calibrate on; give a recording 'part: train'")

@@ -16,12 +16,11 @@ from ...inference.precision import (
     ScoredStretch,
 )
 from ...sync.clock import NS_PER_MS, NS_PER_S, Clock
-from ..answers.learnt_frames import part_mask
 from ..answers.of_video import Answers
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..scores.frames import Scores, score
-from ..splits import stretches_of
+from ..splits import part_mask, stretches_of
 
 _THREADS: Final = (1, 2)
 _WARM_UP_RUNS: Final = 3
@@ -49,7 +48,7 @@ def compare_scores(
 
 def part_to_judge(config: TrainConfig, sources: Sequence[Source]) -> Literal["validation", "test"]:
     """``validation`` where it holds a labelled frame, so that the test part decides nothing; else ``test``."""
-    there = any((part_mask(config, source, "validation") & (source.labels >= 0)).any() for source in sources)
+    there = any((part_mask(config.split, source, "validation") & (source.labels >= 0)).any() for source in sources)
     return "validation" if there else "test"
 
 
@@ -79,7 +78,7 @@ def judge(
             ScoredStretch(name=name, sha256=source.data.sha256)
             for source in sources
             if source.name in scored
-            for name in stretches_of(source.name, part_mask(config, source, part))
+            for name in stretches_of(source.name, part_mask(config.split, source, part))
         ],
         n_frames=sum(len(one.truth) for one in int8),
         stabilised=stabilised,

@@ -25,7 +25,7 @@ from ..data.pose_recordings import PoseRecording
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
 from ..scores.evaluation_record import evaluation_record
-from ..splits import PARTS, FoldSplit, parts_of
+from ..splits import FoldSplit, part_mask
 
 _CLOCK: Final = MonotonicClock()
 
@@ -91,7 +91,7 @@ def evaluate_config(
     split = config.split
 
     def of_test(one: PoseRecording) -> NDArray[np.bool_]:
-        return parts_of(split, one.part, one.known, one.rate_hz, one.name) == PARTS.index("test")
+        return part_mask(split, one, "test")
 
     asked = _whole if isinstance(split, FoldSplit) else of_test
     recordings = BundleRecordings.of_file(bundle.manifest, config, root)
@@ -104,14 +104,14 @@ class _Answering:
 
     bundle: Bundle
     cache: FeatureCache | None
-    found: dict[int, RecordingAnswers] = field(default_factory=dict[int, RecordingAnswers])
+    found: list[RecordingAnswers] = field(default_factory=list[RecordingAnswers])
     spent_s: float = 0.0
     minutes: float = 0.0
     longest: PoseRecording | None = None
 
-    def add(self, place: int, one: PoseRecording, judged: NDArray[np.bool_]) -> None:
+    def add(self, one: PoseRecording, judged: NDArray[np.bool_]) -> None:
         began_ns = _CLOCK.now_ns()
-        self.found[place] = bundle_answers(self.bundle, one, judged, bundle_features(self.bundle, one, self.cache))
+        self.found.append(bundle_answers(self.bundle, one, judged, bundle_features(self.bundle, one, self.cache)))
         self.spent_s += (_CLOCK.now_ns() - began_ns) / NS_PER_S
         self.minutes += _minutes(one)
         if self.cache is not None and (self.longest is None or one.n_frames > self.longest.n_frames):
@@ -140,27 +140,26 @@ def _evaluated(
     known: list[NDArray[np.bool_]] = []
     checked: list[CheckedRecording] = []
     answering = _Answering(bundle, cache)
-    for place, one in enumerate(recordings.each(progress)):
+    for one in recordings.each(progress):
         identities.append(Identity.of_pose(one))
         asked.append(asked_of(one))
         known.append(one.known)
         checked.append(one.checked)
         unseen = unseen_mask(manifest, identities[-1], asked[-1])
         if (unseen & one.known).any():
-            answering.add(place, one, unseen)
+            answering.add(one, unseen)
         if progress is not None:
             progress(one.name)
     judged = judgeable(manifest, identities, asked, known)
     if not answering.found:  # it has learnt from all of them: they are scored all the same, and it is said
         for place, mask in enumerate(judged.masks):
             if (mask & known[place]).any():
-                answering.add(place, recordings.read(place), mask)
+                answering.add(recordings.read(place), mask)
     if not answering.found:
         raise DataError("no frame of the recordings has a label that the bundle knows; are these its labels?")
-    answers = list(answering.found.values())
     check = check_data(checked, manifest.classes, [*notes, *judged.notes])
     record = evaluation_record(
-        answers,
+        answering.found,
         manifest.classes,
         judged.about({"by": manifest.split.unit if judged.in_part else UNSEEN}),
         causal=manifest.look_ahead_frames == 0,
@@ -172,7 +171,7 @@ def _evaluated(
         compute={"per_minute_s": answering.per_minute_s(), "machine": this_machine(), "threads": 1},
     )
     record = {"bundle": bundle.identity, "provider": bundle.provider, **record}
-    return PoseEvaluation(record, check, answers, judged.warning(manifest))
+    return PoseEvaluation(record, check, answering.found, judged.warning(manifest))
 
 
 def _whole(recording: PoseRecording) -> NDArray[np.bool_]:

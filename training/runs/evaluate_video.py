@@ -9,12 +9,12 @@ from rich.progress import Progress
 
 from ...inference.bundle import Bundle
 from ...inference.bundled import resolve_bundle
-from ..answers.learnt_frames import Identity, Judgeable, judgeable, part_mask
+from ..answers.learnt_frames import Identity, Judgeable, judgeable
 from ..answers.of_video import Answers, answers_of_part, evaluation_of, refuse_classes
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import DataCheck, check_data
 from ..data.video_sources import Source, learnt_counts, open_sources
-from ..splits import Part
+from ..splits import Part, part_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,6 @@ def judge_sources(bundle: Bundle, config: TrainConfig, sources: list[Source], pa
     return judgeable(
         bundle.manifest,
         [Identity.of_source(one) for one in sources],
-        [part_mask(config, one, part) for one in sources],
+        [part_mask(config.split, one, part) for one in sources],
         [one.known for one in sources],
     )

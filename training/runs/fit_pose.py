@@ -121,7 +121,7 @@ def fit_pose(
 def _with_parts(fits: _Fits) -> FittedPose:
     config, recordings, inputs = fits.config, fits.recordings, fits.inputs
     forget_beyond(fits.run, "fold", 0)
-    parts = [parts_of(config.split, one.part, one.known, one.rate_hz, one.name) for one in recordings]
+    parts = [parts_of(config.split, one) for one in recordings]
     bare = config.fit.model_copy(update={"temperature": False})  # one for all members together, below
     head, summary = _fit_one(fits, bare, parts, fits.run)
     judged = [part == PARTS.index("validation") for part in parts]

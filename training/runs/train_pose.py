@@ -35,7 +35,7 @@ from ..fitting.progress import WholeProgress
 from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
-from ..splits import PARTS, KFoldSplit, LeaveOneOutSplit, Part, SplitRule, parts_of, stretches_of
+from ..splits import KFoldSplit, LeaveOneOutSplit, Part, SplitRule, part_mask, stretches_of
 from .drafted_bundle import drafted_bundle
 from .fit_pose import FittedPose, count_fits, fit_pose
 from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
@@ -293,8 +293,7 @@ def _learnt_counts(config: TrainConfig, recordings: Sequence[PoseRecording]) -> 
 def _mask(config: TrainConfig, recording: PoseRecording, part: Part) -> NDArray[np.bool_]:
     if isinstance(config.split, KFoldSplit | LeaveOneOutSplit):
         return np.full(recording.n_frames, part == "train", np.bool_)
-    parts = parts_of(config.split, recording.part, recording.known, recording.rate_hz, recording.name)
-    return parts == PARTS.index(part)
+    return part_mask(config.split, recording, part)
 
 
 def _members(config: TrainConfig, recordings: Sequence[PoseRecording], part: Part) -> list[str]:

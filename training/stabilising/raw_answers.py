@@ -49,7 +49,7 @@ def raw_answers(
     Raises:
         DataError: the video ends before its labels do.
     """
-    parts = parts_of(config.split, source.part, source.known, source.rate_hz, source.name)
+    parts = parts_of(config.split, source)
     wanted = (parts >= PARTS.index(CHOICE_PART)) & source.known
     if not wanted.any():
         return None
@@ -125,7 +125,7 @@ def raw_answers_of_file(
     found: list[RawAnswers | None] = []
     for one in recordings:
         identities.append(Identity.of_pose(one))
-        parts.append(parts_of(split, one.part, one.known, one.rate_hz, one.name))
+        parts.append(parts_of(split, one))
         found.append(raw_pose_answers(bundle, one, parts[-1]))
         if progress is not None:
             progress(1)
