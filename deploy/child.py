@@ -151,15 +151,16 @@ class Child:
         return self._process.poll() is None
 
     @property
-    def camera(self) -> str | None:
-        """The camera whose process it is, else None."""
+    def source_name(self) -> str | None:
+        """The camera or pose source whose process it is, else None."""
         name = self.row.config.get("name")
         return name if self.row.source and isinstance(name, str) else None
 
     @property
     def brings(self) -> Literal["camera", "pose source"]:
-        """What `camera` is, in words."""
-        return "pose source" if self.camera is not None and self.row.node == pose_node(self.camera) else "camera"
+        """What its source is, in words."""
+        name = self.source_name
+        return "pose source" if name is not None and self.row.node == pose_node(name) else "camera"
 
     @property
     def has_rules(self) -> bool:
@@ -218,8 +219,8 @@ class Child:
         step = self._backoff.after_failure(words, ran_ns / NS_PER_S)
         self.again_at_ns = self._session.clock.now_ns() + round(step.wait_s * NS_PER_S)
         self.state = "starting"
-        if self.camera is not None:
-            (SHM / f"{ring_prefix(self._session.name)}{self.camera}-{self.epoch}").unlink(missing_ok=True)
+        if self.source_name is not None:
+            (SHM / f"{ring_prefix(self._session.name)}{self.source_name}-{self.epoch}").unlink(missing_ok=True)
         return step
 
     def last_words(self) -> str:

@@ -22,8 +22,8 @@ from ..streaming.messages import (
 )
 from ..sync.clock import NS_PER_MS, NS_PER_S
 from .label_strip import LabelStrip, agreement
-from .live_camera import LiveCamera
 from .live_recording import LiveRecording
+from .live_source import LiveSource
 from .snapshot import BehaviorNow, ClassNow, ClockNow, LatencyNow, Problem, RuleNow, SetsNow, Snapshot, TriggerNow
 
 RECENT_SETS = 600
@@ -55,8 +55,8 @@ class LiveState:
     ) -> None:
         self._rig = rig
         self._mode: Literal["live", "replay"] = mode
-        self._cameras = {name: LiveCamera(name) for name in cameras}
-        self._poses = {name: LiveCamera(name, "pose source") for name in poses}
+        self._cameras = {name: LiveSource(name) for name in cameras}
+        self._poses = {name: LiveSource(name, "pose source") for name in poses}
         self._clocks = ClockAccounts()
         self._sets = Counter[str]()
         self._first_ns: int | None = None
@@ -153,14 +153,14 @@ class LiveState:
             poses=tuple(source.now(now_ns) for source in self._poses.values()),
         )
 
-    def _camera(self, name: str) -> LiveCamera:
+    def _camera(self, name: str) -> LiveSource:
         if name not in self._cameras:
-            self._cameras[name] = LiveCamera(name)
+            self._cameras[name] = LiveSource(name)
         return self._cameras[name]
 
-    def _pose(self, name: str) -> LiveCamera:
+    def _pose(self, name: str) -> LiveSource:
         if name not in self._poses:
-            self._poses[name] = LiveCamera(name, "pose source")
+            self._poses[name] = LiveSource(name, "pose source")
         return self._poses[name]
 
     def _add_pose(self, pose: Pose, now_ns: int) -> None:
@@ -195,7 +195,7 @@ class LiveState:
 
     def _problems_now(self, now_ns: int) -> tuple[Problem, ...]:
         sources = (*self._cameras.values(), *self._poses.values())
-        amiss = [(one.kind, problem) for one in sources if (problem := one.problem(now_ns)) is not None]
+        amiss = [(one.what, problem) for one in sources if (problem := one.problem(now_ns)) is not None]
         found = [problem for _, problem in amiss]
         if len(found) > MANY_CAMERAS:
             kinds = {kind for kind, _ in amiss}

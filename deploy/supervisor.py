@@ -316,11 +316,11 @@ class Supervisor:
         if step.tell:
             disarmed = ", disarmed: its rules will not fire until `ethostream arm --yes`" if child.has_rules else ""
             self._say(publisher, f"{words}; started again in {step.wait_s:g} s{disarmed}")
-        if child.camera is not None and child.was_ready:
+        if child.source_name is not None and child.was_ready:
             # What it had grabbed and not published died with it: how many is not known, that it happened is declared.
             why = f"{child.brings} process failed: {words}"
-            gap = Gap("device", child.camera, child.epoch, child.last_seq + 1, 0, why, self._clock.now_ns())
-            publisher.publish(GAP, gap, child.camera)
+            gap = Gap("device", child.source_name, child.epoch, child.last_seq + 1, 0, why, self._clock.now_ns())
+            publisher.publish(GAP, gap, child.source_name)
 
     def _say(self, publisher: Publisher, text: str) -> None:
         alarm = Alarm(SUPERVISOR, "error", text, self._clock.now_ns())

@@ -20,17 +20,17 @@ _CURES = {
 }
 
 
-class LiveCamera:
+class LiveSource:
     """Rate and age from its frames, counts from its own account. One thread.
 
     Args:
         name: its name.
-        kind: what it is, in words.
+        what: it is, in words.
     """
 
-    def __init__(self, name: str, kind: Literal["camera", "pose source"] = "camera") -> None:
+    def __init__(self, name: str, what: Literal["camera", "pose source"] = "camera") -> None:
         self._name = name
-        self.kind = kind
+        self.what = what
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=MAX_RATE_FRAMES)
         self._epoch = -1
         self._heard_ns: int | None = None
@@ -108,5 +108,5 @@ class LiveCamera:
             text = "lost"
         else:
             return None
-        words = f"{text}; {_CURES[self.kind][state]}"
-        return Problem("error", f"{self.kind} {self._name}", words, now_ns / NS_PER_MS)
+        words = f"{text}; {_CURES[self.what][state]}"
+        return Problem("error", f"{self.what} {self._name}", words, now_ns / NS_PER_MS)
