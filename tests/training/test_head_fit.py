@@ -65,6 +65,20 @@ def test_views_of_independent_behaviors_are_judged_by_what_the_rig_says() -> Non
     assert found == pytest.approx(unscaled, abs=1e-6) and found != pytest.approx(other, abs=1e-3)
 
 
+def test_a_recording_in_which_nothing_happens_counts_in_the_loss_of_independent_behaviors() -> None:
+    """Its frames have no label of their own, so the scores of labels are the same without it."""
+    one, quiet = recording(3, "validation"), recording(4, "validation")
+    one = replace(one, targets=np.eye(len(CLASSES), dtype=np.float32)[one.labels])
+    quiet = replace(quiet, labels=np.full_like(quiet.labels, -1), targets=np.zeros((400, len(CLASSES)), np.float32))
+    head = new_head(output="independent")
+    alone, both, twice = (
+        validation(head, data, loss={"kind": "binary"}, class_weights="none")
+        for data in ([one], [one, quiet], [one, one])
+    )
+    assert both["macro_f1"] == alone["macro_f1"]
+    assert both["loss"] != pytest.approx(alone["loss"], abs=1e-3) and twice["loss"] == pytest.approx(alone["loss"])
+
+
 def test_curves_are_there_for_tensorboard(learnt: tuple[Any, dict[str, Any], Path]) -> None:
     _, _, run = learnt
     events = list((run / "tensorboard" / "head").glob("events.out.tfevents.*"))

@@ -222,6 +222,10 @@ def test_objectives() -> None:
     for name in ("macro", "per_class.c.f1", "n_frames", "raw", "split.by", "causal", "compute.training_s"):
         with pytest.raises(ConfigError, match="is no score of an evaluation"):
             check_objective(name, ["a", "b"])
+    for name in ("behaviors.macro_f1", "behaviors.per_class.b.pr_auc"):
+        check_objective(name, ["a", "b"], each=True)
+        with pytest.raises(ConfigError, match="is no score of an evaluation"):
+            check_objective(name, ["a", "b"])
     assert [less_is_better(name) for name in ("raw.macro_f1", "flicker", "calibration.ece")] == [False, True, True]
 
 

@@ -100,7 +100,8 @@ class Validation:
         if rule.supervision != "frame" and measure == "bout_f1":
             raise ConfigError("fit.monitor: bout_f1: sequences with one label have no bouts; take balanced_accuracy")
         self._by_frame = rule.supervision == "frame"
-        self._data = [one for one in data if one.mask("validation").any()]
+        shown = [one for one in data if (one.known & (one.parts == PARTS.index("validation"))).any()]
+        self._data = shown if any(one.mask("validation").any() for one in shown) else []
         if not self._by_frame:
             self._data = [one for one in self._data if len(one.sequences_of("validation"))]
         self._rule, self._classes = rule, list(classes)

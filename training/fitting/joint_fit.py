@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..config.training_file import TrainConfig
 from ..networks.embedders import Embedder
 from ..networks.head import SequenceHead
+from ..splits import PARTS
 from .crop_batches import CropBatch, CropWindows
 from .crop_head_data import head_data
 from .crop_recordings import Recording
@@ -78,8 +79,8 @@ class JointStage(Stage):
         return loss
 
     def validated(self) -> dict[str, float | None] | None:
-        judged = [one for one in self._recordings if one.mask("validation").any()]
-        if not judged:
+        judged = [one for one in self._recordings if (one.parts == PARTS.index("validation")).any()]
+        if not any(one.mask("validation").any() for one in judged):
             return None
         data = head_data(self.embedder, judged, self._config.fusion, self.device)
         validation = Validation(data, self.rule, self._config.classes, self.frame_loss, self._config.fusion)

@@ -88,7 +88,7 @@ def search(
     config = asked.model_copy(update={"data": seen_entries(asked, rule.leave_out)})
     base = resolved(config, root)
     space = check_space(rule.space if rule.space is not None else default_space(config), config, base, rule.where)
-    check_objective(rule.objective, config.classes)
+    check_objective(rule.objective, config.classes, config.labels.overlap == "each")
     folds = rule.folds or folds_for(config)
     first = for_fits(config, rule.objective)
     tasks, opened, check = plan_folds(first, root, run, folds, console, cache)

@@ -39,8 +39,13 @@ def score_of(
     return None if value is None else float(value)
 
 
-def check_objective(objective: str, classes: Sequence[str]) -> None:
+def check_objective(objective: str, classes: Sequence[str], each: bool = False) -> None:
     """Refuse a score that no evaluation has.
+
+    Args:
+        objective: its path.
+        classes: of the model.
+        each: several behaviours may be there at once, so that there are scores of each by itself.
 
     Raises:
         ConfigError: there is none of that name, or it is no single score.
@@ -48,7 +53,10 @@ def check_objective(objective: str, classes: Sequence[str]) -> None:
     n = 4 * len(classes)
     truth = (np.arange(n) // 2 % len(classes)).astype(np.int16)
     p = np.eye(len(classes), dtype=np.float32)[truth]
-    nothing = [RecordingAnswers(name, 10.0, truth, truth, truth, p, np.ones(n, np.bool_)) for name in ("a", "b")]
+    nothing = [
+        RecordingAnswers(name, 10.0, truth, truth, truth, p, np.ones(n, np.bool_), present=p if each else None)
+        for name in ("a", "b")
+    ]
     record = evaluation_record(nothing, classes, {"by": "leave_one_out"}, causal=True)
     found = _at(record, objective)
     if objective.partition(".")[0] in _NO_SCORES or (found is not None and not isinstance(found, float)):
