@@ -19,6 +19,7 @@ from ethostream.training.runs.evaluate_pose import evaluate_config
 from ethostream.training.runs.search_score import score_of
 from ethostream.training.runs.train_pose import train_pose
 from ethostream.training.scores.evaluation_record import evaluation_record
+from ethostream.training.scores.onsets import score_onsets
 from ethostream.training.splits import PARTS, LeaveOneOutSplit, TimeBlockSplit, parts_of
 from ethostream.training.stabilising.raw_answers import raw_answers_of_file, raw_answers_of_folder
 from ethostream.training.stretches import runs_of
@@ -111,6 +112,23 @@ def test_it_is_tuned_on_whole_parts_and_read_one_by_one(
     of_folder, doubtful = raw_answers_of_folder(bundle, recordings.each())
     assert [one.name for one in of_folder] == ["3", "4"] and doubtful == []
     assert sorted(PARTS[int(one.parts[0])] for one in of_folder) == ["test", "validation"]
+
+
+def test_a_trigger_while_nothing_happens_is_false(
+    trained: tuple[Path, dict[str, Any]], folder: Path, config: TrainConfig
+) -> None:
+    """And what stands between two such stretches is a whole bout."""
+    bundle = Bundle.load(trained[0])
+    found = raw_answers_of_file(bundle, BundleRecordings.of_file(bundle.manifest, config, folder).each(), config.split)
+    one = next(one for one in found if one.name == "4")
+    assert set(one.truth.tolist()) == {-1, 1, 2}  # near and attack at once, near, and nothing
+    first = int(np.flatnonzero(one.truth == 2)[8])
+    said = np.where(np.arange(N_FRAMES) < first, -1, 0).astype(np.int16)
+    scores = score_onsets(one.t_ns, one.truth, said, config.classes, tolerance_ms=100.0)
+    assert (scores["attack"].n_false, scores["near"].n_triggers) == (1, 0)
+    assert scores["attack"].hours > 0.0
+    quiet = next(one for one in found if one.name == "3")
+    assert set(quiet.truth.tolist()) == {-1, 2}
 
 
 def test_where_no_frame_has_a_label_of_its_own_the_cure_is_named(

@@ -87,6 +87,19 @@ def pooled(parts: Iterable[OnsetScores]) -> OnsetScores:
     )
 
 
+def trigger_truth(labels: NDArray[np.int16], present: NDArray[np.float32] | None, n_classes: int) -> NDArray[np.int16]:
+    """Labels as triggers are judged by, int16 [n]: where nothing is there a trigger is false, and a bout has its end.
+
+    Args:
+        labels: class of every frame, below 0 where it has none or not one alone.
+        present: which behaviours are there, float32 [n, c], where several may be at once; NaN where nobody has looked.
+        n_classes: stands in frames in which somebody has looked and seen nothing.
+    """
+    if present is None:
+        return labels
+    return np.where((labels < 0) & (present == 0.0).all(axis=1), n_classes, labels).astype(np.int16)
+
+
 def score_onsets(
     t_ns: NDArray[np.int64],
     truth: NDArray[np.integer],
@@ -99,7 +112,7 @@ def score_onsets(
 
     Args:
         t_ns: (n,) exposure times of the steps, rising.
-        truth: (n,) class index; below 0: not labelled, so never judged.
+        truth: (n,) class index; below 0: not labelled, so never judged; above the last class: none of them.
         label: (n,) stabilised class index; below 0: none yet.
         classes: names.
         judged: (n,) which steps count; None: all that are labelled.

@@ -22,6 +22,7 @@ from ..config.choice import ChoiceConfig
 from ..scores.answers_file import RecordingAnswers
 from ..scores.bouts import bout_counts, bout_figures
 from ..scores.frames import frame_counts, frame_figures
+from ..scores.onsets import trigger_truth
 from ..splits import PARTS
 from ..stretches import bout_runs
 from .grid import as_options, cusum_options, in_short, stabiliser_grid
@@ -281,7 +282,7 @@ def _for_target(
             name=one.name,
             t_ns=one.t_ns,
             p=as_given(one.p, look_ahead_frames),
-            truth=one.truth,
+            truth=trigger_truth(one.truth, one.present, len(classes)),
             parts=np.where(one.judged, PARTS.index("validation"), -1).astype(np.int8),
         )
         for one in answers

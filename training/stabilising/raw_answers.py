@@ -16,6 +16,7 @@ from ..answers.offline import run_offline
 from ..config.training_file import TrainConfig
 from ..data.pose_recordings import PoseRecording
 from ..data.video_sources import Source
+from ..scores.onsets import trigger_truth
 from ..splits import PARTS, UNUSED, KFoldSplit, Part, SplitRule, folds_of, parts_of, unit_of
 
 CHOICE_PART: Final[Part] = "validation"
@@ -30,7 +31,7 @@ class RawAnswers:
         name: of the recording.
         t_ns: (n,) int64 exposure times of the model's steps.
         p: (n, n_classes) float32, as the stabiliser gets them on the rig.
-        truth: (n,) class index, below 0 without a label.
+        truth: (n,) class index, below 0 without a label; see `trigger_truth`.
         parts: (n,) index into ``PARTS``, below 0: in none.
     """
 
@@ -81,7 +82,7 @@ def raw_answers(
         name=source.name,
         t_ns=np.array([_time_ns(place, source) for place in used], np.int64),
         p=np.array(rows, np.float32),
-        truth=source.labels[used],
+        truth=trigger_truth(source.labels, source.targets, len(config.classes))[used],
         parts=parts[used],
     )
 
@@ -101,7 +102,7 @@ def raw_pose_answers(bundle: Bundle, recording: PoseRecording, parts: NDArray[np
         name=recording.name,
         t_ns=np.rint(found.frames * (NS_PER_S / recording.rate_hz)).astype(np.int64),
         p=found.p,
-        truth=recording.labels[found.frames],
+        truth=trigger_truth(recording.labels, recording.targets, len(bundle.manifest.classes))[found.frames],
         parts=parts[found.frames],
     )
 
