@@ -22,6 +22,8 @@ _MEASURES: Final = ("macro_f1", "balanced_accuracy", "accuracy")
 _NAMES: Final[Mapping[str, str]] = {"macro_f1": "macro-F1", "bout_f1": "bout-F1", "pr_auc": "PR-AUC"}
 _FEW_UNDECIDED: Final = 0.002
 """A smaller share of frames without a label is said in words, and has no column."""
+_MANY_CURVES: Final = 6
+"""More fits than this are told apart by fold alone."""
 _MAX_MS: Final = 3000.0
 """Delays beyond this are not drawn."""
 
@@ -171,22 +173,33 @@ def learning(curves: Sequence[LearningCurve], monitor: str | None = None) -> str
     if not curves:
         return "<div class=card>This run kept no log of its epochs.</div>"
     last = float(max(2, *(len(one.epochs) for one in curves)))
-    losses = [Line(one.name or "loss", paper_color(place), *one.of("loss")) for place, one in enumerate(curves)]
-    losses += [Line("", paper_color(place), *one.of("validation.loss"), thin=True) for place, one in enumerate(curves)]
-    cards = [_epochs("Loss", losses, last, "thick: training; thin: validation")]
+    drawn = _families(curves)
+    losses = [Line(name or "", color, *one.of("loss")) for one, name, color in drawn]
+    losses += [Line("", color, *one.of("validation.loss"), thin=True) for one, _, color in drawn]
+    joined = "; fits inside a fold have its colour" if len(drawn) > _MANY_CURVES else ""
+    cards = [_epochs("Loss", losses, last, f"thick: training; thin: validation{joined}")]
     measures = [
         name for name in (monitor, *_MEASURES) if name and any(one.of(f"validation.{name}")[0] for one in curves)
     ]
     if measures:
         name = _NAMES.get(measures[0], measures[0].replace("_", " "))
-        lines = [
-            Line(one.name or name, paper_color(place), *one.of(f"validation.{measures[0]}"))
-            for place, one in enumerate(curves)
-        ]
+        lines = [Line(told or "", color, *one.of(f"validation.{measures[0]}")) for one, told, color in drawn]
         cards.append(_epochs(f"{name[0].upper()}{name[1:]} on validation data", lines, last))
     else:
         cards.append("<div class=card>There is no validation part: the last epoch was kept.</div>")
     return f"<div class=two>{''.join(cards)}</div>"
+
+
+def _families(curves: Sequence[LearningCurve]) -> list[tuple[LearningCurve, str, str]]:
+    """Each curve with what the key calls it and its colour; of many, all that belong to one fold share both."""
+    names = [one.name.replace("fold-", "fold ").replace("member-", "member ") for one in curves]
+    if len(curves) > _MANY_CURVES:
+        names = [" ".join(name.split(" ")[:2]) if name.startswith("fold ") else name for name in names]
+    families = list(dict.fromkeys(names))
+    return [
+        (one, name if names.index(name) == place else "", paper_color(families.index(name)))
+        for place, (one, name) in enumerate(zip(curves, names, strict=True))
+    ]
 
 
 def _epochs(title: str, lines: Sequence[Line], last: float, note: str = "") -> str:
@@ -195,6 +208,6 @@ def _epochs(title: str, lines: Sequence[Line], last: float, note: str = "") -> s
         return f"<div class=card><h3>{escape(title)}</h3>Not logged.</div>"
     values = [y for one in drawn for y in one.y]
     span = (0.0, 1.0) if min(values) >= 0.0 and 0.4 < max(values) <= 1.0 else (min(0.0, *values), max(values) or 1.0)
-    chart = line_chart(drawn, Axes("epoch", title.lower(), x=(1.0, last), y=span))
+    chart = line_chart(drawn, Axes("epoch", title.lower(), x=(1.0, last), y=span, whole_x=True))
     told = f"<div class=dim>{escape(note)}</div>" if note else ""
     return f"<div class=card><h3>{escape(title)}</h3>{told}{chart}</div>"

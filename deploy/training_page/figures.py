@@ -35,13 +35,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What a chart spans, and the words beside it."""
+    """What a chart spans, and the words beside it; ``whole_x``: only whole numbers stand below it."""
 
     x_label: str
     y_label: str
     x: tuple[float, float] = (0.0, 1.0)
     y: tuple[float, float] = (0.0, 1.0)
     diagonal: bool = False
+    whole_x: bool = False
 
 
 def line_chart(lines: Sequence[Line], axes: Axes, tall: float = 300.0) -> str:
@@ -58,6 +59,8 @@ def line_chart(lines: Sequence[Line], axes: Axes, tall: float = 300.0) -> str:
 
     out = [_svg(HALF, tall, f"{axes.y_label} over {axes.x_label}")]
     for value in round_steps(x0, x1, 6):
+        if axes.whole_x and value != round(value):
+            continue
         out.append(_grid(across(value), across(value), top, top + high))
         out.append(_tick(across(value), top + high + 14, f"{_plain(value)}", "middle"))
     for value in round_steps(y0, y1, 5):

@@ -1,6 +1,6 @@
 """The page of a training: how good the model is, beside what to compare it with, in one HTML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -8,7 +8,8 @@ from ..page_parts import PAPER, STYLE, chip, document, figure_row, table
 from .curves import ethograms, judgement, learning
 from .digest import TrainingDigest
 from .tables import by_class, overview
-from .words import SPLITS, WORDS, counted, delay_text, duration_text, score_text
+from .verdict import verdict
+from .words import SPLITS, WORDS, counted, delay_text, duration_text, score_text, split_words
 
 _STYLE: Final = (
     STYLE
@@ -37,6 +38,7 @@ def training_page(digest: TrainingDigest) -> str:
         body.append("<div class='card warning'>This run has no scores yet: only how it learns is shown.</div>")
     else:
         body += [
+            _in_short(found, digest.classes),
             _warnings(found),
             "<h2>How good is it?</h2>",
             overview(found),
@@ -84,16 +86,26 @@ def _head(digest: TrainingDigest) -> str:
         ("balanced accuracy", score_text(found.get("balanced_accuracy"))),
         ("bout-F1, overlap of half", score_text(found.get("bout_f1"))),
         ("predicted bouts per true bout", score_text(found.get("flicker"), 2)),
-        ("onset delay, p50 · p90", delay_text(bouts)),
+        (f"onset delay, p50 · p90{_noticed(bouts)}", delay_text(bouts)),
         ("false detections per hour", score_text(bouts.get("false_per_hour"), 1)),
     ]
     split = SPLITS.get(rule, f"Split: {rule}.")
     return (
-        f"<h1>{escape(digest.name)}{causal}{chip('split: ' + rule.replace('_', ' '), 'dim')}</h1>"
+        f"<h1>{escape(digest.name)}{causal}{chip(*split_words(found.get('split', {})))}</h1>"
         + (f"<div>{escape(task)}</div>" if task else "")
         + f"<div class=dim>{escape(' · '.join(one for one in about if one))}</div>{figure_row(figures)}"
         f"<p class=told>{escape(split)} Scores at the top are those of the stabilised label.</p>"
     )
+
+
+def _noticed(bouts: Mapping[str, Any]) -> str:
+    share = bouts.get("onset_recall")
+    return "" if share is None else f", of the {share:.0%} of bouts that it noticed"
+
+
+def _in_short(found: Mapping[str, Any], classes: Sequence[str]) -> str:
+    listed = "".join(f"<li>{escape(one)}</li>" for one in verdict(found, classes))
+    return f"<div class=card><h3>In short</h3><ul>{listed}</ul></div>" if listed else ""
 
 
 def _warnings(found: Mapping[str, Any]) -> str:

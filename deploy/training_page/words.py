@@ -13,6 +13,15 @@ SPLITS: Final[Mapping[str, str]] = {
     "unseen recordings": "Scored on recordings that the model has not learnt from.",
     "training data": "SCORED ON TRAINING DATA: these scores say what the model knows by heart.",
 }
+_CHIPS: Final[Mapping[str, tuple[str, str]]] = {
+    "recording": ("scored on recordings kept apart", "good"),
+    "group": ("scored on groups kept apart", "good"),
+    "time_block": ("scored on blocks of the same recordings", "warn"),
+    "leave_one_out": ("leave-one-out cross-validation", "good"),
+    "k_fold": ("cross-validation", "good"),
+    "unseen recordings": ("scored on unseen recordings", "good"),
+    "training data": ("scored on training data", "bad"),
+}
 WORDS: Final[Sequence[tuple[str, str]]] = (
     (
         "stabilised, raw",
@@ -24,6 +33,11 @@ WORDS: Final[Sequence[tuple[str, str]]] = (
         "F1 of each behaviour (high when it is neither missed nor named wrongly), averaged: rare behaviours count as "
         "much as frequent ones.",
     ),
+    (
+        "precision, recall",
+        "Of the frames that were named so, the share that is right; of those that are so, the share that was found.",
+    ),
+    ("accuracy", "The share of frames with the right label; a frequent behaviour decides it."),
     ("balanced accuracy", "The share of its frames that was found, averaged over behaviours."),
     ("kappa", "Agreement beyond what chance would give: 1 is perfect, 0 is chance."),
     (
@@ -31,7 +45,11 @@ WORDS: Final[Sequence[tuple[str, str]]] = (
         "The same F1 for whole bouts. A bout is found when a predicted one of the same behaviour overlaps it: the time "
         "that lies in both is at least half of the time that lies in either.",
     ),
-    ("flicker", "Predicted bouts per true bout: 1 is ideal; more means that bouts are torn or invented."),
+    (
+        "flicker",
+        "Predicted bouts per true bout: 1 is ideal; more means that bouts are torn or invented, fewer that they are "
+        "missed or run together.",
+    ),
     (
         "onset delay",
         "How long after the true beginning of a bout its label begins: in the middle (p50), and for the slowest tenth "
@@ -40,8 +58,26 @@ WORDS: Final[Sequence[tuple[str, str]]] = (
     ("false detections per hour", "Onsets of the label with no true bout of that behaviour nearby."),
     ("interval", "Recordings (not frames) were drawn anew many times: the range of the middle 95 % of the scores."),
     ("majority", "What a model would score that names the most frequent behaviour in every frame."),
+    (
+        "gradient boosting",
+        "Decision trees on the features of the current frame alone, with a stabiliser chosen as for the model: what "
+        "can be had without a network and without memory.",
+    ),
+    (
+        "calibration error, Brier score",
+        "How far what it says (its probability) lies from how often it is right, on average; 0 is ideal. The Brier "
+        "score adds how sharp it is: 0 is perfect.",
+    ),
     ("PR-AUC", "Area below precision over recall, over all thresholds; by chance it is the behaviour's share."),
 )
+
+
+def split_words(split: Mapping[str, Any]) -> tuple[str, str]:
+    """How what is scored was kept apart, in short, and the kind of chip that says so."""
+    rule = str(split.get("by", "unknown"))
+    words, kind = _CHIPS.get(rule, (f"split: {rule.replace('_', ' ')}", "dim"))
+    n_folds = split.get("n_folds") or split.get("folds")
+    return (f"{n_folds}-fold {words}" if rule == "k_fold" and n_folds else words), kind
 
 
 def with_range(value: float | None, interval: Mapping[str, float] | None) -> str:

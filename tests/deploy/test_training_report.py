@@ -16,6 +16,7 @@ from ethostream.deploy.palette import paper_color
 from ethostream.deploy.training_page.digest import digest_training, run_folder_of
 from ethostream.deploy.training_page.figures import ScoreRow, binned, confusion_figure, ethogram, score_chart
 from ethostream.deploy.training_page.page import training_page
+from ethostream.deploy.training_page.verdict import verdict
 from ethostream.sync.errors import DataError
 from ethostream.training.scores.answers_file import RecordingAnswers, write_answers
 from ethostream.training.scores.evaluation_record import evaluation_record
@@ -102,8 +103,8 @@ def test_the_page_holds_the_numbers_of_the_run(tmp_path: Path) -> None:
     assert f"people: second person against labels</td><td class=n>{pair['macro_f1']:.3f}" in page
     assert f"{found['bouts']['onset_delay_p50_ms']:.0f} · {found['bouts']['onset_delay_p90_ms']:.0f} ms" in page
     for words in (
-        "percentile bootstrap over 6 recordings", "causal", "split: k fold", "7 min", "667 times real time", COMMAND,
-        "which the authors do not state", "two rats, &lt;S1&gt;", "Cross-validation",
+        "percentile bootstrap over 6 recordings", "causal", "3-fold cross-validation", "7 min", "667 times real time",
+        COMMAND, "which the authors do not state", "two rats, &lt;S1&gt;", "Cross-validation",
     ):  # fmt: skip
         assert words in page
     confusion = [f"{n:,} frames</title>" for row in found["confusion_matrix"] for n in row]
@@ -163,7 +164,7 @@ def test_folds_are_drawn_as_curves_of_their_own(tmp_path: Path) -> None:
         (f"fold-{fold}", [1.0, 2.0, 3.0, 4.0]) for fold in range(3)
     ]
     page = training_page(digest)
-    assert "fold-2" in page and "no validation part" in page
+    assert "fold 2<" in page and "no validation part" in page
 
 
 def test_a_run_that_was_killed_has_its_learning_curves(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_cross_validation_that_was_killed_has_its_learning_curves(tmp_path: Pa
         (f"fold-{fold}", ([1.0, 2.0], [1.5, 1.25])) for fold in (1, 2)
     ]
     page = page_of(folder)
-    assert "no scores yet" in page and "fold-2" in page
+    assert "no scores yet" in page and "fold 2<" in page
 
 
 @pytest.mark.parametrize("long", [False, True])
@@ -309,3 +310,51 @@ def test_nothing_on_the_page_is_cut_off(tmp_path: Path, browser_page: Any) -> No
         browser_page.screenshot(path=target, full_page=True)
     browser_page.set_viewport_size({"width": 700, "height": 900})
     assert browser_page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_many_fits_share_the_key_and_the_colour_of_their_fold(tmp_path: Path) -> None:
+    make_run(tmp_path / "cv.run", n=300, raters=False)
+    (tmp_path / "cv.run" / "metrics.jsonl").unlink()
+    for fold in (1, 2, 3):
+        for inner in ("", "fold-1", "fold-2"):
+            where = tmp_path / "cv.run" / f"fold-{fold}" / inner
+            where.mkdir(parents=True, exist_ok=True)
+            (where / "metrics.jsonl").write_text('{"epoch": 0, "loss": 1.5}\n{"epoch": 1, "loss": 1.25}\n')
+    drawn = page_of(tmp_path / "cv.run").split("<h2>Learning</h2>")[1].split("<h2>")[0]
+    assert [drawn.count(f"</span>fold {fold}</span>") for fold in (1, 2, 3)] == [1, 1, 1]
+    assert [drawn.count(f'stroke="{paper_color(fold)}"') for fold in range(4)] == [3, 3, 3, 0]
+    assert ">1.2<" not in drawn, "there is no epoch 1.2"
+
+
+BOOSTED = {"gradient_boosting": {"stabilised": {"macro_f1": 0.6}}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"macro_f1": 0.7, "baselines": BOOSTED}, ["on the same folds, which is less"]),
+        ({"macro_f1": 0.6, "baselines": BOOSTED}, ["THE SIMPLER MODEL IS AS GOOD OR BETTER"]),
+        (
+            {"macro_f1": 0.3, "baselines": {"majority": {"macro_f1": 0.3, "class": "rest"}}},
+            ["NO BETTER than the 0.300"],
+        ),
+        (
+            {"macro_f1": 0.4, "baselines": {"majority": {"macro_f1": 0.3, "class": "rest"}}},
+            ["above the 0.300 of always"],
+        ),
+        (
+            {"macro_f1": 0.8, "raters": {"pairs": [{"macro_f1": 0.7}, {"macro_f1": 0.9}]}},
+            ["0.700 to 0.900", "as close"],
+        ),
+        ({"macro_f1": 0.6, "raters": {"pairs": [{"macro_f1": 0.7}, {"macro_f1": None}]}}, ["at 0.700", "below that"]),
+        ({"kappa": 0.04}, ["kappa 0.04"]),
+        ({"flicker": 3.44}, ["3.4 bouts for each true one", "torn"]),
+        ({"flicker": 0.25}, ["0.25 bouts for each true one", "missed"]),
+        ({"per_class": {"rest": {"recall": 0.5}, "groom": {"recall": 0.05}}}, ["never found: groom."]),
+        ({"kappa": 0.8, "flicker": 1.0, "per_class": {"rest": {"recall": None}}}, []),
+    ],
+)
+def test_the_scores_are_put_into_sentences(found: dict[str, Any], said: list[str]) -> None:
+    sentences = verdict({"per_class": {}} | found, ["rest", "groom"])
+    assert len(sentences) == min(len(said), 1)
+    assert all(one in " ".join(sentences) for one in said)
