@@ -18,6 +18,8 @@ from ethostream.training.data.pose_recordings import PoseRecording, open_poses
 from ethostream.training.runs.evaluate_pose import evaluate_config
 from ethostream.training.runs.search_score import score_of
 from ethostream.training.runs.train_pose import train_pose
+from ethostream.training.scores.answers_file import RecordingAnswers
+from ethostream.training.scores.bouts import score_bouts
 from ethostream.training.scores.evaluation_record import evaluation_record
 from ethostream.training.scores.onsets import score_onsets
 from ethostream.training.splits import PARTS, LeaveOneOutSplit, TimeBlockSplit, parts_of
@@ -129,6 +131,21 @@ def test_a_trigger_while_nothing_happens_is_false(
     assert scores["attack"].hours > 0.0
     quiet = next(one for one in found if one.name == "3")
     assert set(quiet.truth.tolist()) == {-1, 2}
+
+
+def test_delays_and_false_triggers_of_an_evaluation_know_that_nothing_happens() -> None:
+    """Ten seconds of nothing, two of near, ten of nothing; it is said at once, and again when it is over."""
+    there = np.zeros((660, 2), np.float32)
+    there[300:360, 1] = 1.0
+    truth = np.where(there[:, 1] > 0, 1, -1).astype(np.int16)
+    said = np.full(660, -1, np.int16)
+    said[303:350] = said[500:510] = 1
+    p = np.zeros((660, 2), np.float32)
+    one = RecordingAnswers("one", 30.0, truth, said, said, p, np.ones(660, np.bool_), present=there)
+    found = score_bouts([one], [said], ["attack", "near"])
+    assert (found["n_whole_bouts"], found["n_false"]) == (1, 1)
+    assert found["onset_delay_p50_ms"] == pytest.approx(100.0)
+    assert found["hours"] == pytest.approx((660 / 30.0 - 1.0) / 3600.0)
 
 
 def test_where_no_frame_has_a_label_of_its_own_the_cure_is_named(

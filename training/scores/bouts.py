@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..stretches import bout_runs
 from .answers_file import RecordingAnswers
 from .frames import divided, known_value
-from .onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets
+from .onsets import TOLERANCE_MS, OnsetScores, pooled, score_onsets, trigger_truth
 
 IOU: Final = 0.5
 """Least overlap (frames in both over frames in either) of a true and a predicted bout that are taken for the same."""
@@ -133,7 +133,8 @@ def score_bouts(
         truth = np.where(one.known, one.truth, -1)
         shown = np.where(one.known, said, -1)
         counts += bout_counts(truth, shown, len(classes), iou)
-        onsets.append(score_onsets(one.t_ns, one.truth, said, classes, one.judged, tolerance_ms))
+        told = trigger_truth(one.truth, one.present, len(classes))
+        onsets.append(score_onsets(one.t_ns, told, said, classes, one.judged, tolerance_ms))
         for name, labels in (("true", truth), ("predicted", shown)):
             lengths[name].append(bout_lengths_s(labels, one.rate_hz, len(classes)))
     figures = bout_figures(counts)
