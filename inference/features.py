@@ -212,6 +212,11 @@ def make_feature_step(name: str, version: int, parameters: Mapping[str, Any]) ->
     return known.make(validate(known.parameters, dict(parameters), f"feature step {name}"))
 
 
+def reads_pixels(spec: FeatureStepSpec) -> bool:
+    """Whether a feature step looks at the crop itself, and not at the measures of its box alone."""
+    return _KNOWN[spec.name, spec.version].of_pixels
+
+
 def advance_of(step: FeatureStep) -> Advance:
     """A step that reads its box alone, and one that reads its pixels, called alike."""
     if _KNOWN[step.name, step.version].of_pixels:

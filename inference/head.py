@@ -52,6 +52,24 @@ def run_sequence(graph: Graph, spec: HeadSpec, x: NDArray[np.float32]) -> NDArra
     return graph.run(feeds)["p"]
 
 
+def run_steps(graph: Graph, spec: HeadSpec, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Step after step, from the initial state: ``head_step.onnx``.
+
+    Args:
+        graph: the opened step graph.
+        spec: of the head.
+        x: (t, b, dims) float32, a row for each of ``b`` slots.
+
+    Returns:
+        (t, b, n_classes) float32 probabilities.
+
+    Raises:
+        BundleError: the graph takes other state than the manifest says.
+    """
+    head, slots = Head(graph, spec, x.shape[1]), np.arange(x.shape[1], dtype=np.intp)
+    return np.stack([head.step(row, slots) for row in x])
+
+
 class Head:
     """Steps of ``n_slots`` independent streams (views, or one for joined views) over one graph.
 

@@ -3,15 +3,19 @@
 import io
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..sync.clock import FakeClock
 from ..sync.errors import BundleError, ParityError
 from .backend import Graph, Precision, Provider
-from .head import run_sequence
+from .features import reads_pixels
+from .gap import StepGrid
+from .head import run_sequence, run_steps
 from .manifest import Manifest
 from .model import BehaviorModel
+from .stabilisation.stabiliser import Stabiliser
 
 PARITY_TOLERANCE: Final[dict[Provider, float]] = {
     "cpu": 1e-5,
@@ -29,8 +33,15 @@ INT8_TOLERANCE: Final = 1e-2
 other way, and the layers behind carry it on: 0.1 % (small_cnn) to 0.4 % (ResNet-18) of the largest value between
 integer and emulated kernels. Sums of 8-bit weights may overflow on a processor without VNNI: refused where it shows."""
 
-_EXACT: Final = ("crops", "labels")
-_CLOSE: Final = ("embeddings", "features", "p_slots", "p")
+PIXEL_TOLERANCE: Final = 1e-3
+"""Largest error of a feature step that reads pixels, of its largest value or of 1 where that is less. OpenCV resizes
+and searches with what the processor has: by AVX-512 and by AVX2 the same, without either up to 2.3e-4 of the largest
+(motion energy) and 2.8e-5 (optical flow). OpenCV 5 moves pictures otherwise than 4: 1.5e-3 to 0.17 of the largest."""
+
+PIXEL_P_TOLERANCE: Final = 1e-2
+"""Largest error of a probability that such features may lead to; the head by itself is compared on stored input."""
+
+_STORED: Final = ("crops", "embeddings", "features", "x", "p_slots", "p", "labels")
 
 
 def run_parity_input(
@@ -106,10 +117,13 @@ def check_parity(
     provider: Provider,
     precision: Precision = "fp32",
 ) -> dict[str, float]:
-    """Run the stored input and compare every output, and the step head with the sequence head.
+    """Run the stored input and compare every output: crops, embeddings, features, probabilities and labels.
+
+    Both graphs of the head are compared on the stored ``x``. Where features are of pixels, which processors round
+    differently, the stabiliser is compared on the stored ``p``: a label may then change a frame sooner or later here.
 
     Returns:
-        Relative error of each output.
+        Relative error of each output, of ``features`` the largest of all steps.
 
     Raises:
         ParityError: one differs; the message says which and by how much.
@@ -119,7 +133,7 @@ def check_parity(
         with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         frames, times_ns = arrays["frames"], arrays["times_ns"]
-        expected = {name: arrays[name] for name in (*_EXACT, *_CLOSE)}
+        expected = {name: arrays[name] for name in _STORED}
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(f"bundle {manifest.name}: parity.npz cannot be used ({error}); export it again") from error
     # Bundles made before the classes were stored go without.
@@ -130,22 +144,64 @@ def check_parity(
             f"{', '.join(made_with)} in this order; the manifest was changed: export the bundle again"
         )
     found = run_parity_input(manifest, embedder, head_step, frames, times_ns)
-    sequence = run_sequence(head_sequence, manifest.head, np.ascontiguousarray(found["x"].swapaxes(0, 1)))
+    x = expected["x"]
+    found["p_slots"] = run_steps(head_step, manifest.head, x)
+    sequence = run_sequence(head_sequence, manifest.head, np.ascontiguousarray(x.swapaxes(0, 1)))
     found["head_sequence"], expected["head_sequence"] = sequence.swapaxes(0, 1), expected["p_slots"]
+    close, of_head = tolerance(manifest, provider, precision), PARITY_TOLERANCE[provider]
+    of_pixels = any(reads_pixels(one) for one in manifest.features)
+    if of_pixels:
+        found["labels"] = _labels(manifest, expected["p"], times_ns)
+    allowed = {"crops": 0.0, "embeddings": close, "features": close, "p_slots": of_head, "head_sequence": of_head}
+    allowed |= {"p": max(close, PIXEL_P_TOLERANCE) if of_pixels else close, "labels": 0.0}
+    where = f"bundle {manifest.name} on provider {provider!r} ({precision})"
     errors: dict[str, float] = {}
-    for name in ("crops", "embeddings", "features", "p_slots", "head_sequence", "p", "labels"):
-        allowed = 0.0 if name in _EXACT else tolerance(manifest, provider, precision)
+    for name, most in allowed.items():
+        if name == "features" and found[name].shape == expected[name].shape:
+            errors[name] = _check_features(manifest, found[name], expected[name], most, where)
+            continue
         errors[name] = relative_error(found[name], expected[name])
-        if not errors[name] <= allowed:
-            raise ParityError(
-                f"bundle {manifest.name} on provider {provider!r} ({precision}): {name} differs from what was stored "
-                f"with the model by {errors[name]:.2g} relative (allowed {allowed:.0e}); this machine would not give "
-                f"the scores of the bundle: {_cure(manifest)}"
-            )
+        _require(where, name, errors[name], most, _cure(manifest))
     return errors
 
 
-def _cure(manifest: Manifest) -> str:
+def _check_features(manifest: Manifest, found: NDArray[Any], expected: NDArray[Any], close: float, where: str) -> float:
+    """Compare each step by itself, so that none hides behind larger values of another; the largest error."""
+    begin = manifest.video.embedder.dims
+    largest = relative_error(found[..., :begin], expected[..., :begin])
+    _require(where, "features", largest, close, _cure(manifest))
+    for step in manifest.features:
+        part, begin = slice(begin, begin + step.dims), begin + step.dims
+        of_pixels = reads_pixels(step)
+        error = relative_error(found[..., part], expected[..., part], 1.0 if of_pixels else 0.0)
+        allowed = PIXEL_TOLERANCE if of_pixels else PARITY_TOLERANCE["cpu"]
+        _require(where, f"features of {step.name}", error, allowed, _cure(manifest, of_pixels=of_pixels))
+        largest = max(largest, error)
+    return largest
+
+
+def _labels(manifest: Manifest, p: NDArray[np.float32], times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What the stabiliser makes of probabilities at the model's rate."""
+    step_ns = StepGrid(manifest.rate_hz, manifest.rate_hz, manifest.other_rates).step_ns
+    stabiliser = Stabiliser(manifest.classes, manifest.stabiliser, step_ns, look_ahead_ms=manifest.look_ahead_ms)
+    return stabiliser.run(p, times_ns)
+
+
+def _require(where: str, name: str, error: float, allowed: float, cure: str) -> None:
+    if not error <= allowed:
+        raise ParityError(
+            f"{where}: {name} differs from what was stored with the model by {error:.2g} relative (allowed "
+            f"{allowed:.0e}); this machine would not give the scores of the bundle: {cure}"
+        )
+
+
+def _cure(manifest: Manifest, *, of_pixels: bool = False) -> str:
+    if of_pixels:
+        made_with = manifest.library_versions.get("opencv-python-headless", "a version that it does not name")
+        return (
+            f"OpenCV computes these, here {cv2.__version__}, and where the bundle was made {made_with}: install that "
+            "one (pip install opencv-python-headless==VERSION), or train again with this one"
+        )
     if manifest.quantisation is not None and manifest.quantisation.weight_bits == 8:
         return (
             "the embedder is int8: take the float32 bundle that it came from, provider 'cpu', or quantise that again "
@@ -160,12 +216,12 @@ def tolerance(manifest: Manifest, provider: Provider, precision: Precision = "fp
     return close if manifest.quantisation is None else max(close, INT8_TOLERANCE)
 
 
-def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """max|a-b| / max|b|; infinite where shapes differ or something is not finite."""
+def relative_error(found: NDArray[Any], expected: NDArray[Any], at_least: float = 0.0) -> float:
+    """max|a-b| / max(|b|, at_least); infinite where shapes differ or something is not finite."""
     if found.shape != expected.shape:
         return float("inf")
     difference = float(np.max(np.abs(found.astype(np.float64) - expected.astype(np.float64)), initial=0.0))
-    largest = float(np.max(np.abs(expected.astype(np.float64)), initial=0.0))
+    largest = float(np.max(np.abs(expected.astype(np.float64)), initial=at_least))
     if not np.isfinite(difference):
         return float("inf")
     return difference / largest if largest > 0.0 else difference

@@ -133,8 +133,8 @@ def mouse_scene(
 def tiny_fields(
     fusion: str = "mean", n_views: int | None = None, crop: CropRule | None = None, **changes: Any
 ) -> dict[str, Any]:
-    features = [spec_of("box_motion", 1, {"scales_s": [0.1, 0.5]})]
-    view_dims = EMBEDDING + features[0].dims
+    features = changes.get("features") or [spec_of("box_motion", 1, {"scales_s": [0.1, 0.5]})]
+    view_dims = EMBEDDING + sum(one.dims for one in features)
     dims = view_dims * (n_views or 1) if fusion == "joined" else view_dims
     video = VideoInput(
         n_views=n_views,
@@ -183,8 +183,8 @@ def scene() -> Scene:
     return mouse_scene
 
 
-def write_tiny(folder: Path, **options: Any) -> Path:
-    """Write a tiny bundle; the options are those of `tiny_fields` and change the manifest."""
+def write_tiny(folder: Path, shape: tuple[int, int] = (60, 80), **options: Any) -> Path:
+    """Write a tiny bundle with parity frames of ``shape``; the options are those of `tiny_fields`."""
     fields = tiny_fields(**options)
     dims = fields["head"].dims
     files = {
@@ -193,7 +193,7 @@ def write_tiny(folder: Path, **options: Any) -> Path:
         HEAD_SEQUENCE_FILE: tiny_head(dims, sequence=True),
     }
     n_views = len(fields["inputs"][0].view_names)
-    frames = np.stack([[mouse_scene(t, (60, 80), seed=view) for t in range(24)] for view in range(n_views)])
+    frames = np.stack([[mouse_scene(t, shape, seed=view) for t in range(24)] for view in range(n_views)])
     times_ns = np.arange(24, dtype=np.int64) * round(1e9 / RATE_HZ)
     files[PARITY_FILE] = make_parity(fields, files, frames, times_ns)
     write_bundle(folder, fields, files)

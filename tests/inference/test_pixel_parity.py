@@ -1,0 +1,124 @@
+"""A bundle whose features come from pixels: what processors round differently passes, and nothing else does."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from ethostream.inference.bundle import Bundle
+from ethostream.inference.bundle_files import sha256
+from ethostream.inference.features import spec_of
+from ethostream.inference.parity import PARITY_TOLERANCE, PIXEL_TOLERANCE
+from ethostream.sync.errors import ParityError
+from test_bundle import rewrite_manifest
+
+EMBEDDING = 3
+STEPS = [
+    spec_of("box_motion", 1, {"scales_s": [0.1, 0.5]}),
+    spec_of("motion_energy", 1, {}),
+    spec_of("optical_flow", 1, {"textured": 0.0}),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, write_module_bundle: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("pixels") / "tiny"
+    return write_module_bundle(
+        folder, (300, 400), features=STEPS, library_versions={"opencv-python-headless": "4.9.0.80"}
+    )
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "tiny")
+
+
+def change(folder: Path, name: str, by: Callable[[Any], None]) -> None:
+    """Change what was stored of one output, as another machine would have computed it."""
+    with np.load(folder / "parity.npz") as archive:
+        arrays = {one: archive[one] for one in archive.files}
+    by(arrays[name])
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    (folder / "parity.npz").write_bytes(buffer.getvalue())
+    digest = sha256(buffer.getvalue())
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({"parity.npz": digest}))
+
+
+def columns(name: str) -> slice:
+    begin = EMBEDDING
+    for step in STEPS:
+        if step.name == name:
+            return slice(begin, begin + step.dims)
+        begin += step.dims
+    raise AssertionError(name)
+
+
+def moved(name: str, by: float) -> Callable[[Any], None]:
+    """One value of a step, by a share of its largest one, or of 1."""
+
+    def change(features: Any) -> None:
+        part = features[..., columns(name)]
+        part[-1, -1, 0] += by * max(float(np.abs(part).max()), 1.0)
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["motion_energy", "optical_flow"])
+def test_what_a_processor_rounds_otherwise_passes(bundle: Path, name: str) -> None:
+    change(bundle, "features", moved(name, 0.9 * PIXEL_TOLERANCE))
+    error = Bundle.load(bundle).parity_errors["features"]
+    assert PARITY_TOLERANCE["cpu"] < error < PIXEL_TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["motion_energy", "optical_flow"])
+def test_another_opencv_is_refused_and_both_are_named(bundle: Path, name: str) -> None:
+    change(bundle, "features", moved(name, 1.2 * PIXEL_TOLERANCE))
+    words = rf"features of {name} differs .* here {cv2.__version__}, and where the bundle was made 4\.9\.0\.80"
+    with pytest.raises(ParityError, match=words):
+        Bundle.load(bundle)
+
+
+def test_a_step_that_reads_no_pixels_is_held_to_the_last_digits(bundle: Path) -> None:
+    """It would hide behind the larger values of another step, were they compared together."""
+
+    def by(features: Any) -> None:
+        part = features[..., columns("box_motion")]
+        part[-1, -1, 0] += 3e-5 * np.abs(part).max()
+
+    change(bundle, "features", by)
+    with pytest.raises(ParityError, match="features of box_motion differs"):
+        Bundle.load(bundle)
+
+
+@pytest.mark.parametrize(("name", "by"), [("p_slots", 1e-4), ("p", 2e-2), ("embeddings", 1e-4), ("labels", 1)])
+def test_the_other_stages_are_not_let_off(bundle: Path, name: str, by: float) -> None:
+    def add(values: Any) -> None:
+        values.flat[-1] += by * max(1.0, np.abs(values).max())
+
+    change(bundle, name, add)
+    with pytest.raises(ParityError, match=f": {name} differs"):
+        Bundle.load(bundle)
+
+
+def test_a_bundle_loads_on_a_processor_without_vector_units(bundle: Path) -> None:
+    """OpenCV is told to use none of them, as on a machine that has none."""
+    code = """
+import sys
+from pathlib import Path
+from ethostream.inference.bundle import Bundle
+print(Bundle.load(Path(sys.argv[1])).parity_errors)
+"""
+    plain = os.environ | {"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FP16,AVX,SSE4.2,SSE4.1", "OPENCV_IPP": "disabled"}
+    words = [sys.executable, "-c", code, str(bundle)]
+    done = subprocess.run(words, env=plain, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    assert "'features': " in done.stdout
