@@ -1,7 +1,7 @@
 """Three short labelled clips of real mice: a model trained anew on blocks of time, and what the default bundle says.
 
-    python benchmarks/clips.py --data DATA [--clips top,below,below60] [--pooled] [--folds 5] [--epochs 15,30]
-        [--bundle video-default] [--untrained] [--json FILE]
+    python benchmarks/clips.py --data DATA [--clips top,below,below60] [--train each pooled] [--folds 5]
+        [--epochs 15,30] [--bundle video-default] [--out runs/clips] [--json FILE]
 
 The labels are machine labels: two passes, A and B, of an image-reading model over the same frames. The labelled span of
 a clip is cut into two blocks per fold; in fold k the blocks k and k + folds are the test, all others are learnt from,
@@ -10,8 +10,9 @@ its neighbours, though always of the same animal in the same minute. Nothing is 
 validation part, and the settings below were written down before the first run. Models learn from pass A and are scored
 against both. Intervals are percentile bootstraps over blocks; with so few they are wide, and too narrow all the same.
 
-With ``--pooled`` the clips are learnt from together, each at 25 frames/s (frames left out, none made up). Of the clip
-`below60` the right half is cut off: it shows a caption.
+With ``--train pooled`` the clips are learnt from together, each at 25 frames/s (frames left out, none made up). Of the
+clip `below60` the right half is cut off: it shows a caption. Trainings that are done stand in --out and are not done
+again.
 """
 
 import argparse
@@ -89,11 +90,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with openfield_top and the others")
     parser.add_argument("--clips", default=",".join(CLIPS))
-    parser.add_argument("--pooled", action="store_true", help="also one model of all of them")
+    parser.add_argument("--train", nargs="*", choices=("each", "pooled"), default=["each"], help="nothing: none at all")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", default="15,30", help="of embedder and head together, and of the head alone")
     parser.add_argument("--bundle", default="video-default", help="what is asked without training; none")
-    parser.add_argument("--untrained", action="store_true", help="ask the bundle alone, and train nothing")
+    parser.add_argument("--out", type=Path, help="for the runs; default: a folder that is removed at the end")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     names: list[str] = options.clips.split(",")
@@ -101,7 +102,8 @@ def main() -> int:
     fit = {**FIT, "joint_epochs": joint, "head_epochs": head}
     result: dict[str, Any] = {"command": " ".join(sys.argv), "folds": options.folds, "clips": {}}
     with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
+        folder = options.out or Path(text)
+        folder.mkdir(parents=True, exist_ok=True)
         truth = {name: copied(options.data, name, folder) for name in names}
         for name in names:
             one: dict[str, Any] = {
@@ -111,14 +113,14 @@ def main() -> int:
                 "agreement_here": agreement(truth[name]),
                 "largest_class": largest(truth[name]["A"]),
             }
-            if not options.untrained:
+            if "each" in options.train:
                 console().print(f"{name}: {options.folds} trainings")
                 said = trained([name], folder, truth, options.folds, fit, folder / f"{name}-model")
                 one["trained"] = judged(said[name], truth[name], options.folds)
             if options.bundle != "none":
                 one["default"] = of_default(options.bundle, folder / f"{name}.mkv", truth[name], options.folds)
             result["clips"][name] = one
-        if options.pooled:
+        if "pooled" in options.train:
             slow = {name: copied(options.data, name, folder, POOLED_HZ) for name in names}
             console().print(f"pooled: {options.folds} trainings")
             said = trained(names, folder, slow, options.folds, fit, folder / "pooled-model", POOLED_HZ)
@@ -209,9 +211,11 @@ def trained(
                 **SETTINGS,
             }
         )
-        run = train_video(config, folder, out / f"fold-{fold}", quiet=True, may_be_absent=True)["run"]
+        run = out / f"fold-{fold}.run"
+        if not (run / ANSWERS_FILE).is_file():
+            train_video(config, folder, out / f"fold-{fold}", quiet=True, may_be_absent=True)
         places = np.array([CLASSES.index(one) for one in present], np.int16)
-        for one in read_answers(Path(run) / ANSWERS_FILE)[0]:
+        for one in read_answers(run / ANSWERS_FILE)[0]:
             tested = np.flatnonzero(one.known)
             said[one.name]["raw"][tested] = places[one.raw[tested]]
             label = one.label[tested]
