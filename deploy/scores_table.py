@@ -9,6 +9,13 @@ from rich.text import Text
 
 _OVERALL = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "macro-F1": "macro_f1"}
 _BOUTS = {"bout-F1": "bout_f1", "flicker": "flicker"}
+_SCORED_ON = {
+    "k_fold": "of all folds, each answered by a model that has not seen it",
+    "leave_one_out": "of all recordings, each answered by a model that has not seen it",
+    "unseen recordings": "of recordings that it has not learnt from",
+    "training data": "of recordings that it HAS LEARNT FROM",
+}
+"""What is scored, by the split; by the others it is a part of the data."""
 _PER_CLASS = {"precision": "precision", "recall": "recall", "F1": "f1"}
 
 
@@ -39,10 +46,35 @@ def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
     return Group(*parts)
 
 
+def fit_in_short(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model was fitted, a line for each part of it; its JSON has every fold."""
+    said: dict[str, Any] = {}
+    for name, one in fitted.items():
+        if name == "folds" and isinstance(one, list):
+            said[name] = f"{len(one)} fits, each without one fold"  # pyright: ignore[reportUnknownArgumentType]
+        elif not isinstance(one, dict):
+            said[name] = one
+        elif name == "calibration" and "temperature" in one:
+            ece = f"{one['ece_before']:.3f} to {one['ece_after']:.3f}"
+            said[name] = f"temperature {one['temperature']:.3g}, which takes the calibration error from {ece}"
+        elif name == "stabiliser" and "words" in one:
+            said[name] = one["words"]
+        elif {"epochs", "best_epoch", "monitor", "best_value"} <= one.keys():
+            value = one["best_value"]
+            chosen = "the last one" if value is None else f"{one['monitor']} {value:.3f} on validation data"
+            resumed = f"; gone on after epoch {one['resumed_from_epoch']}" if one.get("resumed_from_epoch") else ""
+            said[name] = f"epoch {one['best_epoch'] + 1} of {one['epochs']} kept: {chosen}{resumed}"
+        else:
+            said[name] = one
+    return said
+
+
 def _about(found: Mapping[str, Any]) -> str:
     who = f"{found['bundle']} on {found['provider']}: " if "bundle" in found and "provider" in found else ""
-    what = found["evaluated_on"] if "evaluated_on" in found else f"{found.get('part', 'test')} part"
-    return f"{who}{found['n_frames']:,} frames of the {what}"
+    if "evaluated_on" in found:
+        return f"{who}{found['n_frames']:,} frames of the {found['evaluated_on']}"
+    part = f"of the {found.get('part', 'test')} part"
+    return f"{who}{found['n_frames']:,} frames {_SCORED_ON.get(str(found.get('split', {}).get('by')), part)}"
 
 
 def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
@@ -58,6 +90,12 @@ def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
     if any(ranges.get(key) for key in keys.values()):
         table.add_row("  its interval", *(_range(ranges.get(key)) for key in keys.values()))
     add("raw: the most probable class", more["raw"])
+    for name, one in more.get("baselines", {}).items():
+        if name == "majority":
+            add(f"baseline: always {one['class']}", one)
+        else:
+            add(f"baseline: {name.replace('_', ' ')}", one["stabilised"])
+            add(f"baseline: {name.replace('_', ' ')}, raw", one["raw"])
     for rater, one in more.get("compare", {}).items():
         add(f"stabilised, against {rater}", one["stabilised"])
         add(f"raw, against {rater}", one["raw"])
@@ -91,7 +129,7 @@ def _confusion(classes: Sequence[str], rows: Sequence[Sequence[int]], n_undecide
     for name, row in zip(classes, rows, strict=True):
         table.add_row(name, *(f"{n:,}" for n in row))
     if n_undecided:
-        table.caption = f"{n_undecided:,} frames without a label"
+        table.caption = f"{n_undecided:,} unanswered yet"
         table.caption_justify = "left"
     return table
 

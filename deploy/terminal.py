@@ -132,7 +132,7 @@ def _group(values: dict[str, Any]) -> Table:
     grid.add_column(style="bright_black", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in values.items():
-        grid.add_row(str(name), _value(value))
+        grid.add_row(str(name) or "(none)", _value(value))
     return grid
 
 
@@ -156,7 +156,9 @@ def _several(values: list[dict[str, Any]]) -> RenderableType:
         return _rows({str(next(iter(one.values()))): dict(list(one.items())[1:]) for one in values})
     if len(values) <= SHOWN_ENTRIES:
         return Group(*(_group(one) for one in values))
-    frames = sum(one["n_frames"] for one in values) if all("n_frames" in one for one in values) else 0
+    # A recording of keypoints stands beside its labels, which are of the same frames.
+    counted = [one for one in values if not str(one.get("name", "")).endswith(".labels")]
+    frames = sum(one["n_frames"] for one in counted) if all("n_frames" in one for one in counted) else 0
     return Text(f"{len(values)} entries{f', {frames:,} frames' if frames else ''}; --json lists them")
 
 

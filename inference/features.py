@@ -256,7 +256,7 @@ def open_feature_steps(specs: list[FeatureStepSpec]) -> list[FeatureStep]:
         if code_hash(type(step)) != spec.hash:
             raise BundleError(
                 f"feature step {spec.name} v{spec.version}: the code here (hash {code_hash(type(step))[:12]}) is not "
-                f"that of the training ({spec.hash[:12]}); export the bundle again"
+                f"that of the training ({spec.hash[:12]}); train again, or use the ethostream that trained it"
             )
         if step.dims != spec.dims:
             raise BundleError(f"feature step {spec.name}: gives {step.dims} numbers, the manifest says {spec.dims}")

@@ -169,7 +169,8 @@ def folds_of(rule: FoldSplit, names: Sequence[str], groups: Sequence[str | None]
     if len(units) < max(n_folds, 2):
         raise DataError(
             f"split {rule.by}: {max(n_folds, 2)} folds need as many {rule.unit}s, and there are {len(units)} "
-            f"({', '.join(name for _, name in units)}); add recordings, or ask for fewer folds"
+            f"({', '.join(name for _, name in units)}); add recordings, or ask for fewer folds (--folds N of crossval "
+            "and search, split.folds of a training file, --set split.folds=N of a preset)"
         )
     members = [units[key] for key in sorted(units, key=lambda key: _natural(key[1]))]
     if isinstance(rule, KFoldSplit):

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 PresetOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A named model instead of CONFIG.yaml, on the folder of --data: pose-tcn."),
+    typer.Option(
+        metavar="NAME",
+        help="A named model instead of CONFIG.yaml, on the folder of --data: `pose-tcn` for keypoints, `video-tcn` for "
+        "video; for comparison `pose-lstm`, and `pose-tcn-centred`, which is not causal.",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -25,19 +29,25 @@ DataOption = Annotated[
     ),
 ]
 StreamOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Which stream of labels, where the files hold several.")
+    str | None, typer.Option(metavar="NAME", help="Which stream of labels, where the files hold several: `S1`.")
 ]
 FpsOption = Annotated[float | None, typer.Option(min=0.001, help="Frames per second, where the files do not say.")]
 IgnoreOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="LABEL", help="Frames with this label count as unlabelled; `none`: ignore nothing."),
+    typer.Option(
+        metavar="LABEL",
+        help="Frames with this label count as unlabelled, in place of what the layout ignores; may be repeated. "
+        "`none`: ignore nothing.",
+    ),
 ]
 GroupOption = Annotated[
     str | None, typer.Option("--group-by", metavar="KEY", help="Which of the groups in dataset.yaml counts.")
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the training file: `fit.head_epochs=5`."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the training file: `fit.head_epochs=5`; may be repeated."
+    ),
 ]
 
 

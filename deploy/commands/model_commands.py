@@ -217,11 +217,13 @@ def _show(result: dict[str, Any], json_path: Path | None) -> None:
 
     from ...inference.precision import Quantisation
     from ..precision_table import print_precision
+    from ..scores_table import fit_in_short
     from ..terminal import print_result
 
     if json_path is not None:
         write_result(json_path, result)
     if not to_stdout(json_path):
-        print_result({name: value for name, value in result.items() if name != "quantisation"})
+        shown = {name: value for name, value in result.items() if name not in ("quantisation", "cache")}
+        print_result(shown | ({"fit": fit_in_short(shown["fit"])} if "fit" in shown else {}))
         if "quantisation" in result:
             print_precision(Quantisation.model_validate(result["quantisation"]), Console(highlight=False))

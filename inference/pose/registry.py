@@ -153,7 +153,7 @@ def open_pose_features(specs: Sequence[FeatureStepSpec], layout: PoseLayout) -> 
         if here != spec.hash:
             raise BundleError(
                 f"feature step {spec.name} v{spec.version}: the code here (hash {here[:12]}) is not that of the "
-                f"training ({spec.hash[:12]}); export the bundle again"
+                f"training ({spec.hash[:12]}); train again, or use the ethostream that trained it"
             )
         if len(feature.names) != spec.dims:
             raise BundleError(

@@ -8,6 +8,7 @@ import pytest
 from ethostream.deploy.live_state import LiveState
 from ethostream.deploy.live_table import LINE_NS, REFRESH_NS, LiveTable, plain_line, table
 from ethostream.deploy.report import RunReport
+from ethostream.deploy.scores_table import fit_in_short
 from ethostream.deploy.summary import findings, summary, verdict
 from ethostream.deploy.terminal import print_result
 from ethostream.streaming import messages as m
@@ -261,8 +262,57 @@ def test_scores_are_told_in_short_and_whole_in_a_narrow_terminal():
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
     assert rows["groom"] == ["4", "1,250"]
     assert rows["stabilised,"] == ["against", "second", "0.730", "0.500", "-"]
-    assert "3 frames without a label" in text
+    assert "3 unanswered yet" in text
     assert "…" not in text and "day3" not in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("k_fold", "90 frames of all folds, each answered by a model that has not seen it"),
+        ("unseen recordings", "90 frames of recordings that it has not learnt from"),
+        ("training data", "90 frames of recordings that it HAS LEARNT FROM"),
+        ("recording", "90 frames of the test part"),
+    ],
+)
+def test_scores_say_what_was_scored_and_stand_beside_baselines(rule: str, words: str) -> None:
+    found = evaluation() | {"split": {"by": rule}}
+    simple = {"accuracy": 0.5, "balanced_accuracy": 0.25, "macro_f1": 0.125}
+    found["baselines"] = {
+        "majority": {**simple, "class": "rear"},
+        "gradient_boosting": {"about": "", "stabilised": {**simple, "accuracy": 0.75}, "raw": simple, "intervals": {}},
+    }
+    out = console(terminal=False, width=90)
+    print_result(found, out)
+    text = text_of(out)
+    assert words in text
+    shown = [line.split() for line in text.splitlines() if line.startswith("baseline")]
+    assert shown == [
+        ["baseline:", "always", "rear", "0.500", "0.250", "0.125"],
+        ["baseline:", "gradient", "boosting", "0.750", "0.250", "0.125"],
+        ["baseline:", "gradient", "boosting,", "raw", "0.500", "0.250", "0.125"],
+    ]
+
+
+def test_a_fit_is_told_in_a_line_for_each_part_and_labels_are_no_second_recording():
+    one = {"epochs": 20, "best_epoch": 6, "monitor": "macro_f1", "best_value": 0.75, "resumed_from_epoch": 3}
+    fitted = {
+        "head": one, "fit": {**one, "best_value": None, "resumed_from_epoch": 0}, "folds": [one, one, one],
+        "calibration": {"temperature": 1.25, "ece_before": 0.25, "ece_after": 0.0625},
+        "stabiliser": {"words": "cusum, the best of 106", "tried": [one]}, "other": {"n": 3},
+    }  # fmt: skip
+    assert fit_in_short(fitted) == {
+        "head": "epoch 7 of 20 kept: macro_f1 0.750 on validation data; gone on after epoch 3",
+        "fit": "epoch 7 of 20 kept: the last one",
+        "folds": "3 fits, each without one fold",
+        "calibration": "temperature 1.25, which takes the calibration error from 0.250 to 0.062",
+        "stabiliser": "cusum, the best of 106",
+        "other": {"n": 3},
+    }
+    data = [{"name": f"{k}{end}", "n_frames": 1000} for k in range(3) for end in ("", ".labels")]
+    out = console(terminal=False, width=100)
+    print_result({"data": data}, out)
+    assert "6 entries, 3,000 frames" in text_of(out)
 
 
 def test_scores_in_a_manifest_are_told_likewise_and_long_lists_are_counted():

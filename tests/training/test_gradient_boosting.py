@@ -13,7 +13,7 @@ from ethostream.training.config.labels import LabelOptions
 from ethostream.training.config.training_file import TrainConfig
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
-from ethostream.training.run_files import EVALUATION_FILE
+from ethostream.training.run_files import COMMAND_FILE, EVALUATION_FILE
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.crossval_boosting import (
     GRADIENT_BOOSTING,
@@ -139,6 +139,7 @@ def test_it_stands_beside_the_model(small: tuple[TrainConfig, Path], tmp_path: P
     config, root = small
     found = crossval(config, root, tmp_path / "run", KFoldSplit(folds=2), True, baselines=True)["evaluation"]
     assert found == json.loads((tmp_path / "run" / EVALUATION_FILE).read_text(encoding="utf-8"))
+    assert (tmp_path / "run" / COMMAND_FILE).read_text(encoding="utf-8").split()[-1] == "--baselines"
     scores = found["baselines"][GRADIENT_BOOSTING]
     assert scores["raw"]["macro_f1"] > 0.8 and list(scores["raw"]["f1_of_classes"]) == CLASSES
     page = overview(found)

@@ -115,7 +115,9 @@ def test_a_dataset_file_of_videos(videos: Path, tmp_path: Path) -> None:
     assert config.classes == ["still", "rear", "locomote"]
     assert config.split.model_dump()["pattern"] == BLOCKS  # two recordings are too few to keep whole ones apart
     assert "2 recording(s) or group(s) are too few" in config.notes[0]
-    with pytest.raises(ConfigError, match=r"preset pose-tcn takes pose, and the recordings of .* are of video"):
+    with pytest.raises(
+        ConfigError, match=r"pose-tcn takes pose, and the recordings of .* are of video; .*\(video-tcn\)"
+    ):
         configure(read_preset("pose-tcn"), find_dataset(videos / "some.yaml"))
     own = small("video-tcn", videos / "some.yaml", "split.guard_s=0.1")
     assert own.split.model_dump()["guard_s"] == 0.1

@@ -116,7 +116,7 @@ class LabelFile:
         if len(found) != 1:
             shown = ", ".join(repr(key) for key in keys[:_LISTED]) + (", …" if len(keys) > _LISTED else "")
             wanted = f"no stream {name!r}" if not found else f"{len(found)} streams" + (f" of {name!r}" if name else "")
-            raise DataError(f"{self.path}: has {wanted}; name one with 'stream': {shown}")
+            raise DataError(f"{self.path}: has {wanted}; name one with --stream or the key stream: {shown}")
         if found[0] in self.broken:
             raise DataError(f"{self.path}: {self.broken[found[0]]}")
         return found[0]

@@ -129,9 +129,10 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
     """
     kinds = {"pose" if isinstance(entry, PoseData) else "video" for entry in dataset.entries}
     if kinds != {preset.input}:
+        fitting = [name for name in preset_names() if read_preset(name).input in kinds]
         raise ConfigError(
-            f"preset {preset.name} takes {preset.input}, and the recordings of {dataset.root} are of {kinds.pop()}; "
-            f"choose another preset ({', '.join(preset_names())})"
+            f"preset {preset.name} takes {preset.input}, and the recordings of {dataset.root} are of "
+            f"{' and '.join(sorted(kinds))}; choose another preset ({', '.join(fitting)})"
         )
     classes = dataset.classes or _classes(dataset)
     named = [entry.stream for entry in dataset.entries if entry.label_kind != "simulator"]

@@ -96,7 +96,8 @@ def crossval(
         refuse_sequences(opened[0])
     done = {task.folder for task in tasks if read_fold(task) is not None}
     was_run = (run / COMMAND_FILE).is_file()  # else nothing in it is ours
-    begin_run(run, config, root, ["crossval", "{config}", *words_of(rule), "--out", str(run)], done)
+    words = ["crossval", "{config}", *words_of(rule), "--out", str(run), *(["--baselines"] if baselines else [])]
+    begin_run(run, config, root, words, done)
     if was_run:
         forget_beyond(run, "fold", len(tasks))
     write_json(run / DATA_FILE, check.to_dict())

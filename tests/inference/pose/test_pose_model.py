@@ -189,7 +189,7 @@ def exchange(names: list[str]) -> None:
         (lambda one: one["inputs"][0]["keypoints"].append("ear"), "remembers past|keypoints are"),
         (lambda one: one["features"][2]["state"].pop(0), "pose_motion: remembers past"),
         (lambda one: one.update(rate_hz=60.0), "made for another rate"),
-        (lambda one: one["features"][0].update(hash="0" * 64), "is not that of the training"),
+        (lambda one: one["features"][0].update(hash="0" * 64), "is not that of the training .*; train again"),
         (lambda one: one["features"][0].update(version=9), "pose_presence v9 is not known"),
         (lambda one: one["features"][4]["parameters"].update(group=False), "pose_spread: gives 2 numbers"),
         (lambda one: one["features"].pop(4), "head.dims"),

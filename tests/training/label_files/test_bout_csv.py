@@ -47,7 +47,7 @@ def test_overlaps_gaps_and_any_name_are_kept(tmp_path: Path) -> None:
         "right": [Bout(20, 21, "rear", None, 4)],
     }
     assert found.names == ["rear", "what is this?"]
-    with pytest.raises(DataError, match=r"has 2 streams; name one with 'stream': 'left', 'right'"):
+    with pytest.raises(DataError, match=r"has 2 streams; name one with --stream or the key stream: 'left', 'right'"):
         found.find_stream()
 
 

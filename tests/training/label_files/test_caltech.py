@@ -31,7 +31,7 @@ def test_frames_count_from_one_and_the_last_is_named(tmp_path: Path) -> None:
     }
     assert (found.n_frames, found.names, found.notes) == (60, ["other", "groom", "sniff"], [])
     assert found.find_stream("S2") == "S2"
-    with pytest.raises(DataError, match=r"has no stream 'S3'; name one with 'stream': 'S1', 'S2'"):
+    with pytest.raises(DataError, match=r"has no stream 'S3'; name one with --stream or the key stream: 'S1', 'S2'"):
         found.find_stream("S3")
 
 

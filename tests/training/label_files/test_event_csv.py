@@ -57,7 +57,9 @@ def test_streams_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
     assert found.sources["day 1/Bo"] == StreamSource(recording="day 1", rater="Bo")
     assert found.find_stream("day 2") == "day 2/Ada"
     assert found.find_stream("Bo") == "day 1/Bo"
-    with pytest.raises(DataError, match=r"has 2 streams of 'Ada'; name one with 'stream': 'day 1/Ada', 'day 1/Bo'"):
+    with pytest.raises(
+        DataError, match=r"has 2 streams of 'Ada'; name one with --stream or the key stream: 'day 1/Ada', 'day 1/Bo'"
+    ):
         found.find_stream("Ada")
 
     one_day = read_labels(_write(tmp_path, "\n".join(text.split("\n")[:3])), rate_hz=10.0)

@@ -23,7 +23,7 @@ def test_every_recording_is_a_stream_with_one_label(tmp_path: Path, text: str) -
     assert found.streams == {"day1": [], "day2": []}
     assert (found.names, found.n_frames) == (["groom", "rest"], None)
     assert found.sources["day2"] == StreamSource(recording="day2")
-    with pytest.raises(DataError, match=r"no stream 'day3'; name one with 'stream': 'day1', 'day2'"):
+    with pytest.raises(DataError, match=r"no stream 'day3'; name one with --stream or the key stream: 'day1', 'day2'"):
         found.find_stream("day3")
 
 
