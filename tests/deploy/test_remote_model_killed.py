@@ -70,6 +70,8 @@ def test_either_process_may_die(killed: RunResult) -> None:
         next(n for n, one in enumerate(behaviors) if one.set_id >= SECOND_CROPPER),
     ]
     assert first_of == sorted(set(first_of)) and all(behaviors[n].reset for n in first_of), first_of
+    # What crops for a model may begin anew, and the model goes on with the trials that it counts.
+    assert [behaviors[n].epoch for n in first_of] == [0, 1, 1]
     assert len(behaviors) - first_of[-1] >= 20
     states = recorded(killed, PIPELINE_STATE)
     assert len(states) >= 3

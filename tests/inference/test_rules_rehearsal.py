@@ -72,6 +72,7 @@ def told() -> list[tuple[Behavior | Tracks | SyncPulse | tuple[bool, int], int]]
         set_id = epoch * SETS_PER_EPOCH + step
         changes: dict[str, Any] = {"reset": True, "warm": False, "gap_frames": 0} if step in (0, 160) else {}
         since = 5000 + 33 * (step - step % 3)
+        changes["epoch"] = epoch
         one = behavior(labels[step // 3 % 4], t_ms, set_id=set_id, label_since_ns=since * MS, **changes)
         events += [(one, epoch), (tracks(t_ms, 60.0 if step % 48 < 24 else 160.0), epoch)]
     return events
