@@ -31,7 +31,8 @@ def read_pose(path: Path) -> PoseTable:
                 raise DataError(f"{path}: is no file; give a file of {KINDS}")
             return read_sleap_project(path)
         case other:
-            raise DataError(f"{path}: {other or 'no ending'} is not known; files of {KINDS} are read")
+            what = "is a folder" if path.is_dir() else f"{other or 'no ending'} is not known"
+            raise DataError(f"{path}: {what}; files of {KINDS} are read")
 
 
 def _read_hdf5(path: Path) -> PoseTable:

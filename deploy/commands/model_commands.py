@@ -165,6 +165,11 @@ def predict(
     else:
         if fps is not None:
             raise ConfigError("--fps: goes with files of keypoints; a video states its rate itself")
+        if recording.suffix.lower() in (".csv", ".h5", ".slp"):
+            raise ConfigError(
+                f"{recording}: is a file of a tracker, and bundle {bundle} takes video; give a video, or a bundle of "
+                "keypoints"
+            )
         from ...training.runs.predict_video import predict as predict_csv
 
         result = predict_csv(bundle, recording, out)

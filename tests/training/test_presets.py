@@ -38,6 +38,15 @@ def test_the_classes_are_those_of_the_stream(dataset: Dataset) -> None:
     assert configure(read_preset("pose-tcn"), found).classes == ["far", "near"]
 
 
+def test_a_label_that_is_ignored_in_vain_is_named(dataset: Dataset) -> None:
+    """One that is misspelt leaves what was meant among the behaviours."""
+    found = find_dataset(dataset.root, FolderOptions(stream="S1", ignore=["bse"]))
+    config = configure(read_preset("pose-tcn"), found)
+    assert "base" in config.classes
+    assert [note for note in config.notes if "in no label file: bse; they hold" in note and "base" in note]
+    assert not any("in no label file" in note for note in configure(read_preset("pose-tcn"), dataset).notes)
+
+
 def test_overrides_go_last(dataset: Dataset) -> None:
     config = configure(
         read_preset("pose-tcn"), dataset, ["fit.head_epochs=3", "fit.stride_frames=1", "head={kind: gru, hidden: 8}"]

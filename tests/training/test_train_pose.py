@@ -339,6 +339,10 @@ def test_the_commands_that_score_and_predict(
         (["train", "c.yaml", "--stream", "S1", "--out", "x"], "--stream: CONFIG.yaml says that itself"),
         (["evaluate", "x"], "needs CONFIG.yaml, or the folder"),
         (["predict", "demo", "v.mp4", "--fps", "30", "--out", "x.csv"], "--fps: goes with files of keypoints"),
+        (
+            ["predict", "demo", "tracks.csv", "--out", "x.csv"],
+            "tracks.csv: is a file of a tracker, and bundle demo takes video",
+        ),
         (["evaluate", "demo", "--data", "."], "takes video"),
     ],
 )

@@ -21,10 +21,11 @@ from ...inference.manifest import Name
 from ...streaming.video import VideoReader
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel, read_yaml, validate
+from ..config.labels import LabelOptions
 from ..config.recordings import PoseData, VideoData
 from ..config.training_file import TrainConfig, set_key
 from ..data.dataset_file import Dataset
-from ..data.recording_labels import classes_in, read_stream
+from ..data.recording_labels import StreamLabels, classes_in, read_stream
 from .video_split import dealt_out
 
 FOLDER: Final = Path(__file__).parent
@@ -134,7 +135,8 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
             f"preset {preset.name} takes {preset.input}, and the recordings of {dataset.root} are of "
             f"{' and '.join(sorted(kinds))}; choose another preset ({', '.join(fitting)})"
         )
-    classes = dataset.classes or _classes(dataset)
+    read = [] if dataset.classes else _read_streams(dataset)
+    classes = dataset.classes or classes_in(read, dataset.labels)
     named = [entry.stream for entry in dataset.entries if entry.label_kind != "simulator"]
     streams = list(dict.fromkeys(stream for stream in named if stream))
     raw: dict[str, Any] = {
@@ -148,18 +150,19 @@ def configure(preset: Preset, dataset: Dataset, overrides: Sequence[str] = (), n
         "labels": dataset.labels.model_dump(mode="json"),
         **with_roles(_keys_for(preset, dataset, len(classes)), dataset.roles, preset.name),
     }
+    said = _ignored_in_vain(read, dataset.labels)
     dealt = None
     if preset.input == "video" and "split" not in raw:
         dealt = dealt_out([one for one in dataset.entries if isinstance(one, VideoData)])
         raw["split"] = dict(dealt[0])
-    entries, said = list(raw["data"]), list[str]()
+    entries = list(raw["data"])
     for override in overrides:
         set_key(raw, override)
     if dealt is not None and raw["data"] == entries and _is_split(raw["split"], dealt[0]):  # else it was overridden
         raw["data"] = [
             one if part is None else one | {"part": part} for one, part in zip(entries, dealt[1], strict=True)
         ]
-        said = [dealt[2]]
+        said.append(dealt[2])
     config = validate(TrainConfig, raw, f"preset {preset.name} on {dataset.root}")
     return config.model_copy(update={"notes": [*said, *config.notes]})
 
@@ -190,11 +193,17 @@ def with_roles(value: Any, roles: Mapping[str, str], preset: str) -> Any:
     return value
 
 
-def _classes(dataset: Dataset) -> list[str]:
-    streams = [
-        read_stream(entry, dataset.root / entry.labels, _rate_hz(entry, dataset.root)) for entry in dataset.entries
-    ]
-    return classes_in(streams, dataset.labels)
+def _read_streams(dataset: Dataset) -> list[StreamLabels]:
+    return [read_stream(entry, dataset.root / entry.labels, _rate_hz(entry, dataset.root)) for entry in dataset.entries]
+
+
+def _ignored_in_vain(read: Sequence[StreamLabels], options: LabelOptions) -> list[str]:
+    """A label to ignore that no file declares is often misspelt, and what was meant is then learnt."""
+    declared = {name for stream in read for name in stream.names}
+    vain = [name for name in options.ignore if name not in declared]
+    if not read or not vain:
+        return []
+    return [f"to be ignored, and in no label file: {', '.join(vain)}; they hold {', '.join(sorted(declared))}"]
 
 
 def _rate_hz(entry: PoseData | VideoData, root: Path) -> float | None:
