@@ -12,7 +12,8 @@ body { margin:0 auto; max-width:1180px; padding:22px 20px 60px; background:var(-
   font-variant-numeric:tabular-nums; }
 h1 { font-size:22px; margin:0 0 2px; } h2 { font-size:16px; margin:30px 0 10px; } h3 { font-size:15px; margin:0 0 6px; }
 .dim { color:var(--dim); } .good { color:var(--good); } .warn { color:var(--warn); } .bad { color:var(--bad); }
-.chip { padding:1px 10px; border:1px solid currentcolor; border-radius:999px; font-size:12px; margin-left:8px; }
+.chip { display:inline-block; white-space:nowrap; padding:1px 10px; border:1px solid currentcolor; border-radius:999px;
+  font-size:12px; margin-left:8px; }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(170px,1fr)); gap:10px; margin-top:16px; }
 .figure, .card { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:12px 14px; }
 .figure b { display:block; font-size:17px; white-space:nowrap; font-weight:600; }
