@@ -212,6 +212,10 @@ def make_feature_step(name: str, version: int, parameters: Mapping[str, Any]) ->
     return known.make(validate(known.parameters, dict(parameters), f"feature step {name}"))
 
 
+OPENCV: Final = "opencv-python-headless"
+"""What computes the steps that read pixels; its versions 4 and 5 differ in them."""
+
+
 def reads_pixels(spec: FeatureStepSpec) -> bool:
     """Whether a feature step looks at the crop itself, and not at the measures of its box alone."""
     return _KNOWN[spec.name, spec.version].of_pixels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..sync.clock import FakeClock
 from ..sync.errors import BundleError, ParityError
 from .backend import Graph, Precision, Provider
-from .features import reads_pixels
+from .features import OPENCV, reads_pixels
 from .gap import StepGrid
 from .head import run_sequence, run_steps
 from .manifest import Manifest
@@ -197,10 +197,10 @@ def _require(where: str, name: str, error: float, allowed: float, cure: str) -> 
 
 def _cure(manifest: Manifest, *, of_pixels: bool = False) -> str:
     if of_pixels:
-        made_with = manifest.library_versions.get("opencv-python-headless", "a version that it does not name")
+        made_with = manifest.library_versions.get(OPENCV, "a version that it does not name")
         return (
             f"OpenCV computes these, here {cv2.__version__}, and where the bundle was made {made_with}: install that "
-            "one (pip install opencv-python-headless==VERSION), or train again with this one"
+            f"one (pip install {OPENCV}==VERSION), or train again with this one"
         )
     if manifest.quantisation is not None and manifest.quantisation.weight_bits == 8:
         return (

@@ -48,7 +48,11 @@ def judgement(digest: TrainingDigest, found: Mapping[str, Any]) -> str:
             "evaluate it again.</div>"
         )
         return f"<div class=two>{''.join(cards)}</div>"
-    truth, p = said_of([one for one in digest.recordings if one.known.any()])
+    known = [one for one in digest.recordings if one.known.any()]
+    if not known:
+        cards.append("<div class=card>No frame that was kept has one behaviour alone, so there are no curves.</div>")
+        return f"<div class=two>{''.join(cards)}</div>"
+    truth, p = said_of(known)
     cards += [
         _precision_recall(truth, p, classes),
         _reliability(truth, p, classes, found),

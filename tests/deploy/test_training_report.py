@@ -185,6 +185,16 @@ def test_scores_without_answers_are_shown_all_the_same(tmp_path: Path) -> None:
     assert "Confusion matrix" in page
 
 
+def test_answers_of_which_nothing_is_known_have_no_curves(tmp_path: Path) -> None:
+    make_run(tmp_path / "model.run", n=600, raters=False)
+    unknown = [
+        replace(recording(place, name, 600), truth=np.full(600, -1, np.int16)) for place, name in enumerate(NAMES)
+    ]
+    write_answers(tmp_path / "model.run" / "answers.npz", unknown, CLASSES)
+    page = page_of(tmp_path / "model.run")
+    assert "so there are no curves" in page and "Confusion matrix" in page
+
+
 def test_a_bundle_means_the_run_beside_it(tmp_path: Path) -> None:
     make_run(tmp_path / "model.run", n=600, raters=False)
     (tmp_path / "model").mkdir()

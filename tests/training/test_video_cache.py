@@ -1,6 +1,7 @@
 """Crops and embeddings through the cache: the same numbers, computed once, and a bundle made of them once more."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -224,10 +225,16 @@ def test_a_fit_on_mapped_crops_is_the_fit_on_crops_in_memory(sources: list[Sourc
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A model with a frozen embedder, trained through a cache."""
+    """A model with a frozen embedder and a feature of pixels, trained through a cache."""
     folder = tmp_path_factory.mktemp("trained")
+    features = [{"name": "box_motion"}, {"name": "motion_energy", "parameters": {"cells": 1}}]
     result = train_video(
-        config(), Path(), folder / "bundle", True, may_be_absent=True, cache=FeatureCache(folder / "cache")
+        config(features=features),
+        Path(),
+        folder / "bundle",
+        True,
+        may_be_absent=True,
+        cache=FeatureCache(folder / "cache"),
     )
     return folder, result
 
@@ -286,6 +293,20 @@ def test_a_training_that_ended_while_it_quantised_goes_on(tmp_path: Path) -> Non
     result = train_video(rule, Path(), tmp_path / "bundle", True, may_be_absent=True)
     assert result["evaluation"]["compute"]["resumed"], "it was fitted again"
     assert not list((tmp_path / "bundle.run").rglob("*.ckpt"))
+
+
+@pytest.mark.long
+def test_features_of_pixels_are_not_vouched_for_by_another_opencv(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    kept = json.loads((run / "bundle.json").read_text(encoding="utf-8"))
+    kept["library_versions"]["opencv-python-headless"] = "4.10.0.84"
+    (run / "bundle.json").write_text(json.dumps(kept), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"motion_energy: OpenCV computes them, 4\.10\.0\.84 where the model was"):
+        export_run(run, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long
