@@ -11,6 +11,8 @@ RARELY: Final = 0.1
 """A recall below which a behaviour counts as never found."""
 TORN: Final = 1.5
 """Predicted bouts per true one above which bouts are torn or invented."""
+SILENT: Final = 0.2
+"""The share of frames without a label above which that is said."""
 LOST: Final = 0.5
 """Predicted bouts per true one below which bouts are missed or run together."""
 
@@ -29,6 +31,9 @@ def verdict(found: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
         said.append(f"It names {flicker:.1f} bouts for each true one: bouts are torn or invented.")
     elif flicker is not None and flicker < LOST:
         said.append(f"It names {flicker:.2f} bouts for each true one: most are missed or run together.")
+    n, silent = found.get("n_frames") or 0, found.get("n_undecided") or 0
+    if silent > SILENT * n:
+        said.append(f"In {silent / n:.0%} of the frames it names nothing: nothing was sure enough for the stabiliser.")
     never = [
         name
         for name in classes

@@ -358,6 +358,8 @@ BOOSTED = {"gradient_boosting": {"stabilised": {"macro_f1": 0.6}}}
         ),
         ({"macro_f1": 0.6, "raters": {"pairs": [{"macro_f1": 0.7}, {"macro_f1": None}]}}, ["at 0.700", "below that"]),
         ({"kappa": 0.04}, ["kappa 0.04"]),
+        ({"n_frames": 100, "n_undecided": 45}, ["In 45% of the frames it names nothing"]),
+        ({"n_frames": 100, "n_undecided": 1}, []),
         ({"flicker": 3.44}, ["3.4 bouts for each true one", "torn"]),
         ({"flicker": 0.25}, ["0.25 bouts for each true one", "missed"]),
         ({"per_class": {"rest": {"recall": 0.5}, "groom": {"recall": 0.05}}}, ["never found: groom."]),
