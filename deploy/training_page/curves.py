@@ -15,7 +15,7 @@ from ...training.scores.onsets import pooled, score_onsets
 from ..palette import paper_color
 from .digest import LearningCurve, TrainingDigest
 from .figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, legend, line_chart
-from .words import score_text
+from .words import counted, score_text
 
 _CURVE_POINTS: Final = 200
 _MEASURES: Final = ("macro_f1", "balanced_accuracy", "accuracy")
@@ -37,7 +37,7 @@ def judgement(digest: TrainingDigest, found: Mapping[str, Any]) -> str:
     ]
     few = ""
     if 0 < sum(undecided) < _FEW_UNDECIDED * found["n_frames"]:
-        few, undecided = f"; {sum(undecided):,} frames had no label yet", [0] * len(classes)
+        few, undecided = f"; {counted(sum(undecided), 'frame')} had no label yet", [0] * len(classes)
     cards = [
         "<div class=card><h3>Confusion matrix</h3><div class=dim>rows: what was true; columns: the stabilised label; "
         f"shares of each row{few}</div>{confusion_figure(classes, matrix, undecided)}</div>"

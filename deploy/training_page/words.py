@@ -113,4 +113,4 @@ def duration_text(seconds: float) -> str:
 
 def counted(n: int, what: str) -> str:
     """A number of things."""
-    return f"{n} {what}" + ("" if n == 1 else "s")
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
