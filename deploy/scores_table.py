@@ -55,8 +55,10 @@ def fit_in_short(fitted: Mapping[str, Any]) -> dict[str, Any]:
         elif not isinstance(one, dict):
             said[name] = one
         elif name == "calibration" and "temperature" in one:
-            ece = f"{one['ece_before']:.3f} to {one['ece_after']:.3f}"
-            said[name] = f"temperature {one['temperature']:.3g}, which takes the calibration error from {ece}"
+            before, after = one["ece_before"], one["ece_after"]
+            known = before is not None and after is not None  # only frames of one behaviour alone have an error
+            moved = f", which takes the calibration error from {before:.3f} to {after:.3f}" if known else ""
+            said[name] = f"temperature {one['temperature']:.3g}{moved}"
         elif name == "stabiliser" and "words" in one:
             said[name] = one["words"]
         elif {"epochs", "best_epoch", "monitor", "best_value"} <= one.keys():

@@ -309,6 +309,8 @@ def test_a_fit_is_told_in_a_line_for_each_part_and_labels_are_no_second_recordin
         "stabiliser": "cusum, the best of 106",
         "other": {"n": 3},
     }
+    unknown = {"temperature": 0.5, "ece_before": None, "ece_after": None}
+    assert fit_in_short({"calibration": unknown}) == {"calibration": "temperature 0.5"}
     data = [{"name": f"{k}{end}", "n_frames": 1000} for k in range(3) for end in ("", ".labels")]
     out = console(terminal=False, width=100)
     print_result({"data": data}, out)
