@@ -150,6 +150,7 @@ def check_parity(
     found["head_sequence"], expected["head_sequence"] = sequence.swapaxes(0, 1), expected["p_slots"]
     close, of_head = tolerance(manifest, provider, precision), PARITY_TOLERANCE[provider]
     of_pixels = any(reads_pixels(one) for one in manifest.features)
+    require_opencv(manifest)
     if of_pixels:
         found["labels"] = _labels(manifest, expected["p"], times_ns)
     allowed = {"crops": 0.0, "embeddings": close, "features": close, "p_slots": of_head, "head_sequence": of_head}
@@ -161,8 +162,26 @@ def check_parity(
             errors[name] = _check_features(manifest, found[name], expected[name], most, where)
             continue
         errors[name] = relative_error(found[name], expected[name])
-        _require(where, name, errors[name], most, _cure(manifest))
+        _require(where, name, errors[name], most, _cure(manifest, of_pixels=of_pixels and name == "p"))
     return errors
+
+
+def require_opencv(manifest: Manifest) -> None:
+    """Refuse another main version of OpenCV than the steps that read pixels were computed with.
+
+    Versions 4 and 5 move pictures otherwise; in a short or quiet input that may be too small to be seen.
+
+    Raises:
+        ParityError: it is another one; the message names both.
+    """
+    steps = [one.name for one in manifest.features if reads_pixels(one)]
+    made_with = manifest.library_versions.get(OPENCV)
+    if steps and made_with is not None and made_with.partition(".")[0] != cv2.__version__.partition(".")[0]:
+        raise ParityError(
+            f"bundle {manifest.name}: OpenCV computes {', '.join(steps)}, here {cv2.__version__}, and where the model "
+            f"was trained {made_with}, which is another feature: install that one (pip install {OPENCV}=={made_with}), "
+            "or train again with this one"
+        )
 
 
 def _check_features(manifest: Manifest, found: NDArray[Any], expected: NDArray[Any], close: float, where: str) -> float:
@@ -199,8 +218,9 @@ def _cure(manifest: Manifest, *, of_pixels: bool = False) -> str:
     if of_pixels:
         made_with = manifest.library_versions.get(OPENCV, "a version that it does not name")
         return (
-            f"OpenCV computes these, here {cv2.__version__}, and where the bundle was made {made_with}: install that "
-            f"one (pip install {OPENCV}==VERSION), or train again with this one"
+            f"OpenCV {cv2.__version__} rounds what it computes of pixels by the processor, and here by more than any "
+            f"that was tried (made with {made_with}): run it on a processor like the one where it was made, or train "
+            "again on this one"
         )
     if manifest.quantisation is not None and manifest.quantisation.weight_bits == 8:
         return (

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..sync.clock import NS_PER_S
 from ..sync.errors import RecordingError
 from .exported_poses import pose_rows
+from .frame_account import is_estimate
 from .messages import Actuation, Arming, Behavior, Decision, Gap
 from .never_came import never_came
 from .recording_reader import Recording
@@ -96,7 +97,7 @@ def _frames(recording: Recording) -> Iterable[Sequence[object]]:
 
 def _reason(gaps: list[Gap], seq: int) -> str:
     for gap in gaps:
-        if gap.first_seq <= seq < gap.first_seq + gap.n:
+        if not is_estimate(gap) and gap.first_seq <= seq < gap.first_seq + gap.n:
             return f"{gap.source}: {gap.reason}"
     return "undeclared"
 

@@ -156,7 +156,7 @@ def _epoch_of(message: Behavior, epoch: int | None, poses: Collection[str]) -> i
     """
     if message.epoch >= 0:
         return message.epoch
-    # An older recording does not say it, and how often a process began without an answer is not to be known there.
+    # An older recording does not say it: a process that began and ended without an answer is not counted.
     if not message.t_arrived_ns and not any(one.camera in poses for one in message.sources):
         return message.set_id // SETS_PER_EPOCH  # it numbers its sets itself
     # Poses and crops are numbered by who sends them. Of a model's process only the first answer follows no other.

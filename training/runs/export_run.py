@@ -1,14 +1,13 @@
 """From a run folder to its bundle, made anew: other precision, another version of ONNX, or a bundle that was lost."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from ...inference.bundle import Bundle, make_parity, make_pose_parity, write_bundle
-from ...inference.features import OPENCV, reads_pixels
 from ...inference.manifest import PARITY_FILE, Manifest
+from ...inference.parity import require_opencv
 from ...sync.errors import ConfigError
 from ..config.export import ExportConfig
 from ..data.video_sources import open_sources
@@ -47,8 +46,8 @@ def export_run(
         ``evaluation``.
 
     Raises:
-        ConfigError: it is no run folder, the options do not suit the model, or another OpenCV is installed.
-        ParityError: the graphs do not compute what was trained; no bundle is written.
+        ConfigError: it is no run folder, or the options do not suit the model.
+        ParityError: the graphs do not compute what was trained, or OpenCV here not its features; no bundle is written.
         DataError, VideoError, ScoreLossError: as `quantise_bundle`.
     """
     console = Console(quiet=quiet, stderr=True, highlight=False)
@@ -67,14 +66,13 @@ def export_run(
             f"{', '.join(idle)}: matters to an int8 bundle alone, and this one is float32; leave it out, or give "
             "--precision int8"
         )
-    versions = library_versions()
     if not kept.config.is_pose:
-        _require_same_pixels(kept.manifest, versions)
+        require_opencv(kept.manifest)  # parity is made anew here, and would vouch for other features
     console.print("exporting, and comparing the graphs with what was trained")
     files = graphs_of(kept.head, kept.embedder, opset)
     parity = prove_parity(kept.head, kept.embedder, files, kept.inputs)
     fields = {name: getattr(kept.manifest, name) for name in Manifest.model_fields if name not in _NOT_KEPT}
-    fields |= {"head": head_spec(kept.head), "library_versions": versions}
+    fields |= {"head": head_spec(kept.head), "library_versions": library_versions()}
     make = make_pose_parity if kept.config.is_pose else make_parity
     frames = kept.inputs["points" if kept.config.is_pose else "frames"]
     files[PARITY_FILE] = make(fields, files, frames, kept.inputs["times_ns"])
@@ -83,18 +81,6 @@ def export_run(
     loaded = Bundle.load(place, max_look_ahead_frames=None)
     result: dict[str, Any] = {"bundle": loaded.identity, "out": str(out), "opset": opset, "parity": parity}
     return result | _quantised(kept, loaded, chosen, out, data, console) if int8 else result
-
-
-def _require_same_pixels(manifest: Manifest, versions: Mapping[str, str]) -> None:
-    """Parity is made anew here: with another OpenCV it would vouch for features that the model has not learnt from."""
-    learnt_with, here = manifest.library_versions.get(OPENCV), versions.get(OPENCV)
-    steps = [one.name for one in manifest.features if reads_pixels(one)]
-    if steps and (learnt_with is None or learnt_with != here):
-        raise ConfigError(
-            f"{', '.join(steps)}: OpenCV computes them, {learnt_with or 'unknown'} where the model was trained and "
-            f"{here or 'unknown'} here, which may be another feature: install that one "
-            f"(pip install {OPENCV}==VERSION), or train again with this one"
-        )
 
 
 def _quantised(
