@@ -11,7 +11,7 @@ from ...training.scores.answers_file import RecordingAnswers
 from ...training.scores.calibration import reliability, top_reliability
 from ...training.scores.evaluation_record import said_of
 from ...training.scores.frames import average_precision, precision_recall
-from ...training.scores.onsets import pooled, score_onsets
+from ...training.scores.onsets import pooled, score_onsets, trigger_truth
 from ..palette import paper_color
 from .digest import LearningCurve, TrainingDigest
 from .figures import MAX_COLUMNS, Axes, Line, confusion_figure, ethogram, legend, line_chart
@@ -105,7 +105,11 @@ def _reliability(
 
 def _onsets(recordings: Sequence[RecordingAnswers], classes: Sequence[str]) -> str:
     """The share of true bouts whose label has begun, by the time since the bout began."""
-    scores = [score_onsets(one.t_ns, one.truth, one.label, classes, one.judged) for one in recordings]
+    told = [trigger_truth(one.truth, one.present, len(classes)) for one in recordings]
+    scores = [
+        score_onsets(one.t_ns, truth, one.label, classes, one.judged)
+        for one, truth in zip(recordings, told, strict=True)
+    ]
     lines: list[Line] = []
     low, high = 0.0, 500.0
     for place, name in enumerate(classes):

@@ -19,6 +19,7 @@ from ethostream.deploy.training_page.page import training_page
 from ethostream.deploy.training_page.verdict import verdict
 from ethostream.sync.errors import DataError
 from ethostream.training.scores.answers_file import RecordingAnswers, write_answers
+from ethostream.training.scores.bouts import score_bouts
 from ethostream.training.scores.evaluation_record import evaluation_record
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,6 +194,24 @@ def test_answers_of_which_nothing_is_known_have_no_curves(tmp_path: Path) -> Non
     write_answers(tmp_path / "model.run" / "answers.npz", unknown, CLASSES)
     page = page_of(tmp_path / "model.run")
     assert "so there are no curves" in page and "Confusion matrix" in page
+
+
+def test_a_bout_that_ends_in_nothing_is_drawn_as_it_is_scored(tmp_path: Path) -> None:
+    """Where somebody has looked and seen nothing a bout has its end, and is whole."""
+    make_run(tmp_path / "model.run", n=600, raters=False)
+    truth = np.full(600, -1, np.int16)
+    for start, place in ((60, 1), (200, 2), (340, 1), (480, 1)):
+        truth[start : start + 60] = place
+    present = (truth[:, None] == np.arange(4)).astype(np.float32)
+    answers = [replace(recording(0, name, 600), truth=truth, present=present) for name in NAMES]
+    write_answers(tmp_path / "model.run" / "answers.npz", answers, CLASSES)
+    scored = score_bouts(answers, [one.label for one in answers], CLASSES)["per_class"]
+    assert [scored[name]["n_whole_bouts"] for name in CLASSES] == [0, 18, 6, 0]
+    page = page_of(tmp_path / "model.run")
+    assert re.findall(r"(walk|social investigation): \d+ of (\d+) bouts", page) == [
+        ("walk", "18"),
+        ("social investigation", "6"),
+    ]
 
 
 def test_a_bundle_means_the_run_beside_it(tmp_path: Path) -> None:
