@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ethostream.sync.errors import ConfigError
+from ethostream.training.config.labels import LabelOptions
 from ethostream.training.config.training_file import TrainConfig, load_config
 from ethostream.training.data.dataset_file import Dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset
@@ -45,6 +46,10 @@ def test_a_label_that_is_ignored_in_vain_is_named(dataset: Dataset) -> None:
     assert "base" in config.classes
     assert [note for note in config.notes if "in no label file: bse; they hold" in note and "base" in note]
     assert not any("in no label file" in note for note in configure(read_preset("pose-tcn"), dataset).notes)
+    renamed = replace(dataset, labels=LabelOptions(rename={"base": "nothing"}, ignore=["nothing"]))
+    config = configure(read_preset("pose-tcn"), renamed)
+    assert not {"base", "nothing"} & set(config.classes)
+    assert not any("in no label file" in note for note in config.notes)
 
 
 def test_overrides_go_last(dataset: Dataset) -> None:

@@ -200,7 +200,8 @@ def _read_streams(dataset: Dataset) -> list[StreamLabels]:
 def _ignored_in_vain(read: Sequence[StreamLabels], options: LabelOptions) -> list[str]:
     """A label to ignore that no file declares is often misspelt, and what was meant is then learnt."""
     declared = {name for stream in read for name in stream.names}
-    vain = [name for name in options.ignore if name not in declared]
+    renamed = {options.rename.get(name, name) for name in declared}  # either name may be ignored
+    vain = [name for name in options.ignore if name not in declared | renamed]
     if not read or not vain:
         return []
     return [f"to be ignored, and in no label file: {', '.join(vain)}; they hold {', '.join(sorted(declared))}"]
