@@ -103,15 +103,15 @@ def tune(
             answers = _pose_answers(loaded, config, root, progress)
         else:
             answers = _video_answers(loaded, config, root, progress)
+        if doubtful:
+            console.print(
+                f"! perhaps learnt from: {', '.join(doubtful)}. The bundle has learnt from recordings of the same name "
+                "and number of frames, whose files were others; if they are the same sessions, the stabiliser that is "
+                "chosen will be too quick",
+                style="yellow",
+                markup=False,
+            )
         found = _run(loaded, answers, wanted, tolerance_ms, rule_behavior, progress)
-    if doubtful:
-        console.print(
-            f"! perhaps learnt from: {', '.join(doubtful)}. The bundle has learnt from recordings of the same name and "
-            "number of frames, whose files were others; if they are the same sessions, the stabiliser that is chosen "
-            "will be too quick",
-            style="yellow",
-            markup=False,
-        )
     split = split_in_words(found, config)
     result = _result(found, loaded.identity, target, tolerance_ms, split) | {"doubtful": doubtful}
     if json_path is not None:

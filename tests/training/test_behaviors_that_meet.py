@@ -116,6 +116,17 @@ def test_it_is_tuned_on_whole_parts_and_read_one_by_one(
     assert sorted(PARTS[int(one.parts[0])] for one in of_folder) == ["test", "validation"]
 
 
+def test_what_was_learnt_from_is_refused_before_it_is_answered(
+    trained: tuple[Path, dict[str, Any]], folder: Path, config: TrainConfig
+) -> None:
+    bundle, answered = Bundle.load(trained[0]), list[int]()
+    entries = [one.model_copy(update={"part": "test"}) for one in config.data if one.part == "train"]
+    recordings = BundleRecordings.of_file(bundle.manifest, config.model_copy(update={"data": entries}), folder)
+    with pytest.raises(DataError, match=r"has learnt from 1, which stands in the test part"):
+        raw_answers_of_file(bundle, recordings.each(), config.split, answered.append)
+    assert answered == []
+
+
 def test_a_trigger_while_nothing_happens_is_false(
     trained: tuple[Path, dict[str, Any]], folder: Path, config: TrainConfig
 ) -> None:

@@ -28,7 +28,7 @@ from ethostream.training.runs.train_pose import train_pose
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
 from ethostream.training.stabilising.raw_answers import raw_answers_of_folder
-from social_sessions import CLASSES, make_social_folder
+from social_sessions import CLASSES, make_social_folder, write_labels
 from typer.testing import CliRunner
 
 N_FRAMES = 480
@@ -367,6 +367,11 @@ def test_tune_takes_recordings_of_keypoints_that_the_bundle_has_not_seen(
     output = _call(*words, "--data", str(tmp_path / "alike"))
     assert "perhaps learnt from: 1. The bundle has learnt from recordings of the same name" in " ".join(output.split())
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["doubtful"] == ["1"]
+    flat = make_social_folder(tmp_path / "flat", [1], N_FRAMES, seed=9)
+    write_labels(flat / "annotations" / "1_annot.txt", [CLASSES[0]] * N_FRAMES)
+    failed = CliRunner().invoke(cli.app, [*words, "--data", str(flat)])
+    assert "holds no whole bout of any behaviour" in str(failed.exception)
+    assert "perhaps learnt from: 1." in failed.output
     with pytest.raises(DataError, match="has learnt from 1, 2, 3, 4, where its answers are better than anywhere else"):
         CliRunner().invoke(cli.app, [*words, "--data", str(folder)], catch_exceptions=False)
     with pytest.raises(DataError, match=r"split k_fold: is several trainings, and this needs one"):

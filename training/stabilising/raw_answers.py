@@ -121,17 +121,16 @@ def raw_answers_of_file(
     Raises:
         DataError: the bundle has learnt from what is chosen or reported on, or the split makes folds.
     """
-    identities: list[Identity] = []
-    parts: list[NDArray[np.int8]] = []
-    found: list[RawAnswers | None] = []
+    found: list[RawAnswers] = []
     for one in recordings:
-        identities.append(Identity.of_pose(one))
-        parts.append(parts_of(split, one))
-        found.append(raw_pose_answers(bundle, one, parts[-1]))
+        parts = parts_of(split, one)
+        refuse_parts(bundle.manifest, [Identity.of_pose(one)], [parts])  # before the time for its answers is spent
+        answers = raw_pose_answers(bundle, one, parts)
+        if answers is not None:
+            found.append(answers)
         if progress is not None:
             progress(1)
-    refuse_parts(bundle.manifest, identities, parts)
-    return [one for one in found if one is not None]
+    return found
 
 
 def raw_answers_of_folder(
