@@ -61,6 +61,8 @@ def fit_in_short(fitted: Mapping[str, Any]) -> dict[str, Any]:
             said[name] = f"temperature {one['temperature']:.3g}{moved}"
         elif name == "stabiliser" and "words" in one:
             said[name] = one["words"]
+        elif one.get("members"):
+            said[name] = _members_in_short(one["members"])
         elif {"epochs", "best_epoch", "monitor", "best_value"} <= one.keys():
             value = one["best_value"]
             chosen = "the last one" if value is None else f"{one['monitor']} {value:.3f} on validation data"
@@ -69,6 +71,15 @@ def fit_in_short(fitted: Mapping[str, Any]) -> dict[str, Any]:
         else:
             said[name] = one
     return said
+
+
+def _members_in_short(members: Sequence[Mapping[str, Any]]) -> str:
+    epochs = ", ".join(f"{one['best_epoch'] + 1} of {one['epochs']}" for one in members)
+    values = [one["best_value"] for one in members]
+    chosen = "the last ones"
+    if any(value is not None for value in values):
+        chosen = f"{members[0]['monitor']} {', '.join(map(_share, values))} on validation data"
+    return f"{len(members)} members, epochs {epochs} kept: {chosen}"
 
 
 def _about(found: Mapping[str, Any]) -> str:

@@ -311,6 +311,13 @@ def test_a_fit_is_told_in_a_line_for_each_part_and_labels_are_no_second_recordin
     }
     unknown = {"temperature": 0.5, "ece_before": None, "ece_after": None}
     assert fit_in_short({"calibration": unknown}) == {"calibration": "temperature 0.5"}
+    members = [one, {**one, "epochs": 13, "best_epoch": 2, "best_value": 0.5}]
+    both = {**one, "best_epoch": 4, "members": members}
+    last = {**both, "members": [{**each, "best_value": None} for each in members]}
+    assert fit_in_short({"fit": both, "last": last}) == {
+        "fit": "2 members, epochs 7 of 20, 3 of 13 kept: macro_f1 0.750, 0.500 on validation data",
+        "last": "2 members, epochs 7 of 20, 3 of 13 kept: the last ones",
+    }
     data = [{"name": f"{k}{end}", "n_frames": 1000} for k in range(3) for end in ("", ".labels")]
     out = console(terminal=False, width=100)
     print_result({"data": data}, out)
