@@ -100,6 +100,7 @@ def main() -> int:
     names: list[str] = options.clips.split(",")
     joint, head = (int(one) for one in options.epochs.split(","))
     fit = {**FIT, "joint_epochs": joint, "head_epochs": head}
+    how = f"{options.folds}-folds-{joint}-{head}-epochs"
     result: dict[str, Any] = {"command": " ".join(sys.argv), "folds": options.folds, "clips": {}}
     with tempfile.TemporaryDirectory() as text:
         folder = options.out or Path(text)
@@ -115,7 +116,7 @@ def main() -> int:
             }
             if "each" in options.train:
                 console().print(f"{name}: {options.folds} trainings")
-                said = trained([name], folder, truth, options.folds, fit, folder / f"{name}-model")
+                said = trained([name], folder, truth, options.folds, fit, folder / f"{name}-{how}")
                 one["trained"] = judged(said[name], truth[name], options.folds)
             if options.bundle != "none":
                 one["default"] = of_default(options.bundle, folder / f"{name}.mkv", truth[name], options.folds)
@@ -123,7 +124,9 @@ def main() -> int:
         if "pooled" in options.train:
             slow = {name: copied(options.data, name, folder, POOLED_HZ) for name in names}
             console().print(f"pooled: {options.folds} trainings")
-            said = trained(names, folder, slow, options.folds, fit, folder / "pooled-model", POOLED_HZ)
+            said = trained(
+                names, folder, slow, options.folds, fit, folder / f"{'-'.join(names)}-pooled-{how}", POOLED_HZ
+            )
             result["pooled"] = {
                 name: {
                     "agreement_here": agreement(slow[name]),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import invalidate_caches
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,14 +29,20 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch, *folders: str) -> Iterator[Any]
 
     for name in loaded():
         monkeypatch.delitem(sys.modules, name)
-    for folder in folders:
-        monkeypatch.syspath_prepend(str(FAKES / folder))
+    # By hand: monkeypatch would take back what others add meanwhile, as ONNX Runtime does once, when it first converts.
+    paths = [str(FAKES / folder) for folder in folders]
+    sys.path[:0] = paths
+    invalidate_caches()
     import cuda.bindings.runtime as runtime
 
     runtime.reset()
-    yield runtime
-    for name in loaded():
-        del sys.modules[name]
+    try:
+        yield runtime
+    finally:
+        for path in paths:
+            sys.path.remove(path)
+        for name in loaded():
+            del sys.modules[name]
 
 
 class DeviceBench:
