@@ -15,7 +15,7 @@ from ethostream.training.fitting.crop_head_data import head_data
 from ethostream.training.fitting.crop_recordings import Recording
 from ethostream.training.fitting.head_validation import head_logits
 from ethostream.training.fitting.joint_fit import Networks
-from ethostream.training.fitting.video_fit import build_networks, fit_video
+from ethostream.training.fitting.video_fit import build_networks, fit_video, unchosen_of
 from ethostream.training.splits import PARTS
 from head_problems import weights_of
 
@@ -138,6 +138,23 @@ def test_behaviors_that_meet_are_learnt_side_by_side(stages: dict[str, int], tmp
     assert right.mean(axis=0).min() > 0.85  # chance is a half
     several = shown.targets[known].sum(axis=1) == 2
     assert right[several].all(axis=1).mean() > 0.7  # a softmax could not say both
+
+
+def always_both() -> list[Recording]:
+    """As `both_at_once`, with a validation part of which no frame has one behaviour alone."""
+    train, judged = both_at_once()
+    there = np.repeat(np.arange(60)[:, None] // 15 % 2, 2, axis=1).astype(np.float32)
+    return [train, replace(judged, labels=np.full(60, -1, np.int16), targets=there)]
+
+
+def test_what_there_is_nothing_to_choose_on_is_said() -> None:
+    rule = config(loss={"kind": "binary"}, monitor="loss", temperature=True)
+    assert unchosen_of(rule, both_at_once()) == []
+    (said,) = unchosen_of(rule, always_both())
+    assert said.startswith("nothing to choose epoch on, since no frame of the validation part has one behaviour alone")
+    (said,) = unchosen_of(rule, recordings()[:1])
+    assert said == "nothing to choose temperature on, since there is no validation part: as configured"
+    assert unchosen_of(config(), recordings()[:1]) == []
 
 
 def test_a_log_of_an_earlier_fit_does_not_stay(tmp_path: Path) -> None:

@@ -359,7 +359,7 @@ def test_scoring_and_prediction_need_no_torch() -> None:
 def test_cross_validation_of_video_is_a_training_per_fold(tmp_path: Path) -> None:
     data = {**_simulated("mouse", 0), "seeds": [11, 12], "n_frames": 200, "views": 1, "part": None}
     split = {"by": "time_block", "pattern": ["train", "test"]}
-    fit = {"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1}
+    fit = {"joint_epochs": 0, "head_epochs": 1, "stretch_frames": 60, "threads": 1, "temperature": True}
     head = {"kind": "gru", "hidden": 8, "look_ahead_frames": 4}
     path = _write(tmp_path / "train.yaml", _config(data=[data], split=split, fit=fit, classes=CLASSES, head=head))
     config, root = load_config(path)
@@ -374,6 +374,7 @@ def test_cross_validation_of_video_is_a_training_per_fold(tmp_path: Path) -> Non
     assert (evaluation["causal"], evaluation["look_ahead_frames"]) == (False, 4)
     assert any("Answers used the next 4 frames" in one for one in evaluation["warnings"])
     assert "assumed: nothing" in evaluation["notes"]
+    assert any("fold 2, inside: nothing to choose temperature on" in note for note in evaluation["notes"])
     assert any("groom" in note for note in evaluation["notes"]), "what is odd about the data"
     assert json.loads((tmp_path / "cv" / "data.json").read_text())["notes"][0] == "assumed: nothing"
     # After a kill in the second fold the first is not done again.

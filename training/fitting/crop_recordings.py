@@ -17,6 +17,7 @@ from ...inference.features import Advance, advance_of, make_feature_step
 from ...inference.grey import grey_view
 from ...sync.errors import DataError
 from ..config.training_file import TrainConfig
+from ..data.learnt_labels import known_frames
 from ..data.video_sources import Source, learnt_counts
 from ..networks.embedders import Embedder
 from ..splits import PARTS, Part, TimeBlockSplit, part_mask, parts_of, refuse_shared, stretches_of
@@ -52,6 +53,10 @@ class SeenRecording:
     def mask(self, part: Part) -> NDArray[np.bool_]:
         """Frames of a part that have a label, bool [t]."""
         return (self.parts == PARTS.index(part)) & (self.labels >= 0)
+
+    def known_in(self, part: Part) -> NDArray[np.bool_]:
+        """Frames of a part of which something is learnt, bool [t]; a label of one behaviour alone they may lack."""
+        return (self.parts == PARTS.index(part)) & known_frames(self.labels, self.targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from ..networks.head import build_head
 from ..run_files import METRICS_FILE
 from .checkpoint import STAGES, checkpoint_path, unwritable
 from .crop_head_data import feature_statistics, head_data
-from .crop_recordings import EmbeddedRecording, Recording
+from .crop_recordings import EmbeddedRecording, Recording, SeenRecording
 from .devices import require_devices, torch_threads
 from .head_fit import fit_head
+from .head_validation import unchosen
 from .joint_fit import JointStage, Networks
 from .loop import run_stage
 from .temperature import calibrate_head
@@ -98,6 +99,13 @@ def fit_video(
     networks.embedder.eval()
     networks.head.eval()
     return summary
+
+
+def unchosen_of(config: TrainConfig, recordings: Sequence[SeenRecording]) -> list[str]:
+    """What `fit_video` has nothing to choose on, in words; see `unchosen`."""
+    known = any(one.known_in("validation").any() for one in recordings)
+    alone = any(one.mask("validation").any() for one in recordings)
+    return unchosen({"epoch": known and not alone, "temperature": config.fit.temperature and not known}, known)
 
 
 def _fit_alone(

@@ -263,7 +263,10 @@ def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None, cache:
     if whole is not None:
         whole.end_fits()
     absent: list[str] = result["absent"]
-    notes = [f"no frame of {', '.join(absent)} outside fold {task.number + 1}: it cannot be learnt there"]
+    notes = (
+        [f"no frame of {', '.join(absent)} outside fold {task.number + 1}: it cannot be learnt there"] if absent else []
+    )
+    notes += [f"fold {task.number + 1}, inside: {note}" for note in result["unchosen"]]
     inner = {"by": "recording", "validation": "the recordings of the next fold"} if spare else inner_in_words(None)
     return FoldResult(
         [replace(one, fold=task.number) for one in found],
@@ -271,7 +274,7 @@ def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None, cache:
             "scored": [names[place] for place in held],
             "inner": inner,
             "n_fits": 1,
-            "notes": notes if absent else [],
+            "notes": notes,
             "seconds_before": seconds_before(result["fit"]),
             "bundle": result["bundle"],
             "fit": result["fit"],

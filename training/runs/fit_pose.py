@@ -26,7 +26,7 @@ from ..data.learnt_labels import class_frames
 from ..data.pose_recordings import PoseRecording
 from ..fitting.head_data import HeadData
 from ..fitting.head_fit import fit_head
-from ..fitting.head_validation import head_logits
+from ..fitting.head_validation import head_logits, unchosen
 from ..fitting.progress import WholeProgress
 from ..fitting.temperature import calibration_of
 from ..networks.ensemble import EnsembleHead
@@ -138,17 +138,16 @@ def _with_parts(fits: _Fits) -> FittedPose:
     ]
     stabiliser, answers, choice = _choose(fits, answers)
     head.scale_logits(1.0 / temperature)
-    notes: list[str] = []
     rule = config.choose
+    alone = any(one.known.any() for one in answers)
     asked = {
+        "epoch": bool(places) and not alone,
         "temperature": config.fit.temperature and not places,
-        "stabiliser": rule is not None and rule.stabiliser and not any(one.known.any() for one in answers),
+        "stabiliser": rule is not None and rule.stabiliser and not alone,
     }
-    if any(asked.values()):
-        what = " and ".join(name for name, yes in asked.items() if yes)
-        why = "no frame of the validation part has one behaviour alone" if places else "there is no validation part"
-        notes.append(f"nothing to choose {what} on, since {why}: as configured")
-        fits.say(notes[-1])
+    notes = unchosen(asked, bool(places))
+    for note in notes:
+        fits.say(note)
     return FittedPose(head, stabiliser, answers, False, {"fit": summary, **calibration, **choice}, notes)
 
 

@@ -26,7 +26,7 @@ from ..fitting.checkpoint import forget_checkpoints
 from ..fitting.crop_head_data import embed_recording, head_input
 from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
 from ..fitting.joint_fit import Networks
-from ..fitting.video_fit import build_networks, fit_video
+from ..fitting.video_fit import build_networks, fit_video, unchosen_of
 from ..quantisation.quantise import quantise_bundle
 from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, write_answers
@@ -110,6 +110,10 @@ def train_video(
         networks = first_networks(config, sources, root)
         recordings = list(read_crops(learnt_from(sources), config, networks.embedder, cache, console))
         fitted = fit_video(config, recordings, networks, run, quiet)
+    not_chosen = unchosen_of(config, recordings)
+    for note in not_chosen:
+        console.print(note)
+    said = [*check.notes, *not_chosen]
     inputs = _export_input(networks, recordings[0], config, sources)
     keep_model(run, networks.head, networks.embedder, inputs)
     console.print("exporting, and comparing the graphs with what was trained")
@@ -128,7 +132,7 @@ def train_video(
             answers,
             learnt_counts=learnt_counts(sources, config),
             training_s=training_s,
-            notes=check.notes,
+            notes=said,
         )
     evaluation["compute"]["resumed"] = before_s > 0.0
 
@@ -144,7 +148,7 @@ def train_video(
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
         identity = quantised.write(out)
         compute = {**quantised.evaluation["compute"], "training_s": training_s, "resumed": before_s > 0.0}
-        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute, "notes": check.notes}
+        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute, "notes": said}
 
         answers = quantised.answers
         more = {"quantisation": quantised.record.model_dump(mode="json")}
@@ -157,6 +161,7 @@ def train_video(
         "run": str(run),
         "fit": fitted,
         "absent": absent,
+        "unchosen": not_chosen,
         "parity": parity,
         "evaluation": evaluation,
         **({} if cache is None else {"cache": cache.to_dict()}),
