@@ -157,6 +157,22 @@ def test_what_there_is_nothing_to_choose_on_is_said() -> None:
     assert unchosen_of(config(), recordings()[:1]) == []
 
 
+@pytest.mark.parametrize("stages", [{"joint_epochs": 1, "head_epochs": 0}, {"joint_epochs": 0, "head_epochs": 1}])
+def test_what_never_shows_alone_is_calibrated_on_all_the_same(stages: dict[str, int], tmp_path: Path) -> None:
+    """As with keypoints: a temperature asks of each behaviour whether it is there."""
+    rule = config(**stages, loss={"kind": "binary"}, temperature=True)
+    (found,) = fit_video(rule, always_both(), fresh(rule), tmp_path, quiet=True).values()
+    assert (found["calibration"]["n_frames"], found["calibration"]["ece_before"]) == (2 * 60, None)
+    assert (found["best_epoch"], found["best_value"]) == (0, None)
+
+
+@pytest.mark.parametrize("stages", [{"joint_epochs": 1, "head_epochs": 0}, {"joint_epochs": 0, "head_epochs": 1}])
+def test_without_validation_nothing_is_calibrated(stages: dict[str, int], tmp_path: Path) -> None:
+    rule = config(**stages, temperature=True)
+    (found,) = fit_video(rule, recordings()[:1], fresh(rule), tmp_path, quiet=True).values()
+    assert "calibration" not in found
+
+
 def test_a_log_of_an_earlier_fit_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"stage": "joint", "epoch": 7}\n')
     fit_video(config(joint_epochs=0, head_epochs=1), recordings(), fresh(config()), tmp_path, quiet=True)

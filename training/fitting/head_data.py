@@ -47,6 +47,10 @@ class HeadData:
         """Frames of a part that have a label, bool [t]."""
         return (self.parts == PARTS.index(part)) & (self.labels >= 0)
 
+    def known_in(self, part: Part) -> NDArray[np.bool_]:
+        """Frames of a part of which something is learnt, bool [t]; a label of one behaviour alone they may lack."""
+        return (self.parts == PARTS.index(part)) & self.known
+
     def sequences_of(self, part: Part) -> NDArray[np.int64]:
         """Sequences with a label that lie in a part as a whole: first frame, last frame (exclusive), class, [n, 3]."""
         if self.sequences is None:

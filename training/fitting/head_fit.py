@@ -94,7 +94,8 @@ def fit_head(
     with torch_threads(rule.threads):
         module = HeadStage(stage, rule, seed, n_epochs, run, head, shown, batches, loss, validation)
         summary = run_stage(module, quiet, whole)
-        if rule.temperature and validation and stage == "head":
+        # Not `validation`: a temperature asks of each behaviour whether it is there, no score can without one alone.
+        if rule.temperature and stage == "head" and any(one.known_in("validation").any() for one in shown):
             summary["calibration"] = calibrate_head(head, data).to_dict()
     return summary
 

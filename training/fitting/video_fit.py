@@ -18,7 +18,7 @@ from .crop_recordings import EmbeddedRecording, Recording, SeenRecording
 from .devices import require_devices, torch_threads
 from .head_fit import fit_head
 from .head_validation import unchosen
-from .joint_fit import JointStage, Networks
+from .joint_fit import JointStage, Networks, looking_ahead
 from .loop import run_stage
 from .temperature import calibrate_head
 
@@ -81,19 +81,20 @@ def fit_video(
     _begin_log(run)
     summary: dict[str, Any] = {}
     learnt = False
+    n_ahead = networks.head.look_ahead_frames
+    cropped = [one for one in recordings if isinstance(one, Recording)]
     with torch_threads(rule.threads):
         if rule.frozen_epochs:
             summary["frozen"] = _fit_alone("frozen", config, recordings, networks, run, quiet)
             learnt = True
         if rule.joint_epochs:
-            cropped = [one for one in recordings if isinstance(one, Recording)]
             if not learnt:
                 networks.head.set_normalisation(*feature_statistics(cropped, networks.embedder.dims, joined))
             summary["joint"] = run_stage(JointStage(config, cropped, networks, run), quiet)
             learnt = True
         if rule.head_epochs:
             summary["head"] = _fit_alone("head", config, recordings, networks, run, quiet, learnt)
-        elif rule.temperature and any(one.mask("validation").any() for one in recordings):
+        elif rule.temperature and any(looking_ahead(one, n_ahead).known_in("validation").any() for one in cropped):
             data = head_data(networks.embedder, recordings, config.fusion, torch.device("cpu"))
             summary["joint"]["calibration"] = calibrate_head(networks.head, data).to_dict()
     networks.embedder.eval()
