@@ -171,8 +171,8 @@ def show(result: dict[str, Any]) -> None:
         of, interval = one[which], one[which]["interval"]
         told = "" if interval is None else f" ({interval['low']:.3f}-{interval['high']:.3f})"
         names = ("macro_f1", "bout_f1", "flicker", "kappa")
-        others = ("" if of[name] is None else f"{of[name]:.3f}" for name in names)
-        table.add_row(which, f"{of['freezing_f1']:.3f}{told}", *others)
+        f1, *others = ("-" if of[name] is None else f"{of[name]:.3f}" for name in ("freezing_f1", *names))
+        table.add_row(which, f"{f1}{told}", *others)
     console.print(table)
     for pair, kappa in result["demo7"]["kappa"].items():
         console.print(f"demo7, {pair}: kappa {kappa:.3f}")

@@ -183,11 +183,11 @@ def test_social_pose(run: Run, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_freezing_pose(run: Run, test_data: Path) -> None:
     pytest.importorskip("h5py", reason="labels of MATLAB 7.3 are read with h5py")
-    quick = ("--turns", "1", "--set", "fit.head_epochs=1")
+    quick = ("--turns", "2", "--set", "fit.head_epochs=1")
     found = run("freezing_pose.py", "--data", str(test_data / "freezing_pose"), *quick)
     stated(found, "demo1.raw.freezing_f1", "demo1.stabilised.macro_f1", "demo1.n_true_bouts")
-    # The first block of 500 frames, less a second at its border.
-    assert found["demo1"]["unit"] == "block" and found["demo1"]["n_frames"] == 450
+    # Two blocks of 500 frames, less a second at every border: the first has one.
+    assert found["demo1"]["unit"] == "block" and found["demo1"]["n_frames"] == 450 + 400
     low, high = found["demo7"]["kappa_of_experts"]
     assert 0.905 < low < high < 0.945
 
