@@ -217,6 +217,7 @@ def test_predict_with_random_weights(run: Run) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # six trainings on real video, and their answers
 def test_clips(run: Run, test_data: Path) -> None:
     small = ("--clips", "below,below60", "--train", "each", "pooled", "--folds", "2", "--epochs", "1,1")
     found = run("clips.py", "--data", str(test_data), *small)
