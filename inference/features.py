@@ -212,8 +212,11 @@ def make_feature_step(name: str, version: int, parameters: Mapping[str, Any]) ->
     return known.make(validate(known.parameters, dict(parameters), f"feature step {name}"))
 
 
-OPENCV: Final = "opencv-python-headless"
-"""What computes the steps that read pixels; its versions 4 and 5 differ in them."""
+OPENCV: Final = "opencv"
+"""What computes the steps that read pixels; its versions 4 and 5 differ in them. A manifest names it so, whichever
+distribution brings it."""
+OPENCV_PACKAGE: Final = "opencv-python-headless"
+"""The distribution that ethostream asks for, by which older manifests name it."""
 
 
 def reads_pixels(spec: FeatureStepSpec) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..sync.clock import FakeClock
 from ..sync.errors import BundleError, ParityError
 from .backend import Graph, Precision, Provider
-from .features import OPENCV, reads_pixels
+from .features import OPENCV, OPENCV_PACKAGE, reads_pixels
 from .gap import StepGrid
 from .head import run_sequence, run_steps
 from .manifest import Manifest
@@ -150,7 +150,7 @@ def check_parity(
     found["head_sequence"], expected["head_sequence"] = sequence.swapaxes(0, 1), expected["p_slots"]
     close, of_head = tolerance(manifest, provider, precision), PARITY_TOLERANCE[provider]
     of_pixels = any(reads_pixels(one) for one in manifest.features)
-    require_opencv(manifest)
+    require_opencv(manifest, unknown=True)
     if of_pixels:
         found["labels"] = _labels(manifest, expected["p"], times_ns)
     allowed = {"crops": 0.0, "embeddings": close, "features": close, "p_slots": of_head, "head_sequence": of_head}
@@ -162,26 +162,50 @@ def check_parity(
             errors[name] = _check_features(manifest, found[name], expected[name], most, where)
             continue
         errors[name] = relative_error(found[name], expected[name])
-        _require(where, name, errors[name], most, _cure(manifest, of_pixels=of_pixels and name == "p"))
+        # Probabilities follow what moved: pixels only where they did, and by more than the embeddings.
+        follows = of_pixels and name == "p" and errors["features"] > max(errors["embeddings"], PARITY_TOLERANCE["cpu"])
+        _require(where, name, errors[name], most, _cure(manifest, of_pixels=follows))
     return errors
 
 
-def require_opencv(manifest: Manifest) -> None:
+def opencv_of(manifest: Manifest) -> str | None:
+    """Version of OpenCV that a model was trained with, as OpenCV tells it; None: the manifest does not say."""
+    versions = manifest.library_versions
+    told = versions.get(OPENCV) or versions.get(OPENCV_PACKAGE)
+    return None if told is None else ".".join(told.split(".")[:3])  # that of the distribution has a fourth number
+
+
+def require_opencv(manifest: Manifest, *, unknown: bool) -> None:
     """Refuse another main version of OpenCV than the steps that read pixels were computed with.
 
     Versions 4 and 5 move pictures otherwise; in a short or quiet input that may be too small to be seen.
+
+    Args:
+        manifest: of the bundle.
+        unknown: a version that the manifest does not tell may pass, since what it computed is compared.
 
     Raises:
         ParityError: it is another one; the message names both.
     """
     steps = [one.name for one in manifest.features if reads_pixels(one)]
-    made_with = manifest.library_versions.get(OPENCV)
-    if steps and made_with is not None and made_with.partition(".")[0] != cv2.__version__.partition(".")[0]:
+    made_with = opencv_of(manifest)
+    if not steps or (made_with is None and unknown):
+        return
+    words = f"bundle {manifest.name}: OpenCV computes {', '.join(steps)}, here {cv2.__version__}, and where the model"
+    if made_with is None:
         raise ParityError(
-            f"bundle {manifest.name}: OpenCV computes {', '.join(steps)}, here {cv2.__version__}, and where the model "
-            f"was trained {made_with}, which is another feature: install that one (pip install {OPENCV}=={made_with}), "
-            "or train again with this one"
+            f"{words} was trained a version that is not told, which may be another feature: train again, or, where "
+            f"you know it, write it into bundle.json, as {OPENCV!r} of 'library_versions'"
         )
+    if made_with.partition(".")[0] != cv2.__version__.partition(".")[0]:
+        raise ParityError(
+            f"{words} was trained {made_with}, which is another feature: install that one ({_install(made_with)}), or "
+            "train again with this one"
+        )
+
+
+def _install(version: str) -> str:
+    return f"pip install '{OPENCV_PACKAGE}=={version}.*'"
 
 
 def _check_features(manifest: Manifest, found: NDArray[Any], expected: NDArray[Any], close: float, where: str) -> float:
@@ -216,11 +240,16 @@ def _require(where: str, name: str, error: float, allowed: float, cure: str) -> 
 
 def _cure(manifest: Manifest, *, of_pixels: bool = False) -> str:
     if of_pixels:
-        made_with = manifest.library_versions.get(OPENCV, "a version that it does not name")
+        made_with = opencv_of(manifest)
+        if made_with == cv2.__version__:
+            return (
+                f"OpenCV {made_with} rounds what it computes of pixels by the processor, and here by more than any "
+                "that was tried: run it on a processor like the one where it was made, or train again on this one"
+            )
+        install = f"install that one ({_install(made_with)}), or " if made_with else ""
         return (
-            f"OpenCV {cv2.__version__} rounds what it computes of pixels by the processor, and here by more than any "
-            f"that was tried (made with {made_with}): run it on a processor like the one where it was made, or train "
-            "again on this one"
+            f"OpenCV {cv2.__version__} computes pixels here, and where the model was trained "
+            f"{made_with or 'a version that is not told'}: {install}train again with this one"
         )
     if manifest.quantisation is not None and manifest.quantisation.weight_bits == 8:
         return (

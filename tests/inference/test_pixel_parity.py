@@ -3,6 +3,7 @@
 import io
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from ethostream.inference.bundle import Bundle
 from ethostream.inference.bundle_files import sha256
 from ethostream.inference.features import spec_of
-from ethostream.inference.parity import PARITY_TOLERANCE, PIXEL_TOLERANCE
+from ethostream.inference.parity import PARITY_TOLERANCE, PIXEL_TOLERANCE, opencv_of, require_opencv
+from ethostream.inference.precision import PrecisionCost, PrecisionScores, Quantisation
 from ethostream.sync.errors import ParityError
 from test_bundle import rewrite_manifest
 
@@ -92,10 +94,60 @@ def test_another_opencv_is_refused_and_both_are_named(bundle: Path) -> None:
     """Even where all numbers agree: in so short an input the difference may be too small."""
     other = {"opencv-python-headless": "3.4.18.65"}
     rewrite_manifest(bundle, lambda manifest: manifest["library_versions"].update(other))
-    words = (
-        rf"computes motion_energy, optical_flow, here {cv2.__version__}, and where the model was trained 3\.4\.18\.65"
-    )
+    words = rf"computes motion_energy, optical_flow, here {cv2.__version__}, and where the model was trained 3\.4\.18,"
     with pytest.raises(ParityError, match=words):
+        Bundle.load(bundle)
+
+
+def test_an_opencv_that_is_not_told_passes_only_where_its_numbers_are_compared(bundle: Path) -> None:
+    rewrite_manifest(bundle, lambda manifest: manifest["library_versions"].clear())
+    manifest = Bundle.load(bundle).manifest
+    with pytest.raises(ParityError, match=r"trained a version that is not told.* 'opencv' of 'library_versions'"):
+        require_opencv(manifest, unknown=False)
+    require_opencv(manifest.model_copy(update={"features": STEPS[:3]}), unknown=False)  # these read boxes alone
+
+
+@pytest.mark.parametrize("name", ["opencv", "opencv-python-headless"])
+def test_the_opencv_of_the_training_is_asked_for_where_another_one_computes_otherwise(bundle: Path, name: str) -> None:
+    other = f"{cv2.__version__.partition('.')[0]}.99.1"
+    versions = {name: other if name == "opencv" else f"{other}.80"}
+    rewrite_manifest(bundle, lambda manifest: manifest.update(library_versions=versions))
+    assert opencv_of(Bundle.load(bundle).manifest) == other
+    change(bundle, "features", moved("motion_energy", 1.2 * PIXEL_TOLERANCE))
+    with pytest.raises(ParityError, match=rf"{other}: install that one .*python-headless=={re.escape(other)}\.\*'"):
+        Bundle.load(bundle)
+
+
+def add_to_p(values: Any) -> None:
+    values.flat[-1] += 2e-2
+
+
+def test_pixels_are_blamed_for_a_probability_only_where_they_differ(bundle: Path) -> None:
+    change(bundle, "p", add_to_p)
+    with pytest.raises(ParityError, match=r": p differs .*: try provider 'cpu'"):
+        Bundle.load(bundle)
+    change(bundle, "features", moved("optical_flow", 0.5 * PIXEL_TOLERANCE))
+    with pytest.raises(ParityError, match=r": p differs .* by the processor"):
+        Bundle.load(bundle)
+
+
+def test_pixels_are_not_blamed_for_what_an_int8_embedder_moved_further(bundle: Path) -> None:
+    scores = PrecisionScores(accuracy=1.0, balanced_accuracy=1.0, macro_f1=1.0, f1={})
+    cost = PrecisionCost(float32=scores, int8=scores, agreement=1.0)
+    made = Quantisation(
+        source="tiny@0", weight_bits=8, calibrated_on=["a"], n_calibration_frames=1, n_calibration_crops=1,
+        n_test_frames=1, stabilised=cost, raw=cost, p_change_p99=0.0, p_change_max=0.0, score_loss=0.0,
+        max_score_loss=0.1, speed=[], float32_bytes=1, int8_bytes=1, machine="one",
+    )  # fmt: skip
+    rewrite_manifest(bundle, lambda manifest: manifest.update(quantisation=made.model_dump(mode="json")))
+    change(bundle, "p", add_to_p)
+    change(bundle, "features", moved("optical_flow", 0.2 * PIXEL_TOLERANCE))
+
+    def move(values: Any) -> None:
+        values.flat[-1] += 5e-3 * np.abs(values).max()
+
+    change(bundle, "embeddings", move)
+    with pytest.raises(ParityError, match=r": p differs .* weight_bits 7"):
         Bundle.load(bundle)
 
 

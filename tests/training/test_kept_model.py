@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -62,6 +63,21 @@ def test_a_bundle_is_made_anew_from_the_run_folder(trained: tuple[Path, dict[str
     assert before == after
     assert made["bundle"] == Bundle.load(tmp_path / "again").identity
     assert made["parity"]["head"] == result["parity"]["head"] <= 1e-5
+
+
+@pytest.mark.parametrize("of_then", [{"opencv": "4.1.2"}, {"opencv-python-headless": "4.1.2.30"}, {}])
+def test_a_bundle_keeps_the_opencv_of_its_training(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, of_then: dict[str, str]
+) -> None:
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    kept = json.loads((run / "bundle.json").read_text(encoding="utf-8"))
+    assert kept["library_versions"].pop("opencv") == cv2.__version__
+    kept["library_versions"].update(of_then)
+    (run / "bundle.json").write_text(json.dumps(kept), encoding="utf-8")
+    export_run(run, tmp_path / "again", quiet=True)
+    told = plain_manifest(tmp_path / "again")["library_versions"]
+    assert {name: one for name, one in told.items() if "opencv" in name} == ({"opencv": "4.1.2"} if of_then else {})
 
 
 def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -127,7 +128,9 @@ def test_embeddings_from_the_cache_are_the_embeddings(sources: list[Source], tmp
         embedded_of(unreadable(source), rule, networks_of(config(seed=1), sources).embedder, CPU, cache)
 
 
-def test_what_changes_the_numbers_changes_the_key_and_nothing_else_does(sources: list[Source]) -> None:
+def test_what_changes_the_numbers_changes_the_key_and_nothing_else_does(
+    sources: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def keys(rule: TrainConfig, source: Source) -> tuple[str, str]:
         embedder = networks_of(rule, sources).embedder
         return crops_key(source, rule, embedder).digest, embeddings_key(source, rule, embedder, CPU).digest
@@ -157,6 +160,8 @@ def test_what_changes_the_numbers_changes_the_key_and_nothing_else_does(sources:
     assert len({before[1], *(one[1] for one in changed)}) == len(changed) + 1
     reseeded = keys(config(seed=1), source)  # other weights: the same crops, other embeddings
     assert reseeded[0] == before[0] and reseeded[1] != before[1]
+    monkeypatch.setattr(cv2, "__version__", "3.4.18")  # whichever distribution brings it
+    assert all(one != other for one, other in zip(keys(config(), source), before, strict=True))
 
 
 def test_the_bytes_of_a_video_are_in_its_key(tmp_path: Path) -> None:
@@ -302,11 +307,16 @@ def test_features_of_pixels_are_not_vouched_for_by_another_opencv(
     run = tmp_path / "bundle.run"
     shutil.copytree(trained[0] / "bundle.run", run)
     kept = json.loads((run / "bundle.json").read_text(encoding="utf-8"))
-    kept["library_versions"]["opencv-python-headless"] = "3.4.18.65"
-    (run / "bundle.json").write_text(json.dumps(kept), encoding="utf-8")
-    with pytest.raises(ParityError, match=r"OpenCV computes motion_energy, .* trained 3\.4\.18\.65"):
-        export_run(run, tmp_path / "out", quiet=True)
-    assert not (tmp_path / "out").exists()
+    versions = kept["library_versions"]
+    of_then = {"opencv": "3.4.18"}, {"opencv": versions.pop("opencv").partition(".")[0] + ".99.1"}
+    for of_opencv, words in (({}, "a version that is not told"), (of_then[0], r"3\.4\.18, which is another feature")):
+        (run / "bundle.json").write_text(json.dumps(kept | {"library_versions": versions | of_opencv}))
+        with pytest.raises(ParityError, match=rf"OpenCV computes motion_energy, .* trained {words}"):
+            export_run(run, tmp_path / "out", quiet=True)
+        assert not (tmp_path / "out").exists()
+    (run / "bundle.json").write_text(json.dumps(kept | {"library_versions": versions | of_then[1]}))
+    export_run(run, tmp_path / "out", quiet=True)
+    assert plain_manifest(tmp_path / "out")["library_versions"]["opencv"] == of_then[1]["opencv"]
 
 
 @pytest.mark.long

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import torch
 
-from ...inference.features import spec_of
+from ...inference.features import OPENCV, spec_of
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..fitting.crop_recordings import (
@@ -31,7 +32,7 @@ CODE_BELOW: Final = (
 """Modules that images pass through, or come from; what they import counts as well."""
 CODE_ITSELF: Final = ("training.fitting.crop_recordings", "training.data.video_sources")
 _SAMPLE: Final = "sample"
-_LIBRARIES: Final = ("numpy", "av", "opencv-python-headless", "torch")
+_LIBRARIES: Final = ("numpy", "av", "torch")
 
 
 def crops_key(source: Source, config: TrainConfig, embedder: Embedder) -> CacheKey:
@@ -44,7 +45,7 @@ def crops_key(source: Source, config: TrainConfig, embedder: Embedder) -> CacheK
         "side_px": embedder.side_px,
         "features": [spec_of(one.name, one.version, one.parameters).model_dump(mode="json") for one in config.features],
         "code": {name: code_below(name) for name in CODE_BELOW} | {name: code_of(name) for name in CODE_ITSELF},
-        "versions": versions_of(*_LIBRARIES),
+        "versions": versions_of(*_LIBRARIES) | {OPENCV: cv2.__version__},
     }
     return CacheKey("crops", source.images, recipe)
 

@@ -6,22 +6,33 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ...inference.manifest import ComputeTime, Scores
+import cv2
+
+from ...inference.features import OPENCV
+from ...inference.manifest import ComputeTime, Manifest, Scores
+from ...inference.parity import opencv_of
 from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 
-LIBRARIES = (
-    "ethostream", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch",
-    "lightning",
-)  # fmt: skip
+LIBRARIES = ("ethostream", "numpy", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "lightning")
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of what is installed; one engine or the other is."""
-    found = {"python": platform.python_version()}
+    """Versions of Python, of OpenCV by its own word, and of what is installed; one engine or the other is."""
+    found = {"python": platform.python_version(), OPENCV: cv2.__version__}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
+    return found
+
+
+def versions_made_anew(trained: Manifest) -> dict[str, str]:
+    """As `library_versions`, of a model that was trained before: its features are still those of the OpenCV of then."""
+    found, known = library_versions(), opencv_of(trained)
+    if known is None:
+        del found[OPENCV]
+    else:
+        found[OPENCV] = known
     return found
 
 

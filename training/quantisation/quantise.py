@@ -28,7 +28,7 @@ from ..answers.of_video import Answers, answers_of_part, evaluation_of
 from ..config.export import ExportConfig
 from ..config.training_file import TrainConfig, load_config
 from ..data.video_sources import Source, learnt_counts, open_sources
-from ..export.bundle_record import compute_of, library_versions, scores_of, this_machine
+from ..export.bundle_record import compute_of, scores_of, this_machine, versions_made_anew
 from ..fitting.crop_recordings import check_split
 from .calibration_crops import Calibration, plan_calibration, stream_crops
 from .graph_quantiser import quantise_graph
@@ -246,7 +246,7 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         name: getattr(manifest, name) for name in Manifest.model_fields if name not in ("files", "schema_version")
     }
     name = manifest.name[: _NAME_LENGTH - len(_SUFFIX)] + _SUFFIX
-    return fields | {"name": name, "library_versions": library_versions()}
+    return fields | {"name": name, "library_versions": versions_made_anew(manifest)}
 
 
 def _files(stored: dict[str, bytes], embedder: bytes, fields: dict[str, Any]) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from ...inference.parity import require_opencv
 from ...sync.errors import ConfigError
 from ..config.export import ExportConfig
 from ..data.video_sources import open_sources
-from ..export.bundle_record import library_versions
+from ..export.bundle_record import versions_made_anew
 from ..export.graphs import OPSET, head_spec
 from ..fitting.crop_recordings import check_split
 from ..quantisation.quantise import quantise_bundle
@@ -47,7 +47,8 @@ def export_run(
 
     Raises:
         ConfigError: it is no run folder, or the options do not suit the model.
-        ParityError: the graphs do not compute what was trained, or OpenCV here not its features; no bundle is written.
+        ParityError: the graphs do not compute what was trained, or its features are of another main version of OpenCV,
+            or of one that the run folder does not tell; no bundle is written.
         DataError, VideoError, ScoreLossError: as `quantise_bundle`.
     """
     console = Console(quiet=quiet, stderr=True, highlight=False)
@@ -67,12 +68,12 @@ def export_run(
             "--precision int8"
         )
     if not kept.config.is_pose:
-        require_opencv(kept.manifest)  # parity is made anew here, and would vouch for other features
+        require_opencv(kept.manifest, unknown=False)  # parity is made anew here, and would vouch for other features
     console.print("exporting, and comparing the graphs with what was trained")
     files = graphs_of(kept.head, kept.embedder, opset)
     parity = prove_parity(kept.head, kept.embedder, files, kept.inputs)
     fields = {name: getattr(kept.manifest, name) for name in Manifest.model_fields if name not in _NOT_KEPT}
-    fields |= {"head": head_spec(kept.head), "library_versions": library_versions()}
+    fields |= {"head": head_spec(kept.head), "library_versions": versions_made_anew(kept.manifest)}
     make = make_pose_parity if kept.config.is_pose else make_parity
     frames = kept.inputs["points" if kept.config.is_pose else "frames"]
     files[PARITY_FILE] = make(fields, files, frames, kept.inputs["times_ns"])
