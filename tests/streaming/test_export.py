@@ -17,6 +17,7 @@ from ethostream.streaming.messages import (
     SourceFrame,
 )
 from ethostream.streaming.pose_format import PoseFormat, points_bytes
+from ethostream.streaming.recording_reader import Recording
 from ethostream.streaming.topics import ACTUATION, ARMING, BEHAVIOR, CAMERA_STATUS, DECISION, GAP, POSE
 from ethostream.sync.errors import RecordingError
 
@@ -192,6 +193,27 @@ def test_frames_that_were_only_estimated_are_one_row(make_rig: Any, tmp_path: Pa
         ("0", "", f"device: estimated: the pose source {words}")
     ]
     assert len(frames) == 3 and len(poses) == 5
+
+
+def test_a_late_frame_within_an_estimate_has_its_own_reason(make_rig: Any, tmp_path: Path) -> None:
+    """The estimate is said first and spans it; that frame has come, and why it is not in the video is known."""
+    rig = make_rig()
+    camera = rig.cameras["cam0"]
+    camera.frame(0)
+    late = camera.frame(1, arrives=False)
+    camera.restart()
+    camera.frame(0, t_ns=START_NS + 3_600_000_000_000)
+    camera.status()
+    rig.turn()
+    camera.deliver(msgspec.structs.replace(late, generation=late.generation + 2))
+    camera.status(stopped=True)
+    rig.close()
+    gaps = [one.message for one in Recording.open(rig.folder).messages([GAP])]
+    assert [(one.first_seq, one.n) for one in gaps if isinstance(one, Gap)] == [(1, 215_999), (1, 1)]
+    frames = rows(export_csv(rig.folder, tmp_path / "out")[0])
+    assert [(row["epoch"], row["seq"], row["reason"]) for row in frames if row["seq"] and not row["video_frame"]] == [
+        ("0", "1", "recorder: overwritten in shared memory before it was encoded")
+    ]
 
 
 def test_torn_recording_is_exported_up_to_the_tear(recorded: Any, tmp_path: Path) -> None:
