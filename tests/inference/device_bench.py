@@ -32,11 +32,11 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch, *folders: str) -> Iterator[Any]
     # By hand: monkeypatch would take back what others add meanwhile, as ONNX Runtime does once, when it first converts.
     paths = [str(FAKES / folder) for folder in folders]
     sys.path[:0] = paths
-    invalidate_caches()
-    import cuda.bindings.runtime as runtime
-
-    runtime.reset()
     try:
+        invalidate_caches()
+        import cuda.bindings.runtime as runtime
+
+        runtime.reset()
         yield runtime
     finally:
         for path in paths:
