@@ -119,7 +119,8 @@ def raw_answers_of_file(
         progress: told 1 after every recording.
 
     Raises:
-        DataError: the bundle has learnt from what is chosen or reported on, or the split makes folds.
+        DataError: the bundle has learnt from what is chosen or reported on (of the first such recording, after those
+            before it were answered), or the split makes folds.
     """
     found: list[RawAnswers] = []
     for one in recordings:
