@@ -12,10 +12,11 @@ against both. Intervals are percentile bootstraps over blocks; with so few they 
 
 With ``--train pooled`` the clips are learnt from together, each at 25 frames/s (frames left out, none made up). Of the
 clip `below60` the right half is cut off: it shows a caption. Trainings that are done stand in --out and are not done
-again.
+again, unless a setting or a label that they learn from is another one.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -199,24 +200,11 @@ def trained(
     stems = {name: name if rate_hz is None else f"{name}-{rate_hz:g}" for name in names}
     present = [CLASSES[k] for k in range(len(CLASSES)) if any((truth[name]["A"] == k).any() for name in names)]
     for fold in range(folds):
-        pattern = ["test" if block % folds == fold else "train" for block in range(2 * folds)]
-        config = TrainConfig.model_validate(
-            {
-                "name": "clip",
-                "classes": present,
-                "labels": {"ignore": [one for one in CLASSES if one not in present], "made_by": "machine"},
-                "data": [
-                    {"kind": "video", "name": name, "path": f"{stem}.mkv", "labels": f"{stem}-A.csv"}
-                    for name, stem in stems.items()
-                ],
-                "split": {"by": "time_block", "pattern": pattern, "guard_s": GUARD_S},
-                "fit": fit,
-                **SETTINGS,
-            }
-        )
-        run = out / f"fold-{fold}.run"
+        config = config_of(stems, present, fold, folds, fit)
+        bundle = out / f"fold-{fold}-{learnt_with(config, folder)}"
+        run = bundle.with_name(f"{bundle.name}.run")
         if not (run / ANSWERS_FILE).is_file():
-            train_video(config, folder, out / f"fold-{fold}", quiet=True, may_be_absent=True)
+            train_video(config, folder, bundle, quiet=True, may_be_absent=True)
         places = np.array([CLASSES.index(one) for one in present], np.int16)
         for one in read_answers(run / ANSWERS_FILE)[0]:
             tested = np.flatnonzero(one.known)
@@ -224,6 +212,36 @@ def trained(
             label = one.label[tested]
             said[one.name]["stabilised"][tested] = np.where(label >= 0, places[label], -1)
     return said
+
+
+def config_of(stems: dict[str, str], present: list[str], fold: int, folds: int, fit: dict[str, Any]) -> TrainConfig:
+    """Of one fold, learnt from the clips by name, each a working copy by its stem."""
+    return TrainConfig.model_validate(
+        {
+            "name": "clip",
+            "classes": present,
+            "labels": {"ignore": [one for one in CLASSES if one not in present], "made_by": "machine"},
+            "data": [
+                {"kind": "video", "name": name, "path": f"{stem}.mkv", "labels": f"{stem}-A.csv"}
+                for name, stem in stems.items()
+            ],
+            "split": {
+                "by": "time_block",
+                "pattern": ["test" if block % folds == fold else "train" for block in range(2 * folds)],
+                "guard_s": GUARD_S,
+            },
+            "fit": fit,
+            **SETTINGS,
+        }
+    )
+
+
+def learnt_with(config: TrainConfig, folder: Path) -> str:
+    """What tells a training from another one: every setting, the labels, and which part of which video a clip is."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    for one in config.data:
+        digest.update(f"{CLIPS[one.name]}".encode() + (folder / f"{one.labels}").read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def of_default(bundle: str, video: Path, truth: dict[str, Labels], folds: int) -> dict[str, Any]:

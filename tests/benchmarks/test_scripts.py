@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from ethostream.sync.errors import ProviderError
+from ethostream.sync.errors import EthostreamError, ProviderError
+from ethostream.training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from social_sessions import make_social_folder
 
 Run = Callable[..., dict[str, Any]]
@@ -192,6 +194,20 @@ def test_freezing_pose(run: Run, test_data: Path) -> None:
     assert 0.905 < low < high < 0.945
 
 
+def test_a_score_of_freezing_that_could_not_be_found_is_a_dash(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = runpy.run_path(str(repository / "benchmarks" / "freezing_pose.py"))["show"]
+    known = {"freezing_f1": 0.75, "interval": {"low": 0.5, "high": 0.875}}
+    others = dict.fromkeys(("macro_f1", "bout_f1", "flicker", "kappa"))
+    unknown = {"freezing_f1": None, "interval": None, **others}
+    demo1 = {"n_frames": 450, "n_true_bouts": 0, "raw": {**known, **others, "kappa": 0.25}, "stabilised": unknown}
+    show({"demo1": demo1, "demo7": {"kappa": {"expert1, novice": 0.5}}})
+    rows = [line.split() for line in capsys.readouterr().err.replace("│", " ").splitlines()]
+    assert ["raw", "0.750", "(0.500-0.875)", "-", "-", "-", "0.250"] in rows
+    assert ["stabilised", *"-----"] in rows
+
+
 @pytest.mark.long
 def test_pose_speed(run: Run) -> None:
     found = run("pose_speed.py", "--frames", "300", "--rounds", "1")
@@ -228,6 +244,34 @@ def test_clips(run: Run, test_data: Path) -> None:
         stated(one, "n_frames", "raw.A.accuracy", "raw.B.accuracy", "stabilised.A.accuracy", "raw.A.note")
     assert found["clips"]["below"]["labelled_frames"] == 449
     assert found["pooled"]["all"]["trained"]["raw"]["A"]["interval"] is not None
+
+
+def test_clips_that_learn_from_something_else_are_learnt_from_again(repository: Path, tmp_path: Path) -> None:
+    clips = runpy.run_path(str(repository / "benchmarks" / "clips.py"))
+    fit = {**clips["FIT"], "joint_epochs": 1, "head_epochs": 1}
+
+    def said(**of_fit: Any) -> list[int]:
+        """No video is there: what is not done already cannot be done."""
+        found = clips["trained"](["below"], tmp_path, truth, 2, fit | of_fit, tmp_path / "runs")
+        return found["below"]["stabilised"].tolist()
+
+    labels = np.repeat(np.array([0, 1, 0, 1], np.int16), 5)
+    truth = {"below": {"A": labels, "B": labels}}
+    clips["write_bouts"](tmp_path / "below-A.csv", labels)
+    for fold in range(2):
+        config = clips["config_of"]({"below": "below"}, clips["CLASSES"][:2], fold, 2, fit)
+        answers = RecordingAnswers(
+            "below", 30.0, labels, labels, labels, np.eye(2, dtype=np.float32)[labels], labels >= 0
+        )
+        run = tmp_path / "runs" / f"fold-{fold}-{clips['learnt_with'](config, tmp_path)}.run"
+        run.mkdir(parents=True)
+        write_answers(run / ANSWERS_FILE, [answers], config.classes)
+    assert said() == labels.tolist()
+    with pytest.raises(EthostreamError, match=r"below\.mkv"):
+        said(learning_rate=0.003)
+    clips["write_bouts"](tmp_path / "below-A.csv", np.roll(labels, 1))
+    with pytest.raises(EthostreamError, match=r"below\.mkv"):
+        said()
 
 
 def test_simulator(run: Run) -> None:
