@@ -1,6 +1,7 @@
 """The stages of a video model: their order, what each of them changes, and going on inside any of them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,14 +148,62 @@ def always_both() -> list[Recording]:
     return [train, replace(judged, labels=np.full(60, -1, np.int16), targets=there)]
 
 
-def test_what_there_is_nothing_to_choose_on_is_said() -> None:
-    rule = config(loss={"kind": "binary"}, monitor="loss", temperature=True)
-    assert unchosen_of(rule, both_at_once()) == []
-    (said,) = unchosen_of(rule, always_both())
-    assert said.startswith("nothing to choose epoch on, since no frame of the validation part has one behaviour alone")
-    (said,) = unchosen_of(rule, recordings()[:1])
-    assert said == "nothing to choose temperature on, since there is no validation part: as configured"
-    assert unchosen_of(config(), recordings()[:1]) == []
+def _unlabelled() -> list[Recording]:
+    train, judged = recordings()
+    return [train, replace(judged, labels=np.full(60, -1, np.int16))]
+
+
+def _in_short_blocks() -> list[Recording]:
+    """As `recordings`, each with blocks for validation of five frames, between blocks that are learnt from."""
+    parts = np.where(np.arange(60) // 5 % 4 == 3, PARTS.index("validation"), PARTS.index("train")).astype(np.int8)
+    return [replace(one, parts=parts) for one in recordings()]
+
+
+ALONE = "nothing to choose epoch on, since no frame of the validation part has one behaviour alone: the last epoch"
+WITHOUT = "nothing to choose temperature on, since there is no validation part: a temperature of 1"
+UNLABELLED = "since no frame of the validation part is labelled: the last epoch"
+BINARY = {"loss": {"kind": "binary"}, "monitor": "loss"}
+
+
+@pytest.mark.parametrize("stages", [{"joint_epochs": 1, "head_epochs": 0}, {"joint_epochs": 0, "head_epochs": 1}])
+@pytest.mark.parametrize(
+    ("data", "options", "said"),
+    [
+        (both_at_once, {**BINARY, "temperature": True}, []),
+        (always_both, {**BINARY, "temperature": True}, [ALONE]),
+        (lambda: recordings()[:1], {"temperature": True}, [WITHOUT]),
+        (lambda: recordings()[:1], {}, []),
+        (_unlabelled, {}, [f"nothing to choose epoch on, {UNLABELLED}"]),
+        (
+            _unlabelled,
+            {"temperature": True},
+            [f"nothing to choose epoch and temperature on, {UNLABELLED} and a temperature of 1"],
+        ),
+    ],
+)
+def test_what_there_is_nothing_to_choose_on_is_said(
+    data: Callable[[], list[Recording]],
+    options: dict[str, Any],
+    said: list[str],
+    stages: dict[str, int],
+    tmp_path: Path,
+) -> None:
+    rule = config(**options, **stages)
+    fitted = fit_video(rule, data(), fresh(rule), tmp_path, quiet=True)
+    assert unchosen_of(rule, data(), fitted) == said
+
+
+def test_blocks_that_are_not_longer_than_the_look_ahead_choose_nothing(tmp_path: Path) -> None:
+    rule = config(joint_epochs=1, head_epochs=0, temperature=True)
+    said = list[list[str]]()
+    for n_frames in (4, 5):
+        head = rule.head.model_copy(update={"look_ahead_frames": n_frames})
+        waits = rule.model_copy(update={"head": head})
+        fitted = fit_video(waits, _in_short_blocks(), fresh(waits), tmp_path / str(n_frames), quiet=True)
+        said.append(unchosen_of(waits, _in_short_blocks(), fitted))
+    why = "no frame of the validation part with the 5 frames of look-ahead after it is labelled"
+    kept = "the last epoch and a temperature of 1"
+    assert said == [[], [f"nothing to choose epoch and temperature on, since {why}: {kept}"]]
 
 
 @pytest.mark.parametrize("stages", [{"joint_epochs": 1, "head_epochs": 0}, {"joint_epochs": 0, "head_epochs": 1}])

@@ -14,7 +14,9 @@ from ethostream.training.fitting.checkpoint import checkpoint_path, forget_check
 from ethostream.training.fitting.devices import require_devices
 from ethostream.training.fitting.head_data import HeadData, class_counts_of, training_statistics
 from ethostream.training.fitting.head_validation import Validation, head_logits, recording_logits
+from ethostream.training.fitting.loop import run_stage
 from ethostream.training.fitting.losses import FrameLoss
+from ethostream.training.fitting.stage import Stage
 from ethostream.training.scores.frames import score
 from head_problems import CLASSES, FIT, fitted, new_head, problem, recording, weights_of
 
@@ -196,6 +198,59 @@ def test_what_does_not_get_better_ends_the_fit(tmp_path: Path) -> None:
     assert summary["best_epoch"] == summary["epochs"] - 3 == int(np.argmax(values))
     _, summary = fitted(tmp_path / "tolerant", patience=2, head_epochs=40, tolerance=2.0)
     assert summary["epochs"] == 3  # the first epoch is the only one that is better by so much
+
+
+class Scripted(Stage):
+    """A stage whose validation gives these values, epoch by epoch."""
+
+    def __init__(self, run: Path, values: list[float | None]) -> None:
+        super().__init__("head", FitConfig.model_validate(FIT | {"patience": 2}), 1, len(values), run)
+        self.network = torch.nn.Linear(1, 1)
+        self.values, self.seen = values, list[float]()
+
+    def learnt(self) -> dict[str, torch.nn.Module]:
+        return {"head": self.network}
+
+    def parameter_groups(self) -> list[tuple[list[torch.nn.Parameter], float]]:
+        return [(list(self.network.parameters()), 0.1)]
+
+    def batches(self) -> Any:
+        return OneBatch()
+
+    def loss_of(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.network(batch).sum()
+
+    def validated(self) -> dict[str, float | None] | None:
+        self.seen.append(self.network.weight.item())
+        return {"macro_f1": self.values[self.n_done]}
+
+    def learns_from(self) -> list[bytes]:
+        return []
+
+
+class OneBatch(torch.utils.data.Dataset[torch.Tensor]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        return torch.ones(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "best_epoch", "best_value"),
+    [
+        ([None, None, None, None], 4, 3, None),
+        ([None, None, None, 0.5, 0.4, None, 0.9], 6, 3, 0.5),
+        ([0.5, None, None, 0.9], 3, 0, 0.5),
+    ],
+)
+def test_a_measure_without_a_value_ends_no_fit_until_it_has_had_one(
+    values: list[float | None], epochs: int, best_epoch: int, best_value: float | None, tmp_path: Path
+) -> None:
+    stage = Scripted(tmp_path, values)
+    summary = run_stage(stage, quiet=True)
+    assert (summary["epochs"], summary["best_epoch"], summary["best_value"]) == (epochs, best_epoch, best_value)
+    assert stage.network.weight.item() == stage.seen[best_epoch] and len(set(stage.seen)) == epochs
 
 
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a head answers over whole recordings while it is fitted, and how good that is on the validation part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Final
 
@@ -189,21 +189,6 @@ class Validation:
         with torch.inference_mode():
             loss = self._loss(torch.from_numpy(logits)[None], torch.from_numpy(targets)[None], counts)
         return float(loss)
-
-
-def unchosen(asked: Mapping[str, bool], has_part: bool) -> list[str]:
-    """What there is nothing to choose on, in words; empty: nothing that is asked for.
-
-    Args:
-        asked: whether each choice, ``epoch`` or another, is to be made and cannot be.
-        has_part: there is a validation part, of which no frame has one behaviour alone.
-    """
-    what = [name for name, yes in asked.items() if yes]
-    if not what:
-        return []
-    why = "no frame of the validation part has one behaviour alone" if has_part else "there is no validation part"
-    kept = "the last epoch, and all else as configured" if asked.get("epoch") else "as configured"
-    return [f"nothing to choose {' and '.join(what)} on, since {why}: {kept}"]
 
 
 def _tensor(x: NDArray[np.float32], head: HeadModule) -> Tensor:

@@ -228,15 +228,13 @@ class Stage(lightning.LightningModule):
 
     def _judge(self, scores: dict[str, float | None] | None) -> None:
         """Is this epoch the best, and is it better by enough to go on for?"""
-        if scores is None:  # nothing to choose by: the last epoch it is
+        value = None if scores is None else scores.get(self.rule.monitor)
+        if value is None and self.best_value is None:  # nothing to choose by so far: the newest it is
             self.best_epoch, self._best = self.n_done, self._weights()
             return
-        value = scores.get(self.rule.monitor)
         sign = -1.0 if self.rule.monitor == "loss" else 1.0
         if value is not None and (self.best_value is None or sign * value > sign * self.best_value):
             self.best_value, self.best_epoch, self._best = value, self.n_done, self._weights()
-        elif self.best_epoch < 0:
-            self.best_epoch, self._best = self.n_done, self._weights()
         better = value is not None and (
             self._reference is None or sign * value > sign * self._reference + self.rule.tolerance
         )

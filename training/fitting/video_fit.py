@@ -1,6 +1,6 @@
 """Fitting a video model: the stages that its training file asks for, one after the other. Deterministic by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from .checkpoint import STAGES, checkpoint_path, unwritable
 from .crop_head_data import feature_statistics, head_data
 from .crop_recordings import EmbeddedRecording, Recording, SeenRecording
 from .devices import require_devices, torch_threads
+from .head_data import HeadData
 from .head_fit import fit_head
-from .head_validation import unchosen
 from .joint_fit import JointStage, Networks, looking_ahead
 from .loop import run_stage
+from .missing_choices import missing_choices
 from .temperature import calibrate_head
 
 
@@ -102,11 +103,14 @@ def fit_video(
     return summary
 
 
-def unchosen_of(config: TrainConfig, recordings: Sequence[SeenRecording]) -> list[str]:
-    """What `fit_video` has nothing to choose on, in words; see `unchosen`."""
-    known = any(one.known_in("validation").any() for one in recordings)
-    alone = any(one.mask("validation").any() for one in recordings)
-    return unchosen({"epoch": known and not alone, "temperature": config.fit.temperature and not known}, known)
+def unchosen_of(
+    config: TrainConfig, recordings: Sequence[SeenRecording], fitted: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """What `fit_video`, which has answered ``fitted``, had nothing to choose on; see `missing_choices`."""
+    data = [HeadData(one.name, one.features, one.labels, one.parts, one.targets, one.sequences) for one in recordings]
+    fits = list(fitted.values())
+    unfound = config.fit.temperature and not any("calibration" in one for one in fits)
+    return missing_choices(data, fits, {"temperature": unfound}, config.fit.monitor, config.head.look_ahead_frames)
 
 
 def _fit_alone(

@@ -6,7 +6,7 @@ head is fitted on everything. So no recording is given up for validation, and ev
 one on everything stops where the folds were best, on the course of the learning rate that they were on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from ..data.learnt_labels import class_frames
 from ..data.pose_recordings import PoseRecording
 from ..fitting.head_data import HeadData
 from ..fitting.head_fit import fit_head
-from ..fitting.head_validation import head_logits, unchosen
+from ..fitting.head_validation import head_logits
+from ..fitting.missing_choices import Choice, missing_choices
 from ..fitting.progress import WholeProgress
 from ..fitting.temperature import calibration_of
 from ..networks.ensemble import EnsembleHead
@@ -72,6 +73,25 @@ class _Fits:
     quiet: bool
     say: Say
     whole: WholeProgress
+
+
+@dataclass(frozen=True, slots=True)
+class _Folds:
+    """The fits without each fold, and what they say of what they have not seen.
+
+    Attributes:
+        logits: of every recording, float32 [t, c].
+        fold_of: by the fit of which fold, of every recording.
+        output: of the heads.
+        fitted: what is said of each fit.
+        notes: as of `FittedPose`.
+    """
+
+    logits: list[NDArray[np.float32]]
+    fold_of: list[int]
+    output: HeadOutput
+    fitted: list[dict[str, Any]]
+    notes: list[str]
 
 
 def count_fits(config: TrainConfig, recordings: Sequence[PoseRecording]) -> int:
@@ -123,7 +143,8 @@ def _with_parts(fits: _Fits) -> FittedPose:
     forget_beyond(fits.run, "fold", 0)
     parts = [parts_of(config.split, one) for one in recordings]
     bare = config.fit.model_copy(update={"temperature": False})  # one for all members together, below
-    head, summary = _fit_one(fits, bare, parts, fits.run)
+    data = _head_data(fits, parts)
+    head, summary = _fit_one(fits, bare, data, fits.run)
     judged = [part == PARTS.index("validation") for part in parts]
     places = [place for place, one in enumerate(recordings) if (judged[place] & one.known).any()]
     logits = frame_logits(head, [inputs[place] for place in places])
@@ -138,68 +159,95 @@ def _with_parts(fits: _Fits) -> FittedPose:
     ]
     stabiliser, answers, choice = _choose(fits, answers)
     head.scale_logits(1.0 / temperature)
-    rule = config.choose
-    alone = any(one.known.any() for one in answers)
-    asked = {
-        "epoch": bool(places) and not alone,
-        "temperature": config.fit.temperature and not places,
-        "stabiliser": rule is not None and rule.stabiliser and not alone,
-    }
-    notes = unchosen(asked, bool(places))
-    for note in notes:
-        fits.say(note)
-    return FittedPose(head, stabiliser, answers, False, {"fit": summary, **calibration, **choice}, notes)
+    summary = {"fit": summary, **calibration, **choice}
+    notes = missing_choices(
+        data, [summary["fit"]], _unfound(config, summary), config.fit.monitor, head.look_ahead_frames
+    )
+    return FittedPose(head, stabiliser, answers, False, summary, _said(fits, notes))
 
 
 def _with_folds(fits: _Fits, rule: KFoldSplit | LeaveOneOutSplit) -> FittedPose:
-    config, recordings, say = fits.config, fits.recordings, fits.say
-    folds = folds_of(rule, [one.name for one in recordings], [one.group for one in recordings])
+    config, recordings = fits.config, fits.recordings
+    bare = config.fit.model_copy(update={"temperature": False})  # one for all folds together, below
+    folds = _fit_folds(fits, bare, rule)
+    temperature, calibration = 1.0, dict[str, Any]()
+    if config.fit.temperature:
+        frames = [np.ones(one.n_frames, np.bool_) for one in recordings]
+        temperature, calibration = _temperature(np.concatenate(folds.logits), recordings, frames, folds.output)
+    answers: list[RecordingAnswers] = []
+    for one, logits, fold in zip(recordings, folds.logits, folds.fold_of, strict=True):
+        p = _p(logits, temperature, folds.output)
+        answers.append(answers_from(one, p, np.ones(len(p), np.bool_), config.classes, config.stabiliser, fold))
+    stabiliser, answers, choice = _choose(fits, answers)
+    notes = folds.notes + _said(fits, _missing_in_folds(fits, {**calibration, **choice}))
+    epochs = _epochs_of(folds.fitted) or config.fit.head_epochs
+    horizon = config.fit.schedule_epochs or config.fit.head_epochs
+    fits.say(f"the model itself: all {len(recordings)} recordings, {epochs} epochs of a course of {horizon}")
+    once = bare.model_copy(update={"head_epochs": epochs, "schedule_epochs": horizon})
+    head, summary = _fit_one(fits, once, _head_data(fits, [_whole(one, "train") for one in recordings]), fits.run)
+    head.scale_logits(1.0 / temperature)
+    summary = {"folds": folds.fitted, "fit": {**summary, "schedule_epochs": horizon}, **calibration, **choice}
+    return FittedPose(head, stabiliser, answers, True, summary, notes)
+
+
+def _fit_folds(fits: _Fits, rule: FitConfig, split: KFoldSplit | LeaveOneOutSplit) -> _Folds:
+    config, recordings = fits.config, fits.recordings
+    folds = folds_of(split, [one.name for one in recordings], [one.group for one in recordings])
     forget_beyond(fits.run, "fold", len(folds))
     # Without a validation part the last epoch is kept.
     shown: Part | None = "validation" if config.choose is None or config.choose.epochs else None
-    bare = config.fit.model_copy(update={"temperature": False})  # one for all folds together, below
-    logits: dict[int, NDArray[np.float32]] = {}
-    fold_of: dict[int, int] = {}
+    logits: dict[int, tuple[int, NDArray[np.float32]]] = {}
     fitted: list[dict[str, Any]] = []
     notes: list[str] = []
     output: HeadOutput = "softmax"
     for number, held in enumerate(folds):
-        say(f"fold {number + 1} of {len(folds)}: without {', '.join(recordings[place].name for place in held)}")
+        name = f"fold {number + 1} of {len(folds)}"
+        fits.say(f"{name}: without {', '.join(recordings[place].name for place in held)}")
         absent = absent_classes(config, [one for place, one in enumerate(recordings) if place not in held])
         if absent:
-            notes.append(
-                f"fold {number + 1} of {len(folds)} does without {', '.join(absent)}, which no other recording shows: "
-                "its head cannot know it, and what is chosen on the folds is chosen on its answers, too"
+            about = (
+                f"{name} does without {', '.join(absent)}, which no other recording shows: its head cannot know it, "
+                "and what is chosen on the folds is chosen on its answers, too"
             )
-            say(notes[-1])
+            notes += _said(fits, [about])
         parts = [_whole(one, "train" if place not in held else shown) for place, one in enumerate(recordings)]
-        head, summary = _fit_one(fits, bare, parts, fits.run / f"fold-{number + 1}")
+        data = _head_data(fits, parts)
+        head, summary = _fit_one(fits, rule, data, fits.run / f"fold-{number + 1}")
         fitted.append({**summary, "absent": absent})
+        missing = missing_choices(data, [summary], {}, rule.monitor, head.look_ahead_frames, name)
+        notes += _said(fits, [f"{note}, which has no say in how many the model itself gets" for note in missing])
         output = head.output
         for place, found in zip(held, frame_logits(head, [fits.inputs[place] for place in held]), strict=True):
-            logits[place], fold_of[place] = found, number
-    temperature, calibration = 1.0, dict[str, Any]()
-    if config.fit.temperature:
-        every = np.concatenate([logits[place] for place in range(len(recordings))])
-        frames = [np.ones(one.n_frames, np.bool_) for one in recordings]
-        temperature, calibration = _temperature(every, recordings, frames, output)
-    answers: list[RecordingAnswers] = []
-    for place, one in enumerate(recordings):
-        p = _p(logits[place], temperature, output)
-        answers.append(
-            answers_from(one, p, np.ones(len(p), np.bool_), config.classes, config.stabiliser, fold_of[place])
-        )
-    stabiliser, answers, choice = _choose(fits, answers)
-    epochs = config.fit.head_epochs
-    if shown is not None:
-        epochs = max(round(float(np.mean([one["best_epoch"] + 1 for one in fitted]))), 1)
-    horizon = config.fit.schedule_epochs or config.fit.head_epochs
-    say(f"the model itself: all {len(recordings)} recordings, {epochs} epochs of a course of {horizon}")
-    once = bare.model_copy(update={"head_epochs": epochs, "schedule_epochs": horizon})
-    head, summary = _fit_one(fits, once, [_whole(one, "train") for one in recordings], fits.run)
-    head.scale_logits(1.0 / temperature)
-    summary = {"folds": fitted, "fit": {**summary, "schedule_epochs": horizon}, **calibration, **choice}
-    return FittedPose(head, stabiliser, answers, True, summary, notes)
+            logits[place] = number, found
+    each = [logits[place] for place in range(len(recordings))]
+    return _Folds([found for _, found in each], [number for number, _ in each], output, fitted, notes)
+
+
+def _said(fits: _Fits, notes: list[str]) -> list[str]:
+    for note in notes:
+        fits.say(note)
+    return notes
+
+
+def _epochs_of(folds: Sequence[Mapping[str, Any]]) -> int | None:
+    """How many epochs were best on the folds, on average; None: no fold has chosen any."""
+    chosen = [one["best_epoch"] + 1 for one in folds if one["best_value"] is not None]
+    return max(round(float(np.mean(chosen))), 1) if chosen else None
+
+
+def _missing_in_folds(fits: _Fits, found: Mapping[str, Any]) -> list[str]:
+    """Of what is chosen on all folds together."""
+    data = _head_data(fits, [_whole(one, "validation") for one in fits.recordings])
+    return missing_choices(data, [], _unfound(fits.config, found), fits.config.fit.monitor, 0, "the folds")
+
+
+def _unfound(config: TrainConfig, found: Mapping[str, Any]) -> dict[Choice, bool]:
+    """What is asked for beside the epoch and was not found."""
+    stabiliser = config.choose is not None and config.choose.stabiliser
+    return {
+        "temperature": config.fit.temperature and "calibration" not in found,
+        "stabiliser": stabiliser and "stabiliser" not in found,
+    }
 
 
 def absent_classes(config: TrainConfig, learnt: Sequence[PoseRecording]) -> list[str]:
@@ -209,16 +257,17 @@ def absent_classes(config: TrainConfig, learnt: Sequence[PoseRecording]) -> list
     return [name for name, count in zip(config.classes, counts.tolist(), strict=True) if not count]
 
 
-def _fit_one(
-    fits: _Fits, rule: FitConfig, parts: Sequence[NDArray[np.int8]], run: Path
-) -> tuple[HeadModule, dict[str, Any]]:
-    config = fits.config
-    forget_beyond(run, "member", config.head.ensemble)
-    data = [
+def _head_data(fits: _Fits, parts: Sequence[NDArray[np.int8]]) -> list[HeadData]:
+    return [
         HeadData(one.name, x[None], one.labels, part, one.targets, one.sequences)
         for one, x, part in zip(fits.recordings, fits.inputs, parts, strict=True)
         if (part != UNUSED).any()
     ]
+
+
+def _fit_one(fits: _Fits, rule: FitConfig, data: Sequence[HeadData], run: Path) -> tuple[HeadModule, dict[str, Any]]:
+    config = fits.config
+    forget_beyond(run, "member", config.head.ensemble)
     with torch.random.fork_rng():
         output: HeadOutput = "independent" if rule.loss.is_binary else "softmax"
         members: list[SequenceHead] = []
@@ -233,12 +282,13 @@ def _fit_one(
             fits.whole.end_fits()
     if len(members) == 1:
         return members[0], fitted[0]
+    chosen = [one for one in fitted if one["best_value"] is not None] or fitted
     together = {
-        "best_epoch": round(float(np.mean([one["best_epoch"] for one in fitted]))),
+        "best_epoch": round(float(np.mean([one["best_epoch"] for one in chosen]))),
         "seconds": sum(float(one["seconds"]) for one in fitted),
         "seconds_before": sum(float(one["seconds_before"]) for one in fitted),
     }
-    return EnsembleHead(members).eval(), {**fitted[0], **together, "members": fitted}
+    return EnsembleHead(members).eval(), {**chosen[0], **together, "members": fitted}
 
 
 def _whole(recording: PoseRecording, part: Part | None) -> NDArray[np.int8]:

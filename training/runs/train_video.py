@@ -82,9 +82,8 @@ def train_video(
 
     Returns:
         ``bundle`` (identity), ``out``, ``run``, ``fit``, ``parity`` (relative errors) and ``evaluation``; for int8
-        also ``quantisation``, its record; ``absent`` names classes that could not be learnt; ``cache``, what it was
-        good for.
-
+        also ``quantisation``, its record; ``absent`` names classes that could not be learnt; ``unchosen``, what there
+        was nothing to choose on (see `missing_choices`); ``cache``, what it was good for.
 
     Raises:
         ConfigError, DataError, VideoError: what the user gave does not fit.
@@ -110,7 +109,7 @@ def train_video(
         networks = first_networks(config, sources, root)
         recordings = list(read_crops(learnt_from(sources), config, networks.embedder, cache, console))
         fitted = fit_video(config, recordings, networks, run, quiet)
-    not_chosen = unchosen_of(config, recordings)
+    not_chosen = unchosen_of(config, recordings, fitted)
     for note in not_chosen:
         console.print(note)
     said = [*check.notes, *not_chosen]
