@@ -79,7 +79,10 @@ def _members_in_short(members: Sequence[Mapping[str, Any]]) -> str:
     chosen = "the last ones"
     if any(value is not None for value in values):
         chosen = f"{members[0]['monitor']} {', '.join(map(_share, values))} on validation data"
-    return f"{len(members)} members, epochs {epochs} kept: {chosen}"
+    # Those before the one that a kill fell into were done, and go on from their last epoch.
+    begun = [(number, epoch) for number, one in enumerate(members, start=1) if (epoch := one.get("resumed_from_epoch"))]
+    resumed = f"; gone on after epoch {begun[-1][1]} of member {begun[-1][0]}" if begun else ""
+    return f"{len(members)} members, epochs {epochs} kept: {chosen}{resumed}"
 
 
 def _about(found: Mapping[str, Any]) -> str:

@@ -228,7 +228,7 @@ def _show(result: dict[str, Any], json_path: Path | None) -> None:
     if json_path is not None:
         write_result(json_path, result)
     if not to_stdout(json_path):
-        shown = {name: value for name, value in result.items() if name not in ("quantisation", "cache")}
+        shown = {name: value for name, value in result.items() if name not in ("quantisation", "cache", "unchosen")}
         print_result(shown | ({"fit": fit_in_short(shown["fit"])} if "fit" in shown else {}))
         if "quantisation" in result:
             print_precision(Quantisation.model_validate(result["quantisation"]), Console(highlight=False))

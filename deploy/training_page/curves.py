@@ -194,7 +194,7 @@ def learning(curves: Sequence[LearningCurve], monitor: str | None = None) -> str
         lines = [Line(told or "", color, *one.of(f"validation.{measures[0]}")) for one, told, color in drawn]
         cards.append(_epochs(f"{name[0].upper()}{name[1:]} on validation data", lines, last))
     else:
-        cards.append("<div class=card>There was nothing to validate on: the last epoch was kept.</div>")
+        cards.append("<div class=card>No epoch was chosen on validation data: the last one was kept.</div>")
     return f"<div class=two>{''.join(cards)}</div>"
 
 

@@ -297,13 +297,13 @@ def test_scores_say_what_was_scored_and_stand_beside_baselines(rule: str, words:
 def test_a_fit_is_told_in_a_line_for_each_part_and_labels_are_no_second_recording():
     one = {"epochs": 20, "best_epoch": 6, "monitor": "macro_f1", "best_value": 0.75, "resumed_from_epoch": 3}
     fitted = {
-        "head": one, "fit": {**one, "best_value": None, "resumed_from_epoch": 0}, "folds": [one, one, one],
+        "head": one, "fit": {**one, "best_epoch": 19, "best_value": None, "resumed_from_epoch": 0}, "folds": [one] * 3,
         "calibration": {"temperature": 1.25, "ece_before": 0.25, "ece_after": 0.0625},
         "stabiliser": {"words": "cusum, the best of 106", "tried": [one]}, "other": {"n": 3},
     }  # fmt: skip
     assert fit_in_short(fitted) == {
         "head": "epoch 7 of 20 kept: macro_f1 0.750 on validation data; gone on after epoch 3",
-        "fit": "epoch 7 of 20 kept: the last one",
+        "fit": "epoch 20 of 20 kept: the last one",
         "folds": "3 fits, each without one fold",
         "calibration": "temperature 1.25, which takes the calibration error from 0.250 to 0.062",
         "stabiliser": "cusum, the best of 106",
@@ -311,12 +311,18 @@ def test_a_fit_is_told_in_a_line_for_each_part_and_labels_are_no_second_recordin
     }
     unknown = {"temperature": 0.5, "ece_before": None, "ece_after": None}
     assert fit_in_short({"calibration": unknown}) == {"calibration": "temperature 0.5"}
-    members = [one, {**one, "epochs": 13, "best_epoch": 2, "best_value": 0.5}]
-    both = {**one, "best_epoch": 4, "members": members}
-    last = {**both, "members": [{**each, "best_value": None} for each in members]}
-    assert fit_in_short({"fit": both, "last": last}) == {
+    whole, begun, anew = ({**one, "resumed_from_epoch": epoch} for epoch in (20, 3, 0))
+    begun |= {"epochs": 13, "best_epoch": 2, "best_value": 0.5}
+    members = {
+        "fit": [anew, {**begun, "resumed_from_epoch": 0}],
+        "killed": [whole, begun, anew],
+        "last": [{**anew, "best_epoch": 19, "best_value": None}] * 2,
+    }
+    assert fit_in_short({name: {**each[0], "members": each} for name, each in members.items()}) == {
         "fit": "2 members, epochs 7 of 20, 3 of 13 kept: macro_f1 0.750, 0.500 on validation data",
-        "last": "2 members, epochs 7 of 20, 3 of 13 kept: the last ones",
+        "killed": "3 members, epochs 7 of 20, 3 of 13, 7 of 20 kept: macro_f1 0.750, 0.500, 0.750 on validation data; "
+        "gone on after epoch 3 of member 2",
+        "last": "2 members, epochs 20 of 20, 20 of 20 kept: the last ones",
     }
     data = [{"name": f"{k}{end}", "n_frames": 1000} for k in range(3) for end in ("", ".labels")]
     out = console(terminal=False, width=100)

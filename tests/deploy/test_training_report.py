@@ -165,7 +165,7 @@ def test_folds_are_drawn_as_curves_of_their_own(tmp_path: Path) -> None:
         (f"fold-{fold}", [1.0, 2.0, 3.0, 4.0]) for fold in range(3)
     ]
     page = training_page(digest)
-    assert "fold 2<" in page and "nothing to validate on: the last epoch was kept" in page
+    assert "fold 2<" in page and "No epoch was chosen on validation data: the last one was kept." in page
 
 
 def test_a_run_that_was_killed_has_its_learning_curves(tmp_path: Path) -> None:
