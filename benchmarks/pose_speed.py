@@ -4,9 +4,10 @@
     python benchmarks/pose_speed.py --frames 2000                                            # a short form
 
 The bundle is that of the preset `pose-tcn`, fitted for one epoch to drawn animals unless --bundle names another: what
-a model says is of no matter here. The file is a DeepLabCut CSV, 18 MB at 100,000 frames. ``command`` is the whole
+a model says is of no matter here. The file is a DeepLabCut CSV, 40 MB at 100,000 frames. ``command`` is the whole
 command in a process of its own, from the start of Python to the last row written; the parts are measured apart, in this
-process, one after the other. One thread; the best of --rounds, the mean of the command's processor time.
+process, one after the other. One thread; the best of --rounds, the mean of the command's processor time. Last, frames
+are given to the model one at a time, as a rig does: ``step_ms`` is from points to stabilised label.
 """
 
 import argparse
@@ -22,8 +23,11 @@ from typing import Any
 
 import numpy as np
 from ethostream.acquisition.pose.pose_files import read_pose
+from ethostream.inference.bundle import Bundle
 from ethostream.inference.pose.pose_blocks import exposure_times, run_front_blocks, run_head_blocks
+from ethostream.inference.pose.pose_model import PoseModel
 from ethostream.inference.stabilisation.stabiliser import Stabiliser
+from ethostream.sync.clock import ClockAnchor, RigClock
 from ethostream.training.answers.pose_bundle import load_pose_bundle
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.data.read_points import points_of
@@ -51,6 +55,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--bundle", type=Path, help="of keypoints as the drawn animals have them; default: one is made")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3000, help="frames given one at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, `-` to stdout")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -60,6 +65,7 @@ def main() -> int:
     command = {"command": result["command_s"], "its processor time": result["command_cpu_s"]}
     for name, seconds in (command | result["parts_s"]).items():
         console.print(f"{name:>22} {seconds:7.2f} s")
+    console.print("one frame at a time: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in result["step_ms"].items()))
     if options.json is not None:
         text = json.dumps(result, indent=2) + "\n"
         sys.stdout.write(text) if str(options.json) == "-" else options.json.write_text(text)
@@ -93,7 +99,20 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "command_s": command_s,
         "command_cpu_s": (children.ru_utime + children.ru_stime) / rounds,
         "parts_s": parts,
+        "step_ms": stepped(bundle, points[: options.steps]),
     }
+
+
+def stepped(bundle: Bundle, points: NDArray[np.float32]) -> dict[str, float]:
+    """Percentiles of a live step, after a second of them."""
+    model = PoseModel(bundle.manifest, bundle.head_step, RATE_HZ, RigClock(ClockAnchor.take()))
+    ms: list[float] = []
+    for frame, t_ns in zip(points, exposure_times(len(points), RATE_HZ).tolist(), strict=True):
+        began = perf_counter()
+        model.step(frame, t_ns)
+        ms.append((perf_counter() - began) * 1e3)
+    p50, p99 = np.percentile(ms[round(RATE_HZ) :], [50, 99]).tolist()
+    return {"p50": p50, "p99": p99}
 
 
 def timed(work: Callable[[], Any], rounds: int) -> tuple[float, Any]:

@@ -7,8 +7,9 @@ Cross-validation in folds of whole sessions. Inside every fold all is done anew 
 normalisation, temperature, stabiliser, the latter two on folds of their own. Intervals are percentile bootstraps over
 sessions. ``gradient_boosting`` is the baseline of `ethostream crossval --baselines`: the same features, the current
 frame alone, its stabiliser chosen in the same way. ``pose-tcn-centred`` sees what comes later: no rig could run it, it
-says what causality costs. Last, `pose-tcn` is fitted to all sessions as `ethostream train` does it, which is what is
-timed. Runs that are done stand in --out and are not done again.
+says what causality costs. Two more are the GRU of another tool, for those who have it (`lightning_action_peer.py`):
+``--models lightning-action lightning-action-keypoints``. Last, `pose-tcn` is fitted to all sessions as `ethostream
+train` does it, which is what is timed. Runs that are done stand in --out and are not done again.
 """
 
 import argparse
@@ -31,15 +32,18 @@ from ethostream.training.runs.crossval_boosting import GRADIENT_BOOSTING, boosti
 from ethostream.training.runs.record import write_json
 from ethostream.training.runs.train_pose import read_poses, train_pose
 from ethostream.training.scores.answers_file import ANSWERS_FILE, RecordingAnswers, read_answers, write_answers
+from ethostream.training.scores.evaluation_record import evaluation_record
 from ethostream.training.scores.frames import frame_counts, frame_figures
 from ethostream.training.scores.intervals import bootstrap
 from ethostream.training.splits import KFoldSplit
+from lightning_action_peer import RECIPES, crossval_lightning_action
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 MODEL, TWIN = "pose-tcn", "pose-tcn-centred"
 MODELS = (MODEL, TWIN, "pose-lstm", GRADIENT_BOOSTING)
+ASKED_FOR = tuple(RECIPES)
 STREAMS = ("S1", "S2")
 
 PEERS: dict[str, dict[str, Any]] = {
@@ -62,7 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/social_pose"), help="folder of the sessions")
     parser.add_argument("--streams", nargs="+", choices=STREAMS, default=list(STREAMS))
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=(*MODELS, *ASKED_FOR), default=list(MODELS))
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--sessions", type=int, help="only so many, the first")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of the presets' training file")
@@ -109,12 +113,17 @@ def judged(
     if not (run / EVALUATION_FILE).is_file():
         if model == GRADIENT_BOOSTING:
             boost(dataset, run, rule, overrides)
+        elif model in RECIPES:
+            elsewhere(model, dataset, run, rule, overrides)
         else:
             config = configure(read_preset(model), dataset, overrides)
             crossval(config, dataset.root, run, rule, True, dataset.notes)
     record = json.loads((run / EVALUATION_FILE).read_text(encoding="utf-8"))
     answers, _classes = read_answers(run / ANSWERS_FILE)
-    return {"causal": record["causal"], "seconds": perf_counter() - began, **short(record)}, answers
+    found = {"causal": record["causal"], "seconds": perf_counter() - began, **short(record)}
+    if model in RECIPES:
+        del found["stabilised"]
+    return found, answers
 
 
 def boost(dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str]) -> None:
@@ -127,6 +136,17 @@ def boost(dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str
     chosen = config.choose is not None and config.choose.stabiliser
     found = boosting_scores(answers, config.classes, rule.model_dump(mode="json"), chosen)
     write_json(run / EVALUATION_FILE, {"causal": True, **found})
+
+
+def elsewhere(model: str, dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str]) -> None:
+    """The GRU of another tool, left in a run folder as the others leave theirs."""
+    config = configure(read_preset(MODEL), dataset, overrides)
+    recordings, read_rule, _check = read_poses(config, dataset.root, Console(quiet=True))
+    recipe = RECIPES[model]
+    answers = crossval_lightning_action(recipe, config, read_rule, recordings, rule, run)
+    write_answers(run / ANSWERS_FILE, answers, config.classes)
+    record = evaluation_record(answers, config.classes, rule.model_dump(mode="json"), causal=recipe.causal)
+    write_json(run / EVALUATION_FILE, record)
 
 
 def short(record: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +213,7 @@ def show(result: dict[str, Any]) -> None:
         for name in ("model", "answer", "macro-F1", "bout-F1", "bout-F1, pooled", "flicker", "seconds"):
             table.add_column(name)
         for model, one in found["models"].items():
-            for which in ("raw", "stabilised"):
+            for which in [which for which in ("raw", "stabilised") if which in one]:
                 names = ("macro_f1", "bout_f1", "bout_f1_micro", "flicker")
                 cells = [in_words(one[which][name], one[which]["intervals"][name]) for name in names]
                 seconds = f"{one['seconds']:.0f}" if which == "raw" else ""

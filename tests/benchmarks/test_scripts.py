@@ -183,6 +183,19 @@ def test_social_pose(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_social_pose_of_another_tool(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("lightning_action", reason="lightning_action_peer.py says how to install it")
+    folder = make_social_folder(tmp_path / "data", [1, 2, 3, 4], 1200)
+    models = ("lightning-action", "lightning-action-keypoints")
+    small = ("--data", str(folder), "--streams", "S1", "--folds", "2", "--no-fit", "--models")
+    of_models = run("social_pose.py", *small, *models)["streams"]["S1"]["models"]
+    assert [of_models[model]["causal"] for model in models] == [True, False]
+    for model in models:
+        stated(of_models[model], "raw.macro_f1", "raw.bout_f1_micro", "seconds")
+        assert "stabilised" not in of_models[model]
+
+
+@pytest.mark.long
 def test_freezing_pose(run: Run, test_data: Path) -> None:
     pytest.importorskip("h5py", reason="labels of MATLAB 7.3 are read with h5py")
     quick = ("--turns", "2", "--set", "fit.head_epochs=1")
@@ -213,6 +226,8 @@ def test_pose_speed(run: Run) -> None:
     found = run("pose_speed.py", "--frames", "300", "--rounds", "1")
     assert found["frames"] == 300
     stated(found, "command_s", "features", "parts_s.features", "parts_s.head", "parts_s.stabiliser")
+    p50, p99 = stated(found, "step_ms.p50", "step_ms.p99")
+    assert 0 < p50 <= p99
 
 
 def test_predict(run: Run) -> None:
