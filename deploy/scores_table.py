@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from .number_table import NumberTable
 
 _OVERALL = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "macro-F1": "macro_f1"}
 _BOUTS = {"bout-F1": "bout_f1", "flicker": "flicker"}
@@ -38,7 +39,9 @@ def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
         _by_class(classes, stabilised, more["raw"]),
     ]
     if confusion:
-        parts.append(_confusion(classes, confusion, stabilised.get("n_undecided", 0)))
+        parts.append(_confusion(classes, confusion))
+        if stabilised.get("n_undecided"):
+            parts.append(Text(f"{stabilised['n_undecided']:,} unanswered yet"))
     if "compute_ms" in found:
         times = ", ".join(f"{stage} {one['p50']:.2f}" for stage, one in found["compute_ms"].items())
         parts.append(Text(f"ms per frame, median: {times}"))
@@ -93,10 +96,10 @@ def _about(found: Mapping[str, Any]) -> str:
     return f"{who}{found['n_frames']:,} frames {_SCORED_ON.get(str(found.get('split', {}).get('by')), part)}"
 
 
-def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
+def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> NumberTable:
     """Both labels, against what it learnt from and against every other rater; intervals where there are any."""
     keys = {**_OVERALL, **(_BOUTS if "bout_f1" in stabilised else {})}
-    table = _table("", *keys)
+    table = NumberTable("", *keys)
 
     def add(name: str, one: Mapping[str, Any]) -> None:
         table.add_row(name, *(_share(one.get(key)) for key in keys.values()))
@@ -117,12 +120,8 @@ def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
         add(f"raw, against {rater}", one["raw"])
         agreed = one.get("agreement_with_labels")
         if agreed:
-            table.add_row(
-                f"  {rater} against the labels",
-                _share(agreed["agreement"]),
-                f"kappa {_share(agreed['kappa'])}",
-                *([""] * (len(keys) - 2)),
-            )
+            cells = _share(agreed["agreement"]), f"kappa {_share(agreed['kappa'])}"
+            table.add_row(f"  {rater} against the labels", *cells)
     recordings: Mapping[str, Any] = more.get("recordings", {})
     if len(recordings) > 1:
         for name, one in recordings.items():
@@ -130,8 +129,8 @@ def _overall(stabilised: Mapping[str, Any], more: Mapping[str, Any]) -> Table:
     return table
 
 
-def _by_class(classes: Sequence[str], stabilised: Mapping[str, Any], raw: Mapping[str, Any]) -> Table:
-    table = _table("", *_PER_CLASS, *(f"raw {name}" for name in _PER_CLASS), "frames")
+def _by_class(classes: Sequence[str], stabilised: Mapping[str, Any], raw: Mapping[str, Any]) -> NumberTable:
+    table = NumberTable("", *_PER_CLASS, *(f"raw {name}" for name in _PER_CLASS), "frames")
     for name in classes:
         one, other = stabilised["per_class"][name], raw["per_class"][name]
         cells = [_share(part[key]) for part in (one, other) for key in _PER_CLASS.values()]
@@ -139,14 +138,11 @@ def _by_class(classes: Sequence[str], stabilised: Mapping[str, Any], raw: Mappin
     return table
 
 
-def _confusion(classes: Sequence[str], rows: Sequence[Sequence[int]], n_undecided: int) -> Table:
+def _confusion(classes: Sequence[str], rows: Sequence[Sequence[int]]) -> NumberTable:
     """True class by row, stabilised label by column."""
-    table = _table("truth \\ label", *classes)
+    table = NumberTable("truth \\ label", *classes)
     for name, row in zip(classes, rows, strict=True):
         table.add_row(name, *(f"{n:,}" for n in row))
-    if n_undecided:
-        table.caption = f"{n_undecided:,} unanswered yet"
-        table.caption_justify = "left"
     return table
 
 
@@ -156,11 +152,3 @@ def _range(interval: Mapping[str, float] | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _table(corner: str, *names: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column(corner, no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
-    return table

@@ -13,6 +13,7 @@ from ..inference.stabilisation.stabiliser import Stabiliser
 from ..sync.clock import ClockAnchor, RigClock
 from .live_state import LiveState
 from .live_table import LiveTable, duration
+from .number_table import NumberTable
 from .precision_table import print_precision
 from .scores_table import scores_in_short
 from .summary import Finding, findings, summary
@@ -166,11 +167,8 @@ def _flat(row: dict[str, Any]) -> bool:
     return bool(row) and not any(isinstance(value, dict | list) for value in row.values())
 
 
-def _rows(values: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column("")
-    for name in next(iter(values.values())):
-        table.add_column(str(name), justify="right")
+def _rows(values: dict[str, dict[str, Any]]) -> NumberTable:
+    table = NumberTable("", *map(str, next(iter(values.values()))))
     for name, row in values.items():
         table.add_row(name, *(_word(value) for value in row.values()))
     return table
