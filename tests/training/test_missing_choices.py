@@ -10,8 +10,10 @@ import pytest
 from ethostream.training.config.choice import ChoiceConfig
 from ethostream.training.config.recordings import PoseData
 from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
+from ethostream.training.fitting.missing_choices import missing_choices
 from ethostream.training.runs.fit_pose import FittedPose, fit_pose
 from ethostream.training.splits import LeaveOneOutSplit, TimeBlockSplit
+from head_problems import problem
 from numpy.typing import NDArray
 from small_search import N_FRAMES, sessions, small_config
 
@@ -119,6 +121,15 @@ def test_a_measure_without_a_value_chooses_no_epoch_and_ends_no_fit(opened: Any,
     assert (found.summary["fit"]["epochs"], found.summary["fit"]["best_epoch"]) == (4, 3)
     assert found.notes == [
         "nothing to choose epoch on, since f1.social has no value on the validation part: the last epoch"
+    ]
+
+
+def test_where_a_measure_has_a_value_for_some_members_these_are_counted() -> None:
+    """A precision has none as long as its class is never named, which is up to each fit."""
+    fits = [{"members": [{"best_value": value} for value in (0.5, None, None)]}]
+    assert missing_choices(problem(), fits, {}, "precision.rear", 0) == [
+        "nothing to choose epoch on, since precision.rear has no value on the validation part in 2 of 3 fits: the last "
+        "epoch"
     ]
 
 

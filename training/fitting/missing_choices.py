@@ -36,13 +36,15 @@ def missing_choices(
         where: name of what is chosen on.
     """
     members = [member for one in fits for member in one.get("members", [one])]
-    last = _is_there(data) and any(one["best_value"] is None for one in members)
+    n_last = sum(one["best_value"] is None for one in members) if _is_there(data) else 0
     missing: list[Choice] = [choice for choice, yes in unfound.items() if yes]
-    if last:
+    if n_last:
         missing.insert(0, "epoch")
+    some = f" in {n_last} of {len(members)} fits" if n_last < len(members) else ""
+    valueless = f"{monitor} has no value on {where}{some}"
     because: dict[str, list[Choice]] = {}
     for choice in missing:
-        because.setdefault(_why(choice, data, monitor, look_ahead_frames, where), []).append(choice)
+        because.setdefault(_why(choice, data, look_ahead_frames, where) or valueless, []).append(choice)
     return [
         f"nothing to choose {_joined(choices)} on, since {why}: {_joined([_KEPT[one] for one in choices])}"
         for why, choices in because.items()
@@ -53,7 +55,8 @@ def _is_there(data: Sequence[HeadData]) -> bool:
     return any((one.parts == PARTS.index("validation")).any() for one in data)
 
 
-def _why(choice: Choice, data: Sequence[HeadData], monitor: str, look_ahead_frames: int, where: str) -> str:
+def _why(choice: Choice, data: Sequence[HeadData], look_ahead_frames: int, where: str) -> str | None:
+    """What the data lack; None: nothing."""
     if not _is_there(data):
         return "there is no validation part"
     for n_frames in (0, look_ahead_frames):
@@ -64,7 +67,7 @@ def _why(choice: Choice, data: Sequence[HeadData], monitor: str, look_ahead_fram
         # A temperature asks of each behaviour whether it is there; scores, and so all else, are of the one of a frame.
         if choice != "temperature" and not any(one.mask("validation").any() for one in asked):
             return f"no frame of {where}{which} has one behaviour alone"
-    return f"{monitor} has no value on {where}"
+    return None
 
 
 def _joined(words: Sequence[str]) -> str:
