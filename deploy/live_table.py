@@ -160,10 +160,10 @@ def _head(now: Snapshot, phase: str) -> Text:
 
 def _sources(kind: str, sources: tuple[CameraNow, ...]) -> Table:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=_DIM)
-    grid.add_column(kind, no_wrap=True)
+    grid.add_column(kind, overflow="fold", min_width=8)
     grid.add_column("state", min_width=8)
     for name in ("Hz", "frames", "dropped", "declared", "repeats", "age ms"):
-        grid.add_column(name, justify="right")
+        grid.add_column(name, justify="right", no_wrap=True)
     for one in sources:
         grid.add_row(
             one.name,

@@ -24,11 +24,11 @@ class NumberTable:
 
     def __init__(self, corner: str, *heads: str) -> None:
         self._corner, self._heads = corner, heads
-        self._rows: list[tuple[str, list[str]]] = []
+        self._rows: list[tuple[str, list[str], str]] = []
 
-    def add_row(self, name: str, *cells: str) -> None:
+    def add_row(self, name: str, *cells: str, style: str = "") -> None:
         """Add a row; cells that it lacks at its end are empty."""
-        self._rows.append((name, [*cells, *[""] * (len(self._heads) - len(cells))]))
+        self._rows.append((name, [*cells, *[""] * (len(self._heads) - len(cells))], style))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         most = options.max_width
@@ -52,13 +52,13 @@ class NumberTable:
         table.add_column(Text(self._corner), overflow="fold", width=max(min(self._name_width, left) - _GAP, 1))
         for place in places:
             table.add_column(Text(self._heads[place]), justify="right", overflow="fold", width=widths[place])
-        for name, cells in self._rows:
-            table.add_row(Text(name), *(Text(cells[place]) for place in places))
+        for name, cells, style in self._rows:
+            table.add_row(Text(name), *(Text(cells[place]) for place in places), style=style)
         return table
 
     @property
     def _name_width(self) -> int:
-        return max(cell_len(name) for name in (self._corner, *(name for name, _ in self._rows))) + _GAP
+        return max(cell_len(name) for name in (self._corner, *(row[0] for row in self._rows))) + _GAP
 
     @property
     def _narrow(self) -> list[int]:
@@ -66,8 +66,7 @@ class NumberTable:
         return self._widths([max(head.split(), key=cell_len, default="") for head in self._heads])
 
     def _widths(self, heads: Sequence[str]) -> list[int]:
-        cells = [cells for _, cells in self._rows]
-        return [max(map(cell_len, (head, *(row[place] for row in cells)))) for place, head in enumerate(heads)]
+        return [max(map(cell_len, (head, *(row[1][place] for row in self._rows)))) for place, head in enumerate(heads)]
 
 
 def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:

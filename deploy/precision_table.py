@@ -95,5 +95,5 @@ def _speed(record: Quantisation) -> Table:
 
 def _table(corner: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column(corner)
+    table.add_column(corner, overflow="fold")
     return table

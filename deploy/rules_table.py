@@ -45,11 +45,11 @@ def print_rehearsal(
 
 def _decisions(found: Rehearsed, rows: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column("session s", justify="right")
+    table.add_column("session s", justify="right", no_wrap=True)
     for name in ("rule", "decision", "why", "behaviour"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for name in ("p", "trial", "acts ms", "set"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in found.decisions[:rows]:
         is_trial = one.trial >= 0
         table.add_row(
@@ -68,9 +68,9 @@ def _decisions(found: Rehearsed, rows: int) -> Table:
 
 def _totals(found: Rehearsed) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column("rule", no_wrap=True)
+    table.add_column("rule", overflow="fold")
     for name in ("fired", "sham", "withheld"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why withheld", overflow="fold")
     for name, one in found.totals().items():
         reasons = sorted(one["withheld_by_reason"].items(), key=lambda it: (-it[1], it[0]))

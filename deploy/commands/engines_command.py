@@ -141,7 +141,7 @@ def _print(result: dict[str, Any]) -> None:
         return
     table = Table(title=f"Engines in {result['folder']}")
     for name in ("graph", "crops", "precision", "builder", "GPU", "TensorRT", "MB"):
-        table.add_column(name, justify="right" if name == "MB" else "left")
+        table.add_column(name, justify="right" if name == "MB" else "left", no_wrap=name == "MB", overflow="fold")
     for one in result["engines"]:
         shapes = ", ".join("x".join(map(str, shape)) for shape in one["shapes"].values())
         versions = one["versions"]

@@ -142,7 +142,7 @@ def _print_entries(cache: "FeatureCache") -> None:
         return
     table = Table(box=None)
     for name in ("kind", "recording", "arrays", "MB", "last used", ""):
-        table.add_column(name, justify="right" if name == "MB" else "left")
+        table.add_column(name, justify="right" if name == "MB" else "left", no_wrap=name == "MB", overflow="fold")
     for one in entries:
         arrays = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in one.shapes.items())
         fault = "another user's" if one.locked else "damaged" if one.fault else ""

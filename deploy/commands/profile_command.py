@@ -69,7 +69,8 @@ def _print(figures: dict[str, Any], trace: Path | None) -> None:
     console = Console()
     table = Table(title=f"Stages, ms, over {figures['seconds']:g} s")
     for name in ("stage", "p50", "p99", "p99.9", "max", "n", "process"):
-        table.add_column(name, justify="left" if name in ("stage", "process") else "right")
+        is_name = name in ("stage", "process")
+        table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     for name, one in figures["stage_ms"].items():
         if one["n"]:
             values = [milliseconds(one[key]) for key in ("p50", "p99", "p999", "max")]

@@ -251,28 +251,24 @@ def _result(found: "Tuning", identity: str, target: str, tolerance_ms: float, sp
 
 def _print(found: "Tuning", target: str, tolerance_ms: float, split: str) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from ...training.stabilising.grid import in_short
     from ...training.stabilising.tune import upper_bound_per_hour
+    from ..number_table import NumberTable
 
     console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bright_black")
-    table.add_column("")
-    for name in ("p50", "p99", "false/h", *found.behaviors):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stabiliser", overflow="fold")
+    table = NumberTable("stabiliser", "p50", "p99", "false/h", *found.behaviors)
     shown = [("bundle's own: ", found.candidates[0]), *(("", one) for one in found.front)]
     for prefix, one in shown:
         row = one.to_dict()
         recalls = [scores.recall for scores in one.scores.values()]
         cells = [row["delay_p50_ms"], row["delay_p99_ms"], row["false_per_hour"]]
+        mark, style = ("-> ", "bold") if one is found.chosen else ("", "")
         table.add_row(
-            "->" if one is found.chosen else "",
+            mark + prefix + row["in_short"],
             *(_number(value) for value in cells),
             *("-" if value is None else f"{value:.3f}" for value in recalls),
-            prefix + row["in_short"],
-            style="bold" if one is found.chosen else "",
+            style=style,
         )
     hours = max(one.hours for one in found.candidates[0].scores.values())
     console.print(

@@ -5,9 +5,16 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
 from ethostream.deploy.number_table import NumberTable
+from ethostream.deploy.precision_table import print_judgement
+from ethostream.deploy.rules_table import print_rehearsal
 from ethostream.deploy.terminal import print_result
+from ethostream.inference.precision import PrecisionCost, PrecisionJudgement, PrecisionScores
+from ethostream.inference.rules.rehearsal import Rehearsed
+from ethostream.streaming.messages import Decision
+from ethostream.training.data.checks import CheckedRecording, check_data, print_check
 from rich.console import Console, RenderableType
 
 BEHAVIORS = [
@@ -123,3 +130,49 @@ def test_results_of_many_columns_lose_no_number() -> None:
     rows = {f"camera-of-the-north-wall-{k}": {name: 10_000_000 + k for name in names} for k in range(3)}
     text = printed(lambda out: print_result({"cameras": rows}, out), 80)
     assert [text.split().count(f"10,000,00{k}") for k in range(3)] == [len(names)] * 3
+
+
+def numbers_survive(call: Callable[[Console], None]) -> list[str]:
+    wide, narrow = (printed(call, width).split() for width in (400, 80))
+    numbers = [word for word in wide if word.strip("+-%").replace(",", "").replace(".", "").isdigit()]
+    assert not set(numbers) - set(narrow)
+    return numbers
+
+
+def test_data_checks_lose_no_number() -> None:
+    labels = np.arange(90_000, dtype=np.int16) // 250 % len(BEHAVIORS)
+    frames = {"pose": 90_000, "video": 90_001, "labels": 89_999}
+    names = [f"2026-11-22_animal_{k}_session_of_the_morning" for k in range(2)]
+    check = check_data([CheckedRecording(name, frames, labels, 30.0) for name in names], BEHAVIORS)
+    assert {"90,000", "90,001", "89,999", "20,000", "11.1%", "8.33"} <= set(
+        numbers_survive(lambda out: print_check(check, out))
+    )
+
+
+def test_scores_of_int8_lose_no_number() -> None:
+    value = count(1)
+    both = [
+        PrecisionScores(
+            accuracy=0.9, balanced_accuracy=0.8, macro_f1=0.7, f1={name: 0.5 + next(value) / 100 for name in BEHAVIORS}
+        )
+        for _ in range(2)
+    ]
+    cost = PrecisionCost(float32=both[0], int8=both[1], agreement=0.9876)
+    judged = PrecisionJudgement(
+        part="validation", scored_on=[], n_frames=123_456, stabilised=cost, raw=cost, max_score_loss=0.01
+    )
+    assert {"0.9876", "0.5100", "+0.0900"} <= set(numbers_survive(lambda out: print_judgement(judged, out)))
+
+
+def test_a_dry_run_of_rules_loses_no_number() -> None:
+    t_ns = 12_345_678_000_000
+    decisions = [
+        Decision(
+            "light on investigation", 1_234_567 + k, "fired", "entered", "close_investigation", 0.98, "laser_left",
+            (), t_ns + k, t_ns, t_ns, 0, trial=1_000 + k, t_due_ns=t_ns + 123_400_000,
+        )
+        for k in range(3)
+    ]  # fmt: skip
+    found = Rehearsed(0, 99_999.0, decisions, [], [decisions[0].rule], [], 3_000_000)
+    numbers = numbers_survive(lambda out: print_rehearsal(found, None, 10, out))
+    assert {"12345.678", "0.98", "1000", "1002", "+123.4", "1234569"} <= set(numbers)

@@ -223,7 +223,7 @@ def meeting_as(options: LabelOptions) -> str:
 def print_check(check: DataCheck, console: Console) -> None:
     """Two tables and the notes."""
     kinds = list(dict.fromkeys(kind for one in check.recordings for kind in one.n_frames))
-    table = _table("recording", *(f"{kind} frames" for kind in kinds), "unlabelled", "gaps", "overlaps", "missing")
+    table = _table("recording", *(f"{kind}\nframes" for kind in kinds), "unlabelled", "gaps", "overlaps", "missing")
     for one in check.recordings:
         table.add_row(
             one.name,
@@ -281,7 +281,7 @@ def _difference(what: str, n: int, first: str, n_first: int) -> str:
 
 def _table(corner: str, *names: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column(corner, no_wrap=True)
+    table.add_column(corner, overflow="fold")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
