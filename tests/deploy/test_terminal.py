@@ -128,6 +128,7 @@ def test_it_fits_any_terminal(width: int):
     snapshot = state.snapshot(rig.T0 + 3 * 10**9)
     out.print(table(snapshot, "running", width))
     assert max(len(line) for line in text_of(out).splitlines()) <= width
+    assert width < 80 or "…" not in text_of(out)
     assert plain_line(LiveState("empty").snapshot(rig.T0), "starting").startswith("[0:00:00] starting")
 
 
