@@ -43,7 +43,7 @@ def fit_head(
     """Fit a head in place.
 
     The features are normalised by the training part. A head that looks ahead is asked for what was there so many frames
-    before. With a validation part the weights of the epoch that ``rule.monitor`` prefers are kept, else the last ones.
+    before. Where ``rule.monitor`` has a value on a validation part, it picks the epoch that is kept, else the last is.
     Every epoch leaves a line in ``metrics.jsonl``, curves in ``tensorboard/`` and the whole fit in ``checkpoint.ckpt``;
     the same call goes on from there after a kill, to the same weights. The checkpoint stays: remove it with
     `forget_checkpoints` once the result is safe.
