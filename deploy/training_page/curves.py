@@ -183,9 +183,11 @@ def learning(curves: Sequence[LearningCurve], monitor: str | None = None) -> str
     last = float(max(2, *(len(one.epochs) for one in curves)))
     drawn = _families(curves)
     losses = [Line(name or "", color, *one.of("loss")) for one, name, color in drawn]
+    validated = any(one.of("validation.loss")[0] for one in curves)
     losses += [Line("", color, *one.of("validation.loss"), thin=True) for one, _, color in drawn]
-    joined = "; fits inside a fold have its colour" if len(drawn) > _MANY_CURVES else ""
-    cards = [_epochs("Loss", losses, last, f"thick: training; thin: validation{joined}")]
+    told = ["thick: training; thin: validation" if validated else "of the training"]
+    told += ["fits inside a fold have its colour"] if len(drawn) > _MANY_CURVES else []
+    cards = [_epochs("Loss", losses, last, "; ".join(told))]
     measures = [
         name for name in (monitor, *_MEASURES) if name and any(one.of(f"validation.{name}")[0] for one in curves)
     ]

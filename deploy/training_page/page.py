@@ -54,7 +54,7 @@ def training_page(digest: TrainingDigest) -> str:
     body += ["<h2>Learning</h2>", learning(digest.curves, monitor)]
     if found is not None:
         body += ["<h2>Computing time</h2>", _compute(found)]
-    body += ["<h2>To repeat it</h2>", _repeat(digest), "<h2>What the words mean</h2>", _glossary()]
+    body += ["<h2>To repeat it</h2>", _repeat(digest), "<h2>What the words mean</h2>", _glossary(found)]
     return document(f"Training: {digest.name}", _STYLE, body)
 
 
@@ -152,6 +152,9 @@ def _repeat(digest: TrainingDigest) -> str:
     return f"<div class=card>{command}{config}</div>"
 
 
-def _glossary() -> str:
-    listed = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in WORDS)
+def _glossary(found: Mapping[str, Any] | None) -> str:
+    """The words of the page; trees that are not on it are not explained."""
+    compared: Mapping[str, Any] = (found or {}).get("baselines", {})
+    shown = [one for one in WORDS if one[0] != "gradient boosting" or "gradient_boosting" in compared]
+    listed = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in shown)
     return f"<div class='card told'><dl style='margin:0'>{listed}</dl></div>"

@@ -166,6 +166,7 @@ def test_folds_are_drawn_as_curves_of_their_own(tmp_path: Path) -> None:
     ]
     page = training_page(digest)
     assert "fold 2<" in page and "No epoch was chosen on validation data: the last one was kept." in page
+    assert "thin: validation" not in page and "Decision trees" not in page
 
 
 def test_a_run_that_was_killed_has_its_learning_curves(tmp_path: Path) -> None:
