@@ -26,6 +26,7 @@ class PoseBlock:
         twin: (t,) both animals of the tracker were one.
         scale_px: (t,) body length.
         leads: which of two animals comes first, by the places that decide it; measured once.
+        means: where places are that were asked for; measured once, and not to be written into.
     """
 
     layout: PoseLayout
@@ -37,13 +38,17 @@ class PoseBlock:
     twin: NDArray[np.bool_]
     scale_px: Values
     leads: dict[LeadKey, NDArray[np.bool_]] = field(default_factory=dict)
+    means: dict[tuple[tuple[bool, int], ...], Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.xy)
 
     def at(self, place: ResolvedPlace) -> Values:
         """Where a place is, (t, a, 2) px; of the partner as each animal has it."""
-        return self._mean(self.xy, place)
+        found = self.means.get(place.points)
+        if found is None:
+            found = self.means[place.points] = self._mean(self.xy, place)
+        return found
 
     def places(self, places: Sequence[ResolvedPlace]) -> Values:
         """Where several are, (t, a, n, 2) px."""
