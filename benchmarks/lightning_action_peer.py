@@ -134,7 +134,7 @@ def trained(recipe: Recipe, config: TrainConfig, data: Path, names: Sequence[str
             "sequence_length": STRETCH_FRAMES,
             "seed": config.seed,
         },
-        "optimizer": {"type": "Adam", "lr": 1e-3},
+        "optimizer": {"type": "Adam", "lr": 1e-3, "wd": 0.0},
         "training": {
             "num_epochs": recipe.epochs,
             "batch_size": 8,

@@ -23,6 +23,7 @@ from time import perf_counter  # noqa: TID251
 from typing import Any
 
 import numpy as np
+from ethostream.deploy.number_table import NumberTable
 from ethostream.training.data.dataset_file import Dataset
 from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
@@ -39,7 +40,6 @@ from ethostream.training.splits import KFoldSplit
 from lightning_action_peer import RECIPES, crossval_lightning_action
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 MODEL, TWIN = "pose-tcn", "pose-tcn-centred"
 MODELS = (MODEL, TWIN, "pose-lstm", GRADIENT_BOOSTING)
@@ -209,18 +209,15 @@ def show(result: dict[str, Any]) -> None:
     """Tables on stderr."""
     console = Console(stderr=True, highlight=False)
     for stream, found in result["streams"].items():
-        table = Table(title=f"{stream}: {found['sessions']} sessions in {result['folds']} folds", title_justify="left")
-        for name in ("model", "answer", "macro-F1", "bout-F1", "bout-F1, pooled", "flicker", "seconds"):
-            table.add_column(name)
+        console.print(f"{stream}: {found['sessions']} sessions in {result['folds']} folds")
+        table = NumberTable("model, answer", "macro-F1", "bout-F1", "bout-F1, pooled", "flicker", "seconds")
+        names = ("macro_f1", "bout_f1", "bout_f1_micro", "flicker")
         for model, one in found["models"].items():
             for which in [which for which in ("raw", "stabilised") if which in one]:
-                names = ("macro_f1", "bout_f1", "bout_f1_micro", "flicker")
                 cells = [in_words(one[which][name], one[which]["intervals"][name]) for name in names]
-                seconds = f"{one['seconds']:.0f}" if which == "raw" else ""
-                table.add_row(model if which == "raw" else "", which, *cells, seconds)
+                table.add_row(f"{model}, {which}", *cells, f"{one['seconds']:.0f}" if which == "raw" else "")
         for peer, one in result["peers"][stream].items():
-            cells = [in_words(one.get(name), None) for name in ("macro_f1", "bout_f1", "bout_f1_micro", "flicker")]
-            table.add_row(f"elsewhere: {peer}", "", *cells, "")
+            table.add_row(f"elsewhere: {peer}", *(in_words(one.get(name), None) for name in names))
         console.print(table)
         for which, one in found.get("twin_minus_causal", {}).items():
             console.print(f"what is not causal is better by {in_words(one['macro_f1'], one)} macro-F1, {which}")
