@@ -143,15 +143,19 @@ def _length(line: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("changes", "measured", "chosen"),
+    ("best_values", "found", "measured", "chosen"),
     [
-        (["choose={epochs: false, stabiliser: true}"], True, "unit of length, temperature, stabiliser"),
-        (["choose={epochs: false, stabiliser: false}", "fit.temperature=false"], True, "unit of length"),
-        (["choose=null", "fit.temperature=false"], False, "epochs"),
+        ([0.5, 0.6], ["calibration", "stabiliser"], True, ["unit of length", "epochs", "temperature", "stabiliser"]),
+        ([None, 0.6], [], False, ["epochs"]),
+        ([None, None], ["stabiliser"], True, ["unit of length", "stabiliser"]),
+        ([None, None], [], False, []),
     ],
 )
-def test_what_the_scored_folds_choose(folder: Path, changes: list[str], measured: bool, chosen: str) -> None:
-    assert ", ".join(chosen_on_folds(config_of(folder, *changes), measured)) == chosen
+def test_what_the_scored_folds_choose(
+    best_values: list[float | None], found: list[str], measured: bool, chosen: list[str]
+) -> None:
+    summary = {"folds": [{"best_value": one} for one in best_values], **{name: {} for name in found}}
+    assert chosen_on_folds(summary, measured) == chosen
 
 
 def test_whatever_the_scored_folds_have_chosen_is_said(trained: Path) -> None:
@@ -166,7 +170,16 @@ def test_whatever_the_scored_folds_have_chosen_is_said(trained: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "inner"),
-    [("[train, validation, train, test]", {"by": "k_fold", "folds": 2}), ("[train, test]", {"by": "none"})],
+    [
+        ("[train, validation, train, test]", {"by": "k_fold", "folds": 2}),
+        (
+            "[train, test]",
+            {
+                "by": "none",
+                "meaning": "no validation part: the last epoch, a temperature of 1 and the configured stabiliser",
+            },
+        ),
+    ],
 )
 def test_a_file_without_folds_is_cross_validated_as_it_trains(
     folder: Path, tmp_path: Path, pattern: str, inner: dict[str, Any]
@@ -175,8 +188,10 @@ def test_a_file_without_folds_is_cross_validated_as_it_trains(
     config = config_of(folder, "fit.head_epochs=1", f"split={{by: time_block, pattern: {pattern}, guard_s: 0.2}}")
     evaluation = crossval(config, folder, tmp_path / "cv", FOLDS, quiet=True)["evaluation"]
     assert evaluation["split"]["inner"].items() >= inner.items()
-    chosen = [json.loads((tmp_path / "cv" / f"fold-{n}" / "fold.json").read_text()).get("stabiliser") for n in (1, 2)]
-    assert all(one is not None for one in chosen) == (inner["by"] == "k_fold")
+    for number in (1, 2):
+        fold = json.loads((tmp_path / "cv" / f"fold-{number}" / "fold.json").read_text())
+        assert {name in fold for name in ("calibration", "stabiliser")} == {inner["by"] == "k_fold"}
+        assert fold["fit"]["best_value"] is None
     said = any("nothing to choose temperature and stabiliser on" in note for note in evaluation["notes"])
     assert said == (inner["by"] == "none")
 

@@ -12,6 +12,7 @@ from ethostream.training.config.recordings import PoseData
 from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
 from ethostream.training.fitting.missing_choices import missing_choices
 from ethostream.training.runs.fit_pose import FittedPose, fit_pose
+from ethostream.training.runs.train_pose import chosen_on_folds
 from ethostream.training.splits import LeaveOneOutSplit, TimeBlockSplit
 from head_problems import problem
 from numpy.typing import NDArray
@@ -154,6 +155,7 @@ def test_a_fold_that_chooses_no_epoch_has_no_say_in_how_many_there_are(
     found = _fitted(
         recordings, opened[1], tmp_path, fit, {"ensemble": ensemble}, split=LeaveOneOutSplit(), choose=EPOCHS
     )
+    assert chosen_on_folds(found.summary, False) == ["epochs"]
     folds = found.summary["folds"]
     assert [one["best_epoch"] for one in folds] == [0, 3, 0]
     assert [one["best_value"] is None for one in folds] == [False, True, False]
@@ -172,6 +174,7 @@ def test_folds_that_choose_nothing_leave_everything_as_configured(opened: Any, t
     assert len(of_folds) == 3
     why = "no frame of the folds has one behaviour alone"
     assert last == f"nothing to choose stabiliser on, since {why}: the configured stabiliser"
+    assert chosen_on_folds(found.summary, False) == ["temperature"]
 
 
 def test_folds_that_are_not_to_choose_an_epoch_say_nothing_of_it(opened: Any, tmp_path: Path) -> None:

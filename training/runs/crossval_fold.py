@@ -242,7 +242,8 @@ def inner_in_words(split: object) -> dict[str, Any]:
     """How validation data were had inside a fold, for the record."""
     if isinstance(split, KFoldSplit | LeaveOneOutSplit):
         return split.model_dump(mode="json")
-    return {"by": "none", "meaning": "no validation part: the last epoch, and all else as configured"}
+    kept = "the last epoch, a temperature of 1 and the configured stabiliser"
+    return {"by": "none", "meaning": f"no validation part: {kept}"}
 
 
 def _video_fold(task: FoldTask, quiet: bool, whole: WholeProgress | None, cache: FeatureCache | None) -> FoldResult:

@@ -1,6 +1,6 @@
 """From recordings of keypoints to a bundle: read, look, fit, export, prove parity, choose, score what was not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -197,21 +197,25 @@ def split_of(config: TrainConfig, fitted: FittedPose, measured: bool) -> dict[st
     split: dict[str, Any] = config.split.model_dump(mode="json")
     if fitted.folds:
         split["scored"] = "every recording by the model of the fold that has not seen it"
-        if chosen := chosen_on_folds(config, measured):
+        if chosen := chosen_on_folds(fitted.summary, measured):
             split["chosen"] = ", ".join(chosen)
     return split
 
 
-def chosen_on_folds(config: TrainConfig, measured: bool) -> list[str]:
-    """What the folds decide beside giving scores."""
-    rule = config.choose
-    asked = {
+def chosen_on_folds(summary: Mapping[str, Any], measured: bool) -> list[str]:
+    """What the folds have decided beside giving scores, in so far as there was something to decide it on.
+
+    Args:
+        summary: of `FittedPose`, with folds.
+        measured: the unit of length was measured on the recordings, and not stated.
+    """
+    decided = {
         "unit of length": measured,
-        "epochs": rule is None or rule.epochs,
-        "temperature": config.fit.temperature,
-        "stabiliser": rule is not None and rule.stabiliser,
+        "epochs": any(one["best_value"] is not None for one in summary["folds"]),
+        "temperature": "calibration" in summary,
+        "stabiliser": "stabiliser" in summary,
     }
-    return [name for name, yes in asked.items() if yes]
+    return [name for name, yes in decided.items() if yes]
 
 
 def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: FittedPose) -> Scores:
