@@ -41,7 +41,7 @@ def scores_in_short(found: Mapping[str, Any]) -> RenderableType | None:
     if confusion:
         parts.append(_confusion(classes, confusion))
         if stabilised.get("n_undecided"):
-            parts.append(Text(f"{stabilised['n_undecided']:,} unanswered yet"))
+            parts.append(Text(f"frames that had no label yet: {stabilised['n_undecided']:,}"))
     if "compute_ms" in found:
         times = ", ".join(f"{stage} {one['p50']:.2f}" for stage, one in found["compute_ms"].items())
         parts.append(Text(f"ms per frame, median: {times}"))

@@ -263,7 +263,7 @@ def test_scores_are_told_in_short_and_whole_in_a_narrow_terminal():
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
     assert rows["groom"] == ["4", "1,250"]
     assert rows["stabilised,"] == ["against", "second", "0.730", "0.500", "-"]
-    assert "3 unanswered yet" in text
+    assert "frames that had no label yet: 3" in text
     assert "…" not in text and "day3" not in text
 
 
