@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,47 @@ def test_a_run_folder_that_was_changed_is_refused(trained: tuple[Path, dict[str,
     with pytest.raises(ConfigError, match="is no run folder"):
         export_run(tmp_path, out, quiet=True)
     assert not out.exists()
+
+
+def _exchange(names: list[str]) -> None:
+    names[0], names[1] = names[1], names[0]
+
+
+NAMES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "classes": lambda manifest: _exchange(manifest["classes"]),
+    "keypoints": lambda manifest: _exchange(manifest["inputs"][0]["keypoints"]),
+}
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_a_bundle_whose_manifest_was_changed_is_mended_by_an_export(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, what: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(trained[0] / "bundle", bundle)
+    manifest = plain_manifest(bundle)
+    NAMES[what](manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(BundleError, match=rf"{what} are .*the manifest was changed: export the bundle again"):
+        Bundle.load(bundle)
+    call("bundle", "export", str(trained[0] / "bundle.run"), "--out", str(bundle))
+    assert Bundle.load(bundle).manifest.classes == Bundle.load(trained[0] / "bundle").manifest.classes
+    assert Bundle.load(bundle).manifest.inputs == Bundle.load(trained[0] / "bundle").manifest.inputs
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_the_manifest_of_a_run_folder_with_names_that_were_not_learnt_so_is_refused(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, what: str
+) -> None:
+    """An export would otherwise make answers anew that vouch for the wrong names."""
+    run = tmp_path / "bundle.run"
+    shutil.copytree(trained[0] / "bundle.run", run)
+    kept = json.loads((run / "bundle.json").read_text(encoding="utf-8"))
+    NAMES[what](kept)
+    (run / "bundle.json").write_text(json.dumps(kept), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"bundle.json: {what} are .* in config.yaml beside it .* put it back"):
+        export_run(run, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 def _flipped(content: bytes, at: int) -> bytes:

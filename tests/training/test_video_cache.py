@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ethostream.inference.bundle import Bundle
-from ethostream.sync.errors import ConfigError, EthostreamError, ParityError
+from ethostream.sync.errors import BundleError, ConfigError, EthostreamError, ParityError
 from ethostream.sync.strict import validate
 from ethostream.training.cache.crops import crops_key, crops_of, embedded_of, embeddings_key
 from ethostream.training.cache.store import FeatureCache
@@ -261,6 +261,12 @@ def plain_manifest(folder: Path) -> dict[str, Any]:
 @pytest.mark.long
 def test_a_bundle_is_made_anew_from_the_run_folder(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, result = trained
+    shutil.copytree(folder / "bundle", tmp_path / "again")
+    changed = plain_manifest(folder / "bundle")
+    changed["classes"].reverse()
+    (tmp_path / "again" / "manifest.json").write_text(json.dumps(changed), encoding="utf-8")
+    with pytest.raises(BundleError, match="the manifest was changed: export the bundle again"):
+        Bundle.load(tmp_path / "again")
     made = export_run(folder / "bundle.run", tmp_path / "again", quiet=True)
     for name in ("embedder.onnx", "head_step.onnx", "head_sequence.onnx"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / "bundle" / name).read_bytes(), name

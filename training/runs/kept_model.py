@@ -122,6 +122,7 @@ def read_kept(run: Path) -> KeptModel:
     except UnicodeDecodeError as error:
         raise DataError(f"{run / BUNDLE_FILE}: is damaged ({error}); train again") from error
     manifest = read_manifest(text, str(run / BUNDLE_FILE))
+    _refuse_other_names(run, config, manifest)
     if not (run / WEIGHTS_FILE).exists():
         raise ConfigError(f"{run}: has no {WEIGHTS_FILE}; train again, or export from the folder that holds it")
     _refuse_damaged(run / WEIGHTS_FILE)
@@ -166,6 +167,23 @@ def prove_parity(
     step = files.get(HEAD_STEP_FILE)
     errors["head"] = check_head_parity(head, step, files["head_sequence.onnx"], inputs["x"])
     return errors
+
+
+def _refuse_other_names(run: Path, config: TrainConfig, manifest: Manifest) -> None:
+    """Refuse names in another order than they were learnt in: no number tells, and a bundle would vouch for them.
+
+    Raises:
+        DataError: classes or keypoints of the manifest are not those of the training file.
+    """
+    names = {"classes": (manifest.classes, config.classes)}
+    if config.pose is not None and config.pose.keypoints is not None:
+        names["keypoints"] = (manifest.pose.keypoints, config.pose.keypoints)
+    for what, (here, learnt) in names.items():
+        if here != learnt:
+            raise DataError(
+                f"{run / BUNDLE_FILE}: {what} are {', '.join(here)}, and in {CONFIG_FILE} beside it "
+                f"{', '.join(learnt)} in this order; one of them was changed: put it back, or train again"
+            )
 
 
 def _embedder(config: TrainConfig, manifest: Manifest) -> Embedder:
