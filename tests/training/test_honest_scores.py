@@ -17,7 +17,8 @@ from ethostream.training.data.layouts import FolderOptions, find_dataset
 from ethostream.training.presets.reading import configure, read_preset
 from ethostream.training.runs.crossval import crossval
 from ethostream.training.runs.evaluate_pose import evaluate_folder
-from ethostream.training.runs.train_pose import chosen_on_folds, first_change, read_poses, train_pose
+from ethostream.training.runs.pose_record import chosen_on_folds
+from ethostream.training.runs.train_pose import first_change, read_poses, train_pose
 from ethostream.training.scores.answers_file import read_answers
 from ethostream.training.splits import KFoldSplit
 from rich.console import Console

@@ -12,7 +12,7 @@ from ethostream.training.config.recordings import PoseData
 from ethostream.training.data.pose_recordings import PoseRecording, features_of, open_poses, with_scale
 from ethostream.training.fitting.missing_choices import missing_choices
 from ethostream.training.runs.fit_pose import FittedPose, fit_pose
-from ethostream.training.runs.train_pose import chosen_on_folds
+from ethostream.training.runs.pose_record import chosen_on_folds
 from ethostream.training.splits import LeaveOneOutSplit, TimeBlockSplit
 from head_problems import problem
 from numpy.typing import NDArray

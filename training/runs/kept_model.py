@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.bundle import make_parity, make_pose_parity
 from ...inference.graph_spec import EMBEDDER_FILE, HEAD_STEP_FILE
-from ...inference.manifest import Manifest
+from ...inference.manifest import PARITY_FILE, Manifest
 from ...inference.manifest_file import read_manifest
 from ...sync.errors import ConfigError, DataError, ReportError
 from ...sync.strict import read_yaml, validate
@@ -167,6 +168,31 @@ def prove_parity(
     step = files.get(HEAD_STEP_FILE)
     errors["head"] = check_head_parity(head, step, files["head_sequence.onnx"], inputs["x"])
     return errors
+
+
+def proven_files(
+    head: HeadModule,
+    embedder: Embedder | None,
+    inputs: Mapping[str, NDArray[Any]],
+    fields: Mapping[str, Any],
+) -> tuple[dict[str, bytes], dict[str, float]]:
+    """The files of a bundle by their names, ``parity.npz`` included, and what `prove_parity` says of its graphs.
+
+    Args:
+        head: fitted.
+        embedder: fitted; None: the model takes keypoints.
+        inputs: see `KeptModel`.
+        fields: of the manifest, without ``files``.
+
+    Raises:
+        ParityError: the graphs do not compute what was trained.
+        BundleError: the fields have a fault.
+    """
+    files = graphs_of(head, embedder)
+    errors = prove_parity(head, embedder, files, inputs)
+    make, what = (make_pose_parity, "points") if embedder is None else (make_parity, "frames")
+    files[PARITY_FILE] = make(fields, files, inputs[what], inputs["times_ns"])
+    return files, errors
 
 
 def _refuse_other_names(run: Path, config: TrainConfig, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """From recordings of keypoints to a bundle: read, look, fit, export, prove parity, choose, score what was not seen."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...inference.bundle import Bundle, make_pose_parity, write_bundle
-from ...inference.manifest import Scores
+from ...inference.bundle import Bundle, write_bundle
 from ...sync.clock import NS_PER_S, MonotonicClock
 from ...sync.errors import DataError
 from ..answers.of_pose import bundle_answers
@@ -38,12 +38,32 @@ from ..scores.evaluation_record import evaluation_record
 from ..splits import KFoldSplit, LeaveOneOutSplit, Part, SplitRule, part_mask, stretches_of
 from .drafted_bundle import drafted_bundle
 from .fit_pose import FittedPose, count_fits, fit_pose
-from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
+from .kept_model import keep_manifest, keep_model, proven_files
 from .manifest_fields import manifest_fields
+from .pose_record import scores_of_pose, split_of
 from .record import begin_run, seconds_before, write_json
 
 PARITY_FRAMES: Final = 90
 _CLOCK: Final = MonotonicClock()
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """What was fitted, and on what.
+
+    Attributes:
+        config: of the training.
+        rule: of the points, with their unit of length.
+        recordings: of every part.
+        check: what was found in them.
+        fitted: head, stabiliser, and answers of folds.
+    """
+
+    config: TrainConfig
+    rule: PoseRule
+    recordings: Sequence[PoseRecording]
+    check: DataCheck
+    fitted: FittedPose
 
 
 def train_pose(
@@ -93,35 +113,19 @@ def train_pose(
     console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
     with WholeProgress(console, "fits", count_fits(config, recordings)) as whole:
         fitted = fit_pose(config, recordings, inputs, run, quiet, console.print, whole)
-    split = split_of(config, fitted, measured)
+    trained = _Trained(config, rule, recordings, check, fitted)
     console.print("exporting, and comparing the graphs with what was trained")
-    proof = _export_input(rule, recordings, inputs[0])
+    proof = _export_input(trained, inputs[0])
     keep_model(run, fitted.head, None, proof)
-    files = graphs_of(fitted.head, None)
-    parity = prove_parity(fitted.head, None, files, proof)
-    fields = _fields(config, rule, recordings, fitted)
-    files["parity.npz"] = make_pose_parity(fields, files, proof["points"], proof["times_ns"])
+    fields = _fields(trained)
+    files, parity = proven_files(fitted.head, None, proof, fields)
     before_s = seconds_before(fitted.summary)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
     with drafted_bundle(run, fields, files) as drafted:
-        answers, per_minute_s = _test_answers(config, fitted, recordings, drafted)
-    evaluation = evaluation_record(
-        answers,
-        config.classes,
-        split,
-        causal=fitted.head.causal and not fitted.head.look_ahead_frames,
-        look_ahead_frames=fitted.head.look_ahead_frames,
-        learnt_counts=_learnt_counts(config, recordings),
-        label_source=config.labels.made_by or "unknown",
-        notes=[*check.notes, *fitted.notes],
-        compute={
-            "training_s": training_s,
-            "resumed": before_s > 0.0,
-            "per_minute_s": per_minute_s,
-            "machine": this_machine(),
-            "threads": config.fit.threads,
-        },
-    )
+        per_minute_s = _seconds_per_minute(trained, drafted)
+        answers = _test_answers(trained, drafted)
+    compute = {"training_s": training_s, "resumed": before_s > 0.0, "per_minute_s": per_minute_s}
+    evaluation = _evaluation(trained, answers, split_of(config, fitted, measured), compute)
     fields["scores"] = scores_of_pose(evaluation, config, fitted)
     keep_manifest(run, write_bundle(out, fields, files))
     identity = Bundle.load(out, max_look_ahead_frames=None).identity
@@ -183,71 +187,38 @@ def refuse_absent(config: TrainConfig, recordings: Sequence[PoseRecording]) -> N
         )
 
 
-def split_of(config: TrainConfig, fitted: FittedPose, measured: bool) -> dict[str, Any]:
-    """How what is scored was kept apart from what was learnt, for the record.
-
-    Args:
-        config: of the training.
-        fitted: with it.
-        measured: the unit of length was measured on the recordings, and not stated.
-
-    Returns:
-        The rule; with folds also ``scored``, and ``chosen``: what had a look at the scored recordings.
-    """
-    split: dict[str, Any] = config.split.model_dump(mode="json")
-    if fitted.folds:
-        split["scored"] = "every recording by the model of the fold that has not seen it"
-        if chosen := chosen_on_folds(fitted.summary, measured):
-            split["chosen"] = ", ".join(chosen)
-    return split
+def _test_answers(trained: _Trained, bundle: Bundle) -> list[RecordingAnswers]:
+    """Answers on what was not learnt from."""
+    if trained.fitted.folds:
+        return trained.fitted.answers
+    judged = [(one, _mask(trained.config, one, "test")) for one in trained.recordings]
+    return [bundle_answers(bundle, one, mask) for one, mask in judged if (mask & one.known).any()]
 
 
-def chosen_on_folds(summary: Mapping[str, Any], measured: bool) -> list[str]:
-    """What the folds have decided beside giving scores, in so far as there was something to decide it on.
-
-    Args:
-        summary: of `FittedPose`, with folds.
-        measured: the unit of length was measured on the recordings, and not stated.
-    """
-    decided = {
-        "unit of length": measured,
-        "epochs": any(one["best_value"] is not None for one in summary["folds"]),
-        "temperature": "calibration" in summary,
-        "stabiliser": "stabiliser" in summary,
-    }
-    return [name for name, yes in decided.items() if yes]
-
-
-def scores_of_pose(evaluation: dict[str, Any], config: TrainConfig, fitted: FittedPose) -> Scores:
-    """An evaluation as the manifest keeps it."""
-    how = "folds" if fitted.folds else "test part"
-    chosen = evaluation["split"].get("chosen")
-    return Scores(
-        evaluated_on=f"{how}, {config.split.by}, raw keypoints to label, stabilised"
-        + (", causal" if evaluation["causal"] else ", not causal")
-        + (f"; chosen on the very recordings that are scored: {chosen}" if chosen else ""),
-        n_frames=evaluation["n_frames"],
-        accuracy=evaluation["accuracy"],
-        balanced_accuracy=evaluation["balanced_accuracy"],
-        macro_f1=evaluation["macro_f1"],
-        per_class=evaluation["stabilised"]["per_class"],
-        confusion=evaluation["confusion_matrix"],
-        more={name: evaluation[name] for name in ("raw", "compare", "bout_f1", "flicker", "intervals", "warnings")},
-    )
-
-
-def _test_answers(
-    config: TrainConfig, fitted: FittedPose, recordings: Sequence[PoseRecording], bundle: Bundle
-) -> tuple[list[RecordingAnswers], float]:
-    """Answers on what was not learnt from, and seconds of computing per minute of recording."""
-    longest = max(recordings, key=lambda one: one.n_frames)
+def _seconds_per_minute(trained: _Trained, bundle: Bundle) -> float:
+    """Seconds of computing per minute of recording, of the longest one."""
+    longest = max(trained.recordings, key=lambda one: one.n_frames)
     before_ns = _CLOCK.now_ns()
     bundle_answers(bundle, longest, np.ones(longest.n_frames, np.bool_))
-    per_minute_s = (_CLOCK.now_ns() - before_ns) / NS_PER_S / (longest.n_frames / longest.rate_hz / 60.0)
-    if fitted.folds:
-        return fitted.answers, per_minute_s
-    judged = [(one, _mask(config, one, "test")) for one in recordings]
-    return [bundle_answers(bundle, one, mask) for one, mask in judged if (mask & one.known).any()], per_minute_s
+    return (_CLOCK.now_ns() - before_ns) / NS_PER_S / (longest.n_frames / longest.rate_hz / 60.0)
+
+
+def _evaluation(
+    trained: _Trained, answers: Sequence[RecordingAnswers], split: Mapping[str, Any], compute: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of what was not learnt from; ``compute`` holds the times that were taken."""
+    config, head = trained.config, trained.fitted.head
+    return evaluation_record(
+        answers,
+        config.classes,
+        split,
+        causal=head.causal and not head.look_ahead_frames,
+        look_ahead_frames=head.look_ahead_frames,
+        learnt_counts=_learnt_counts(config, trained.recordings),
+        label_source=config.labels.made_by or "unknown",
+        notes=[*trained.check.notes, *trained.fitted.notes],
+        compute={**compute, "machine": this_machine(), "threads": config.fit.threads},
+    )
 
 
 def measured_rule(config: TrainConfig, rule: PoseRule, recordings: Sequence[PoseRecording]) -> PoseRule:
@@ -255,18 +226,16 @@ def measured_rule(config: TrainConfig, rule: PoseRule, recordings: Sequence[Pose
     return with_scale(rule, recordings, [_mask(config, one, "train") for one in recordings])
 
 
-def _export_input(
-    rule: PoseRule, recordings: Sequence[PoseRecording], inputs: NDArray[np.float32]
-) -> dict[str, NDArray[Any]]:
+def _export_input(trained: _Trained, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Real input for the parity gate, in which the behaviour changes, repeated where it is shorter than needed.
 
-    See `KeptModel`.
+    See `KeptModel`; ``inputs`` are the features of the first recording.
     """
     n_steps = 2 * MIN_PARITY_STEPS
-    start = min(first_change(recordings[0], n_steps), max(len(inputs) - n_steps, 0))
+    start = min(first_change(trained.recordings[0], n_steps), max(len(inputs) - n_steps, 0))
     x = inputs[None, start : start + n_steps]
     x = np.tile(x, (1, -(-MIN_PARITY_STEPS // x.shape[1]), 1))
-    points, times_ns = _parity_input(rule, recordings)
+    points, times_ns = _parity_input(trained.rule, trained.recordings)
     return {"x": np.ascontiguousarray(x), "points": points, "times_ns": times_ns}
 
 
@@ -304,17 +273,17 @@ def _members(config: TrainConfig, recordings: Sequence[PoseRecording], part: Par
     return [name for one in recordings for name in stretches_of(one.name, _mask(config, one, part))]
 
 
-def _fields(
-    config: TrainConfig, rule: PoseRule, recordings: Sequence[PoseRecording], fitted: FittedPose
-) -> dict[str, Any]:
+def _fields(trained: _Trained) -> dict[str, Any]:
+    """Of the manifest, without scores."""
+    config, rule, recordings = trained.config, trained.rule, trained.recordings
     assert rule.rate_hz is not None
     return {
         **manifest_fields(
             config,
-            fitted.head,
+            trained.fitted.head,
             rule.rate_hz,
             feature_specs(rule),
-            fitted.stabiliser,
+            trained.fitted.stabiliser,
             [one for recording in recordings for one in recording.data],
             lambda part: _members(config, recordings, part),
         ),
