@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...inference.bundle import Bundle, make_parity, write_bundle
+from ...inference.bundle import Bundle, write_bundle
 from ...inference.disparity_config import DisparityOptions
 from ...inference.features import spec_of
 from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
@@ -27,12 +27,12 @@ from ..fitting.crop_head_data import embed_recording, head_input
 from ..fitting.crop_recordings import EmbeddedRecording, Recording, check_split, members_of, parity_frames
 from ..fitting.joint_fit import Networks
 from ..fitting.video_fit import build_networks, fit_video, unchosen_of
-from ..quantisation.quantise import quantise_bundle
+from ..quantisation.quantise import Quantised, quantise_bundle
 from ..run_files import DATA_FILE, EVALUATION_FILE
 from ..scores.answers_file import ANSWERS_FILE, write_answers
 from .crop_reading import learnt_from, read_crops
 from .drafted_bundle import drafted_bundle
-from .kept_model import graphs_of, keep_manifest, keep_model, prove_parity
+from .kept_model import keep_manifest, keep_model, proven_files
 from .manifest_fields import manifest_fields
 from .record import begin_run, seconds_before, write_json
 
@@ -100,11 +100,7 @@ def train_video(
     run = out.parent / f"{out.name}.run"
     config = config.model_copy(update={"notes": [*config.notes, *notes]})
     begin_run(run, config, root, ["train", "{config}", "--out", str(out.resolve())])
-    check = check_data([one.checked for one in sources], config.classes, config.notes, config.split)
-
-    print_check(check, console)
-    refuse_whole([one.checked for one in sources], config.fit.supervision)
-    write_json(run / DATA_FILE, check.to_dict())
+    said = _look_at(sources, config, run, console)
     with torch.random.fork_rng():
         networks = first_networks(config, sources, root)
         recordings = list(read_crops(learnt_from(sources), config, networks.embedder, cache, console))
@@ -112,50 +108,38 @@ def train_video(
     not_chosen = unchosen_of(config, recordings, fitted)
     for note in not_chosen:
         console.print(note)
-    said = [*check.notes, *not_chosen]
+    said = [*said, *not_chosen]
     inputs = _export_input(networks, recordings[0], config, sources)
     keep_model(run, networks.head, networks.embedder, inputs)
     console.print("exporting, and comparing the graphs with what was trained")
-    files = graphs_of(networks.head, networks.embedder)
-    parity = prove_parity(networks.head, networks.embedder, files, inputs)
     fields = _fields(config, sources, networks)
-    files["parity.npz"] = make_parity(fields, files, inputs["frames"], inputs["times_ns"])
+    files, parity = proven_files(networks.head, networks.embedder, inputs, fields)
     before_s = seconds_before(fitted)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
     with drafted_bundle(run, fields, files) as drafted:
         console.print("scoring the test part through the whole pipeline")
         answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
-        evaluation: dict[str, Any] = evaluation_of(
-            drafted,
-            config,
-            answers,
-            learnt_counts=learnt_counts(sources, config),
-            training_s=training_s,
-            notes=said,
+        evaluation = evaluation_of(
+            drafted, config, answers, learnt_counts=learnt_counts(sources, config), training_s=training_s, notes=said
         )
     evaluation["compute"]["resumed"] = before_s > 0.0
-
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
     int8 = config.export.precision == "int8"
-    trained = run / FLOAT32_FOLDER if int8 else out
-    keep_manifest(run, write_bundle(trained, fields, files))
-    loaded = Bundle.load(trained, max_look_ahead_frames=None)
-    identity, more = loaded.identity, dict[str, Any]()
-    evaluation["bundle"] = identity  # the draft had another one
+    made = run / FLOAT32_FOLDER if int8 else out
+    keep_manifest(run, write_bundle(made, fields, files))
+    loaded = Bundle.load(made, max_look_ahead_frames=None)
+    evaluation["bundle"] = loaded.identity  # the draft had another one
     write_json(run / EVALUATION_FILE, evaluation)
+    more: dict[str, Any] = {}
     if int8:
         quantised = quantise_bundle(loaded, config, sources, config.export, console, answers)
-        identity = quantised.write(out)
-        compute = {**quantised.evaluation["compute"], "training_s": training_s, "resumed": before_s > 0.0}
-        evaluation = quantised.evaluation | {"bundle": identity, "compute": compute, "notes": said}
-
-        answers = quantised.answers
+        answers, evaluation = quantised.answers, _evaluation_of_int8(quantised, quantised.write(out), evaluation)
         more = {"quantisation": quantised.record.model_dump(mode="json")}
         write_json(run / EVALUATION_FILE, evaluation)
     write_answers(run / ANSWERS_FILE, [one.recording for one in answers], config.classes)
     forget_checkpoints(run)  # until here the same command goes on after a kill
     return {
-        "bundle": identity,
+        "bundle": evaluation["bundle"],
         "out": str(out),
         "run": str(run),
         "fit": fitted,
@@ -168,6 +152,19 @@ def train_video(
     }
 
 
+def _look_at(sources: Sequence[Source], config: TrainConfig, run: Path, console: Console) -> list[str]:
+    """What is odd about the data: printed, kept in the run folder, and given as notes.
+
+    Raises:
+        DataError: recordings with one label for all of them, which are not learnt from as such.
+    """
+    check = check_data([one.checked for one in sources], config.classes, config.notes, config.split)
+    print_check(check, console)
+    refuse_whole([one.checked for one in sources], config.fit.supervision)
+    write_json(run / DATA_FILE, check.to_dict())
+    return check.notes
+
+
 def first_networks(config: TrainConfig, sources: Sequence[Source], root: Path) -> Networks:
     """Networks with the weights that a fit begins with. Seeds torch, so call it where its generator may change."""
     torch.manual_seed(config.seed)
@@ -178,6 +175,13 @@ def first_networks(config: TrainConfig, sources: Sequence[Source], root: Path) -
 def feature_steps_of(config: TrainConfig) -> list[FeatureStepSpec]:
     """What the manifest says of the feature steps beside the embedding."""
     return [spec_of(one.name, one.version, one.parameters) for one in config.features]
+
+
+def _evaluation_of_int8(quantised: Quantised, identity: str, of_float32: dict[str, Any]) -> dict[str, Any]:
+    """Scores of the int8 bundle that was written; times and notes of the training are those of its float32 one."""
+    of_training = {name: of_float32["compute"][name] for name in ("training_s", "resumed")}
+    compute = {**quantised.evaluation["compute"], **of_training}
+    return quantised.evaluation | {"bundle": identity, "compute": compute, "notes": of_float32["notes"]}
 
 
 def _export_input(
