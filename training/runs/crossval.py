@@ -29,7 +29,7 @@ from ..export.bundle_record import this_machine
 from ..fitting.progress import WholeProgress
 from ..presets.video_split import ABOUT_SPLIT
 from ..run_files import COMMAND_FILE, DATA_FILE, EVALUATION_FILE
-from ..scores.answers_file import ANSWERS_FILE, write_answers
+from ..scores.answers_file import ANSWERS_FILE, RecordingAnswers, write_answers
 from ..scores.evaluation_record import evaluation_record
 from ..splits import FoldSplit, RecordingSplit, folds_of
 from .crossval_boosting import (
@@ -94,42 +94,23 @@ def crossval(
     tasks, opened, check = plan_folds(config, root, run, rule, console, cache)
     if baselines and opened is not None:
         refuse_sequences(opened[0])
-    done = {task.folder for task in tasks if read_fold(task) is not None}
-    was_run = (run / COMMAND_FILE).is_file()  # else nothing in it is ours
-    words = ["crossval", "{config}", *words_of(rule), "--out", str(run), *(["--baselines"] if baselines else [])]
-    begin_run(run, config, root, words, done)
-    if was_run:
-        forget_beyond(run, "fold", len(tasks))
+    _begin(tasks, baselines)
     write_json(run / DATA_FILE, check.to_dict())
     spent_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S
     results = _one_after_the_other(tasks, opened, console) if run_folds is None else run_folds(tasks)
-    summaries = [one.summary for one in results]
     answers = [answer for one in results for answer in one.answers]
-    head = config.head
-    scores = evaluation_record(
-        answers,
-        config.classes,
-        {**rule.model_dump(mode="json"), "n_folds": len(tasks), "inner": summaries[0]["inner"]},
-        causal=head.causal and not head.look_ahead_frames,
-        look_ahead_frames=head.look_ahead_frames,
-        label_source=label_source_of(config),
-        notes=[*check.notes, *(note for one in summaries for note in one["notes"])],
-        compute={
-            "training_s": spent_s + sum(float(one["seconds"]) for one in summaries),
-            "resumed": any(one["resumed"] for one in summaries),
-            "threads": config.fit.threads,
-            **({"machine": this_machine()} if run_folds is None else {}),  # else they may be done anywhere
-        },
-    )
-    evaluation: dict[str, Any] = {"model": config.name, **scores}
+    summaries = [one.summary for one in results]
+    compute = {
+        "training_s": spent_s + sum(float(one["seconds"]) for one in summaries),
+        "resumed": any(one["resumed"] for one in summaries),
+        "threads": config.fit.threads,
+        **({"machine": this_machine()} if run_folds is None else {}),  # else they may be done anywhere
+    }
+    evaluation = {"model": config.name, **_pooled(config, rule, answers, summaries, check.notes, compute)}
     write_answers(run / ANSWERS_FILE, answers, config.classes)
     write_json(run / EVALUATION_FILE, evaluation)
     if baselines and opened is not None:
-        try:
-            evaluation["baselines"][GRADIENT_BOOSTING] = _boosting(config, opened, rule, len(tasks), cache, console)
-        except DataError as error:  # of the baseline alone: what the model scores stays
-            evaluation["notes"].append(f"gradient boosting has no scores: {error}")
-            console.print(f"! {evaluation['notes'][-1]}", style="yellow", markup=False)
+        _add_boosting(evaluation, tasks, opened, console)
         write_json(run / EVALUATION_FILE, evaluation)
     accounts = [one.cache for one in results if one.cache is not None]
     kept = {} if cache is None or not accounts else {"cache": joined_account(cache, accounts)}
@@ -144,14 +125,60 @@ def _as_scored(config: TrainConfig, notes: Sequence[str]) -> TrainConfig:
     return config.model_copy(update={"notes": kept, "export": ExportConfig()})
 
 
-def _boosting(
-    config: TrainConfig, opened: Opened, rule: FoldSplit, n_folds: int, cache: Path | None, console: Console
+def _begin(tasks: Sequence[FoldTask], baselines: bool) -> None:
+    """Say in the run folder how it comes about, and clear away what an earlier run has left; folds that are done stay.
+
+    Raises:
+        ReportError: the folder cannot be written.
+    """
+    of_all = tasks[0]  # but for its number every fold is of the same
+    run, rule = of_all.run, of_all.rule
+    done = {task.folder for task in tasks if read_fold(task) is not None}
+    was_run = (run / COMMAND_FILE).is_file()  # else nothing in it is ours
+    words = ["crossval", "{config}", *words_of(rule), "--out", str(run), *(["--baselines"] if baselines else [])]
+    begin_run(run, of_all.config, of_all.root, words, done)
+    if was_run:
+        forget_beyond(run, "fold", len(tasks))
+
+
+def _pooled(
+    config: TrainConfig,
+    rule: FoldSplit,
+    answers: Sequence[RecordingAnswers],
+    summaries: Sequence[dict[str, Any]],
+    notes: Sequence[str],
+    compute: dict[str, Any],
 ) -> dict[str, Any]:
+    """The record of all folds together; ``notes`` are those of the data."""
+    head = config.head
+    return evaluation_record(
+        answers,
+        config.classes,
+        {**rule.model_dump(mode="json"), "n_folds": len(summaries), "inner": summaries[0]["inner"]},
+        causal=head.causal and not head.look_ahead_frames,
+        look_ahead_frames=head.look_ahead_frames,
+        label_source=label_source_of(config),
+        notes=[*notes, *(note for one in summaries for note in one["notes"])],
+        compute=compute,
+    )
+
+
+def _add_boosting(evaluation: dict[str, Any], tasks: Sequence[FoldTask], opened: Opened, console: Console) -> None:
+    """Put the scores of gradient boosting on the same folds into an evaluation, or why there are none."""
+    try:
+        evaluation["baselines"][GRADIENT_BOOSTING] = _boosting(tasks, opened, console)
+    except DataError as error:  # of the baseline alone: what the model scores stays
+        evaluation["notes"].append(f"gradient boosting has no scores: {error}")
+        console.print(f"! {evaluation['notes'][-1]}", style="yellow", markup=False)
+
+
+def _boosting(tasks: Sequence[FoldTask], opened: Opened, console: Console) -> dict[str, Any]:
     recordings, pose = opened
+    config, rule, cache = tasks[0].config, tasks[0].rule, tasks[0].cache
     with Progress(console=console, disable=console.quiet, transient=True) as bar:
-        task = bar.add_task("gradient boosting", total=n_folds)
+        bar_task = bar.add_task("gradient boosting", total=len(tasks))
         kept = None if cache is None else FeatureCache(cache, console.print)
-        answers = crossval_boosting(config, pose, recordings, rule, kept, lambda n: bar.advance(task, n))
+        answers = crossval_boosting(config, pose, recordings, rule, kept, lambda n: bar.advance(bar_task, n))
     chosen = config.choose is not None and config.choose.stabiliser
     return boosting_scores(answers, config.classes, rule.model_dump(mode="json"), chosen)
 
