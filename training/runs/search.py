@@ -8,7 +8,8 @@ folds are done.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +19,12 @@ from rich.console import Console
 from ...streaming.folder_lock import FolderLock
 from ...sync.errors import ConfigError, DataError, RecordingError
 from ...sync.strict import validate
-from ..config.search import check_space, default_space, value_at, with_values, word_of
+from ..config.search import Domain, check_space, default_space, value_at, with_values, word_of
 from ..config.training_file import TrainConfig
 from ..fitting.progress import WholeProgress
 from ..scores.answers_file import RecordingAnswers
 from ..splits import FoldSplit, KFoldSplit, LeaveOneOutSplit
-from .crossval import plan_folds
+from .crossval import Opened, plan_folds
 from .crossval_fold import FoldResult, FoldTask, count_fold_fits, run_fold
 from .record import resolved
 from .search_files import SearchContext, SearchRule, make_folder, write_found, write_how
@@ -90,50 +91,68 @@ def search(
     space = check_space(rule.space if rule.space is not None else default_space(config), config, base, rule.where)
     check_objective(rule.objective, config.classes, config.labels.overlap == "each")
     folds = rule.folds or folds_for(config)
-    first = for_fits(config, rule.objective)
-    tasks, opened, check = plan_folds(first, root, run, folds, console, cache)
+    tasks, opened, check = plan_folds(for_fits(config, rule.objective), root, run, folds, console, cache)
     make_folder(run)
-    try:
-        lock = FolderLock(run, "search")
-    except RecordingError as error:
-        raise ConfigError(f"--out {error}") from error
-    with lock:
-        about = {
-            "space": {key: domain.model_dump(mode="json") for key, domain in space.items()},
-            "objective": rule.objective,
-            "seed": rule.seed,
-            "folds": folds.model_dump(mode="json"),
-            "left out": sorted(set(rule.leave_out)),
-            "recordings": [[*name_and_group(one)] for one in first.data],
-            "data": tasks[0].data,
-            "training file": {key: base[key] for key in base if key not in ("data", "data_root", "notes")},
-        }
-        minimise = less_is_better(rule.objective)
-        study = SearchStudy(run / STUDY_FILE, space, minimise, rule.seed, about)
-        try:
-            unseen = not_seen(config)
-            context = SearchContext(
-                base, space, rule, folds, tasks, minimise, run, root, unseen, list(rule.leave_out), console, study
-            )
-            write_how(context, asked)
-            _say_first(context)
-            n_fits = [count_fold_fits(task, [] if opened is None else opened[0]) for task in tasks]
-            n_left = max(rule.n_trials - study.n_counted, 0)
-            with WholeProgress(console, "search", n_left * sum(n_fits)) as whole:
-                of_points = any(key.partition(".")[0] == "pose" for key in space)
-                shared = None if of_points else opened  # what was read is of the file's own points
-                do = do_folds or _here(console.quiet or opened is None, whole, shared)
-                while study.n_counted < rule.n_trials:
-                    n = min(rule.at_once, rule.n_trials - study.n_counted, study.n_again or rule.at_once)
-                    _try_together(context, study.ask(n), do, n_fits, whole, do_folds is not None)
-                    _refuse_hopeless(study.tried)
-                    write_found(context, check.notes)
-            result = write_found(context, check.notes)
-        finally:
-            study.close()
+    about = _what_is_searched(rule, space, folds, tasks, base)
+    minimise = less_is_better(rule.objective)
+    with _locked(run), closing(SearchStudy(run / STUDY_FILE, space, minimise, rule.seed, about)) as study:
+        unseen, left_out = not_seen(config), list(rule.leave_out)
+        context = SearchContext(base, space, rule, folds, tasks, minimise, run, root, unseen, left_out, console, study)
+        write_how(context, asked)
+        _say_first(context)
+        _try_all(context, opened, do_folds, check.notes)
+        result = write_found(context, check.notes)
     if result["best"] is None:
         raise DataError(f"none of {result['tried']} variants was done; {_reasons(result)}")
     return result
+
+
+def _what_is_searched(
+    rule: SearchRule,
+    space: Mapping[str, Domain],
+    folds: FoldSplit,
+    tasks: Sequence[FoldTask],
+    base: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What makes a search another one: its study is not gone on with where one of these differs."""
+    return {
+        "space": {key: domain.model_dump(mode="json") for key, domain in space.items()},
+        "objective": rule.objective,
+        "seed": rule.seed,
+        "folds": folds.model_dump(mode="json"),
+        "left out": sorted(set(rule.leave_out)),
+        "recordings": [[*name_and_group(one)] for one in tasks[0].config.data],
+        "data": tasks[0].data,
+        "training file": {key: base[key] for key in base if key not in ("data", "data_root", "notes")},
+    }
+
+
+def _locked(run: Path) -> FolderLock:
+    """The folder, as long as nobody else searches in it.
+
+    Raises:
+        ConfigError: somebody does.
+    """
+    try:
+        return FolderLock(run, "search")
+    except RecordingError as error:
+        raise ConfigError(f"--out {error}") from error
+
+
+def _try_all(context: SearchContext, opened: Opened | None, do_folds: DoFolds | None, notes: Sequence[str]) -> None:
+    """Try variants, some at once, until there are as many as asked for; what is found is written after each time."""
+    study, rule = context.study, context.rule
+    n_fits = [count_fold_fits(task, [] if opened is None else opened[0]) for task in context.tasks]
+    n_left = max(rule.n_trials - study.n_counted, 0)
+    with WholeProgress(context.console, "search", n_left * sum(n_fits)) as whole:
+        of_points = any(key.partition(".")[0] == "pose" for key in context.space)
+        shared = None if of_points else opened  # what was read is of the file's own points
+        do = do_folds or _here(context.console.quiet or opened is None, whole, shared)
+        while study.n_counted < rule.n_trials:
+            n = min(rule.at_once, rule.n_trials - study.n_counted, study.n_again or rule.at_once)
+            _try_together(context, study.ask(n), do, n_fits, whole, do_folds is not None)
+            _refuse_hopeless(study.tried)
+            write_found(context, notes)
 
 
 def folds_for(config: TrainConfig) -> FoldSplit:
@@ -221,7 +240,7 @@ def _folder_of(parent: Path, variant: Variant, taken: Sequence[Path]) -> Path:
     return left[0] if left else parent / f"{variant.number:04}-{name}"
 
 
-def _here(quiet: bool, whole: WholeProgress, opened: Any) -> DoFolds:
+def _here(quiet: bool, whole: WholeProgress, opened: Opened | None) -> DoFolds:
     """Folds one after the other, in this process."""
 
     def do(tasks: Sequence[FoldTask], ended: Callable[[], None]) -> list[FoldResult | Fault]:
