@@ -196,28 +196,58 @@ def answers_of(
     Raises:
         DataError: the video ends before its labels do.
     """
-    labels = source.labels
     wanted = (part_mask(config.split, source, part) if asked is None else asked) & source.known
     if not wanted.any():
         return None
     n_wanted = int(np.flatnonzero(wanted)[-1]) + 1
     lag = answer_lag(bundle.manifest, source.rate_hz)
-    n_run = min(n_wanted + lag, len(labels))
+    said = _said_of(bundle, source, min(n_wanted + lag, len(source.labels)), frames_done)
+    return Answers(
+        RecordingAnswers(
+            name=source.name,
+            rate_hz=source.rate_hz,
+            truth=source.labels[:n_wanted],
+            raw=moved_back(said.raw, lag)[:n_wanted],
+            label=moved_back(said.label, lag)[:n_wanted],
+            p=moved_back(said.p, lag)[:n_wanted],
+            judged=wanted[:n_wanted],
+            group=source.group,
+            raters={name: other[:n_wanted] for name, other in source.compare.items()},
+            present=None if source.targets is None else source.targets[:n_wanted],
+        ),
+        stage_ms={stage: said.stage_ms[:, place] for place, stage in enumerate(STAGES)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the pipeline said when each frame had been taken: a head that looks ahead says it of an earlier one.
+
+    Attributes:
+        raw, label: class index [n], -1 for none.
+        p: probabilities [n, c].
+        stage_ms: milliseconds of each of `STAGES` in every step [steps, 3].
+    """
+
+    raw: NDArray[np.int16]
+    label: NDArray[np.int16]
+    p: NDArray[np.float32]
+    stage_ms: NDArray[np.float64]
+
+
+def _said_of(bundle: Bundle, source: Source, n: int, frames_done: Callable[[int], None] | None) -> _Said:
+    """Run the pipeline over the first ``n`` frames of a recording.
+
+    Raises:
+        DataError: it has fewer.
+    """
     classes = bundle.manifest.classes
-    raw, label = np.full(n_run, -1, np.int16), np.full(n_run, -1, np.int16)
-    p = np.zeros((n_run, len(classes)), np.float32)
+    raw, label = np.full(n, -1, np.int16), np.full(n, -1, np.int16)
+    p = np.zeros((n, len(classes)), np.float32)
     stage_ns: list[tuple[int, int, int]] = []
-
-    def frames() -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
-        for place, images in enumerate(source.open_frames()):
-            if place == n_run:
-                return
-            yield round(place * NS_PER_S / source.rate_hz), images
-
     n_done = 0
-    for place, answer in enumerate(
-        run_offline(bundle, source.views, source.rate_hz, frames(), RigClock(ClockAnchor.take()))
-    ):
+    clock = RigClock(ClockAnchor.take())
+    for place, answer in enumerate(run_offline(bundle, source.views, source.rate_hz, _timed_frames(source, n), clock)):
         n_done = place + 1
         if frames_done is not None:
             frames_done(1)
@@ -234,28 +264,19 @@ def answers_of(
                 answer.t_head_ns - answer.t_embedded_ns,
             )
         )
-    if n_done < n_run:
+    if n_done < n:
         raise DataError(
-            f"{source.name}: labels go up to frame {n_run - 1}, but only {n_done} frames can be read; "
-            "is the video whole?"
+            f"{source.name}: labels go up to frame {n - 1}, but only {n_done} frames can be read; is the video whole?"
         )
-    raw, label, p = moved_back(raw, lag), moved_back(label, lag), moved_back(p, lag)
-    durations = np.array(stage_ns, np.float64) / NS_PER_MS
-    return Answers(
-        RecordingAnswers(
-            name=source.name,
-            rate_hz=source.rate_hz,
-            truth=labels[:n_wanted],
-            raw=raw[:n_wanted],
-            label=label[:n_wanted],
-            p=p[:n_wanted],
-            judged=wanted[:n_wanted],
-            group=source.group,
-            raters={name: other[:n_wanted] for name, other in source.compare.items()},
-            present=None if source.targets is None else source.targets[:n_wanted],
-        ),
-        stage_ms={stage: durations[:, place] for place, stage in enumerate(STAGES)},
-    )
+    return _Said(raw, label, p, np.array(stage_ns, np.float64) / NS_PER_MS)
+
+
+def _timed_frames(source: Source, n: int) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+    """The first frames of a recording with their times of exposure, from 0 on."""
+    for place, images in enumerate(source.open_frames()):
+        if place == n:
+            return
+        yield round(place * NS_PER_S / source.rate_hz), images
 
 
 def _compute(answers: list[Answers]) -> dict[str, dict[str, float]]:
