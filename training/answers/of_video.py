@@ -15,7 +15,8 @@ from ..config.training_file import TrainConfig
 from ..data.video_sources import Source
 from ..export.bundle_record import this_machine
 from ..scores.answers_file import RecordingAnswers
-from ..scores.evaluation_record import LabelSource, evaluation_record
+from ..scores.evaluation_record import evaluation_record
+from ..scores.score_warnings import LabelSource
 from ..splits import Part, part_mask
 from .learnt_frames import Judgeable
 from .look_ahead import answer_lag, moved_back

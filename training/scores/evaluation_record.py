@@ -14,12 +14,13 @@ from ..splits import Part, unit_of
 from ..stretches import runs_of
 from .answers_file import RecordingAnswers
 from .behaviors import behavior_scores
-from .bouts import FEW_BOUTS, bout_counts, bout_figures, score_bouts
+from .bouts import bout_counts, bout_figures, score_bouts
 from .calibration import calibration_scores
 from .frames import agreement, frame_counts, frame_figures, known_value, score
 from .intervals import Intervals, bootstrap
 from .onsets import TOLERANCE_MS
 from .raters import LABELS, rater_figures
+from .score_warnings import LabelSource, about_the_data, about_the_dropped, about_the_scores
 
 SCHEMA: Final = 1
 RECORD_KEYS: Final = frozenset(
@@ -30,7 +31,6 @@ RECORD_KEYS: Final = frozenset(
     }
 )  # fmt: skip
 """What every record holds; its reader asks for them."""
-LabelSource = Literal["people", "machine", "simulated", "unknown"]
 Answer = Literal["stabilised", "raw"]
 ANSWERS: Final[tuple[Answer, ...]] = ("stabilised", "raw")
 
@@ -79,14 +79,7 @@ def evaluation_record(
     Raises:
         DataError: no judged frame is labelled.
     """
-    judged = [one for one in recordings if one.known.any()]
-    if not judged:
-        if any(one.present is not None for one in recordings):
-            raise DataError(
-                f"no frame of the {part} part has one behaviour alone, and scores are of such; name in labels.priority "
-                "those that meet, or in labels.rest what frames without any are"
-            )
-        raise DataError(f"the {part} part holds no labelled frame; label some, or choose another split")
+    judged = _judged(recordings, part)
     scores = {which: _scored(judged, classes, which, tolerance_ms) for which in ANSWERS}
     intervals = {which: _intervals(judged, classes, which, split, seed) for which in ANSWERS}
     drawn = intervals["stabilised"]
@@ -102,15 +95,7 @@ def evaluation_record(
         **scores["stabilised"],
         **scores,
         "intervals": {**drawn.about(), **{which: one.plain_values() for which, one in intervals.items()}},
-        "recordings": {
-            one.name: {
-                "n_frames": int(one.known.sum()),
-                "seconds": float(one.known.sum() / one.rate_hz),
-                "group": one.group,
-                **{which: _scored([one], classes, which, tolerance_ms) for which in ANSWERS},
-            }
-            for one in judged
-        },
+        "recordings": {one.name: _of_one(one, classes, tolerance_ms) for one in judged},
         "baselines": {"majority": _majority(judged, classes, learnt_counts)},
         "calibration": calibration_scores(*said_of(judged)),
         "raters": _raters(judged, classes),
@@ -119,9 +104,9 @@ def evaluation_record(
         "compute": dict(compute or {}),
         "notes": list(notes),
         "warnings": [
-            *_about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from, doubtful),
-            *_about_the_scores(scores["stabilised"], classes, drawn),
-            *_about_the_dropped(recordings),
+            *about_the_data(split, causal, look_ahead_frames, part, label_source, learnt_from, doubtful),
+            *about_the_scores(scores["stabilised"], classes, drawn),
+            *about_the_dropped(recordings),
         ],
     }
 
@@ -133,6 +118,33 @@ def said_of(recordings: Sequence[RecordingAnswers]) -> tuple[NDArray[np.int16], 
         _joined([one.truth[mask] for one, mask in zip(recordings, masks, strict=True)]),
         _joined([one.p[mask] for one, mask in zip(recordings, masks, strict=True)]),
     )
+
+
+def _judged(recordings: Sequence[RecordingAnswers], part: Part) -> list[RecordingAnswers]:
+    """Those of which something is scored.
+
+    Raises:
+        DataError: there is none.
+    """
+    judged = [one for one in recordings if one.known.any()]
+    if judged:
+        return judged
+    if any(one.present is not None for one in recordings):
+        raise DataError(
+            f"no frame of the {part} part has one behaviour alone, and scores are of such; name in labels.priority "
+            "those that meet, or in labels.rest what frames without any are"
+        )
+    raise DataError(f"the {part} part holds no labelled frame; label some, or choose another split")
+
+
+def _of_one(one: RecordingAnswers, classes: Sequence[str], tolerance_ms: float) -> dict[str, Any]:
+    """What is said of a recording by itself."""
+    return {
+        "n_frames": int(one.known.sum()),
+        "seconds": float(one.known.sum() / one.rate_hz),
+        "group": one.group,
+        **{which: _scored([one], classes, which, tolerance_ms) for which in ANSWERS},
+    }
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -265,76 +277,3 @@ def _compared(recordings: Sequence[RecordingAnswers], classes: Sequence[str], to
             "agreement_with_labels": agreement(_truth(having), theirs),
         }
     return result
-
-
-def _about_the_data(
-    split: Mapping[str, Any],
-    causal: bool,
-    look_ahead_frames: int,
-    part: Part,
-    label_source: LabelSource,
-    learnt_from: Sequence[str],
-    doubtful: Sequence[str],
-) -> list[str]:
-    """What a reader must know of the data before believing a number."""
-    found: list[str] = []
-    if doubtful:
-        found.append(
-            f"Perhaps learnt from: {', '.join(doubtful)}. The model has learnt from recordings of the same name and "
-            "number of frames, whose files were others. If they are the same sessions, these scores say nothing."
-        )
-    if learnt_from:
-        found.append(
-            f"The model has learnt from {', '.join(learnt_from)}, which stand among the scored recordings: their "
-            "scores say what it knows by heart, not what it can."
-        )
-    if part != "test":
-        found.append(f"Scored on the {part} part, which the training has already looked at: too good for new data.")
-    if not causal and not look_ahead_frames:
-        found.append("Not causal: answers used the whole recording, so no rig can give them while it runs.")
-    elif not causal:
-        found.append(
-            f"Answers used the next {look_ahead_frames} frames: on a rig every label comes later by as much, which is "
-            "not in the delays here."
-        )
-    if label_source == "machine":
-        found.append("The labels were made by a machine, not by people: scores say how well the model repeats it.")
-    if label_source == "simulated":
-        found.append("Simulated recordings: scores say nothing of real animals.")
-    if split.get("chosen"):
-        found.append(
-            f"Chosen on the very recordings that are scored: {split['chosen']}. The scores are a little too good; "
-            "`ethostream crossval` chooses anew inside every fold."
-        )
-    if split.get("by") == "time_block":
-        found.append(
-            "Scored blocks lie in the same recordings as those that were learnt from: scores hold for more of the same "
-            "recordings, not for a new animal or day."
-        )
-    return found
-
-
-def _about_the_dropped(recordings: Sequence[RecordingAnswers]) -> list[str]:
-    """Recordings that no score of single labels is of."""
-    dropped = [one.name for one in recordings if one.present is not None and not one.known.any()]
-    if not dropped:
-        return []
-    return [
-        f"No frame of {', '.join(dropped)} has one behaviour alone: such a recording counts under `behaviors`, and in "
-        "no other score."
-    ]
-
-
-def _about_the_scores(scores: Mapping[str, Any], classes: Sequence[str], intervals: Intervals) -> list[str]:
-    """Where there is too little to say anything."""
-    found: list[str] = []
-    if intervals.too_few:
-        found.append(f"No interval: {intervals.note}.")
-    by_class = scores["per_class"]
-    absent = [name for name in classes if not by_class[name]["support"]]
-    if absent:
-        found.append(f"The scored frames hold no {', '.join(absent)}: averages leave it out.")
-    few = [f"{name} {by_class[name]['n_true']}" for name in classes if 0 < by_class[name]["n_true"] < FEW_BOUTS]
-    if few:
-        found.append(f"Few true bouts ({', '.join(few)}): these scores hang on single bouts.")
-    return found
