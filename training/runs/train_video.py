@@ -15,7 +15,7 @@ from ...inference.features import spec_of
 from ...inference.graph_spec import EmbedderSpec, FeatureStepSpec
 from ...inference.model_input import VideoInput
 from ...sync.clock import NS_PER_S, MonotonicClock
-from ..answers.of_video import answers_of_part, evaluation_of
+from ..answers.of_video import Answers, answers_of_part, evaluation_of
 from ..cache.store import FeatureCache
 from ..config.training_file import TrainConfig, load_config
 from ..data.checks import check_data, print_check, refuse_whole
@@ -117,11 +117,7 @@ def train_video(
     before_s = seconds_before(fitted)
     training_s = (_CLOCK.now_ns() - began_ns) / NS_PER_S + before_s
     with drafted_bundle(run, fields, files) as drafted:
-        console.print("scoring the test part through the whole pipeline")
-        answers = answers_of_part(drafted, config, sources, progress=lambda name: console.print(f"  {name}"))
-        evaluation = evaluation_of(
-            drafted, config, answers, learnt_counts=learnt_counts(sources, config), training_s=training_s, notes=said
-        )
+        answers, evaluation = _scored(drafted, config, sources, training_s, said, console)
     evaluation["compute"]["resumed"] = before_s > 0.0
     fields |= {"scores": scores_of(evaluation, config), "compute": compute_of(evaluation, sources)}
     int8 = config.export.precision == "int8"
@@ -163,6 +159,21 @@ def _look_at(sources: Sequence[Source], config: TrainConfig, run: Path, console:
     refuse_whole([one.checked for one in sources], config.fit.supervision)
     write_json(run / DATA_FILE, check.to_dict())
     return check.notes
+
+
+def _scored(
+    bundle: Bundle,
+    config: TrainConfig,
+    sources: list[Source],
+    training_s: float,
+    notes: Sequence[str],
+    console: Console,
+) -> tuple[list[Answers], dict[str, Any]]:
+    """Answers on the test part, and their evaluation."""
+    console.print("scoring the test part through the whole pipeline")
+    answers = answers_of_part(bundle, config, sources, progress=lambda name: console.print(f"  {name}"))
+    counts = learnt_counts(sources, config)
+    return answers, evaluation_of(bundle, config, answers, learnt_counts=counts, training_s=training_s, notes=notes)
 
 
 def first_networks(config: TrainConfig, sources: Sequence[Source], root: Path) -> Networks:
