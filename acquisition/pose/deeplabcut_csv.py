@@ -1,7 +1,6 @@
 """DeepLabCut's CSV, of one animal or of several."""
 
 import csv
-import io
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -51,11 +50,8 @@ def _numbers(path: Path, rows: Sequence[str], first_line: int, n_columns: int) -
     """The rows as [t, columns]; empty cells are NaN."""
     if not rows:
         raise DataError(f"{path}: holds no frame below its head; {_CURE}")
-    body = "\n".join(["", *rows, ""])
-    # An empty cell that follows another is only seen in the second pass.
-    filled = body.replace(",,", ",nan,").replace(",,", ",nan,").replace(",\n", ",nan\n").replace("\n,", "\nnan,")
     try:
-        values = np.loadtxt(io.StringIO(filled), np.float64, delimiter=",", comments=None, ndmin=2)
+        values = np.loadtxt(map(_filled, rows), np.float64, delimiter=",", comments=None, ndmin=2)
     except ValueError as error:
         raise DataError(f"{path}: {_fault(rows, first_line, n_columns) or error}; {_CURE}") from error
     if values.shape != (len(rows), n_columns):  # empty lines are passed over, and every row may be too short
@@ -73,6 +69,15 @@ def _numbers(path: Path, rows: Sequence[str], first_line: int, n_columns: int) -
             "frame has no points"
         )
     return values
+
+
+def _filled(row: str) -> str:
+    """A row with nan in its empty cells."""
+    if ",," in row:  # of two that stand together the second is only seen in the second pass
+        row = row.replace(",,", ",nan,").replace(",,", ",nan,")
+    if row.startswith(","):
+        row = "nan" + row
+    return row + "nan" if row.endswith(",") else row
 
 
 def _fault(rows: Sequence[str], first_line: int, n_columns: int) -> str:
