@@ -12,7 +12,7 @@ from pydantic import Field
 from ...sync.errors import ConfigError
 from ...sync.strict import StrictModel
 from ..cropper import State
-from .history import Smoothing, delayed, past_of, sliding_highest, sliding_lowest, with_past
+from .history import Smoothing, delayed, past_of, sliding, with_past
 from .layout import PoseLayout
 from .measures import Values
 from .pose_block import PoseBlock
@@ -62,8 +62,7 @@ class PoseContext:
     rests_on: ClassVar[tuple[Callable[..., object], ...]] = (
         Smoothing,
         delayed,
-        sliding_highest,
-        sliding_lowest,
+        sliding,
         with_past,
         past_of,
         _chosen,
@@ -100,32 +99,32 @@ class PoseContext:
             "past": np.zeros((self._n_past, n), np.float64),
             "smoothed": np.zeros((len(self._smoothing), n), np.float64),
             "moments": np.zeros((len(self._deviation), 2, n), np.float64),
-            "started": np.zeros(1, np.int64),
+            "n_before": np.zeros(1, np.int64),
         }
 
     def block(self, state: State, pose: PoseBlock, before: NDArray[np.float32]) -> tuple[State, NDArray[np.float32]]:
         x = before[:, self._columns].astype(np.float64)
-        started = bool(state["started"][0])
-        joined = with_past(x, state["past"], started)
+        n_before = int(state["n_before"][0])
+        joined = with_past(x, state["past"], n_before > 0)
         smoothed, moments = state["smoothed"].copy(), state["moments"].copy()
         found: list[Values] = []
         for place, smoothing in enumerate(self._smoothing):
-            mean, smoothed[place] = smoothing.run(x, smoothed[place], started)
+            mean, smoothed[place] = smoothing.run(x, smoothed[place], n_before)
             found.append(mean)
         for place, smoothing in enumerate(self._deviation):
-            mean, moments[place, 0] = smoothing.run(x, moments[place, 0], started)
-            square, moments[place, 1] = smoothing.run(x * x, moments[place, 1], started)
+            mean, moments[place, 0] = smoothing.run(x, moments[place, 0], n_before)
+            square, moments[place, 1] = smoothing.run(x * x, moments[place, 1], n_before)
             found.append(np.sqrt(np.maximum(square - mean * mean, 0.0)))
         for n in self._changes:
             change = (x - delayed(joined, self._n_past, n)) / (n * self._dt_s)
             found.append(np.minimum(np.maximum(change, -self._limit), self._limit))
         found += [delayed(joined, self._n_past, n) for n in self._earlier]
-        found += [sliding_highest(joined[self._n_past + 1 - n :], n) for n in self._highest]
-        found += [sliding_lowest(joined[self._n_past + 1 - n :], n) for n in self._lowest]
+        found += [sliding(np.maximum, joined[self._n_past + 1 - n :], n) for n in self._highest]
+        found += [sliding(np.minimum, joined[self._n_past + 1 - n :], n) for n in self._lowest]
         after: State = {
             "past": past_of(joined, len(x)),
             "smoothed": smoothed,
             "moments": moments,
-            "started": np.ones(1, np.int64),
+            "n_before": state["n_before"] + len(x),
         }
         return after, np.concatenate(found, axis=1, dtype=np.float32, casting="same_kind")

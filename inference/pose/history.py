@@ -3,7 +3,7 @@
 A memory begins with its first frame: what lies before it is taken as equal to it.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,35 +57,64 @@ def delayed(joined: Values, n_past: int, n_frames: int) -> Values:
 
 
 class Smoothing:
-    """s(t) = s(t - 1) + w (x(t) - s(t - 1)) with w = 1 - exp(-dt / time constant), as an IIR filter in double."""
+    """s(t) = s(t - 1) + w (x(t) - s(t - 1)) with w = 1 - exp(-dt / time constant), as a running sum in double.
+
+    With k = 1 - w, s(t) k^-t is the sum of w x(i) k^-i: frames are added up in turn, whatever the block they came in,
+    and exponents are counted anew every `MOST_FRAMES` frames, or sooner, so that no power runs away.
+    """
+
+    MOST_FRAMES: ClassVar[int] = 512
+    LARGEST_EXPONENT: ClassVar[float] = 300.0
+    """Of a power of e: its square is still a number."""
 
     def __init__(self, time_constant_s: float, dt_s: float) -> None:
-        self._weight = -float(np.expm1(-dt_s / time_constant_s))
+        weight = -float(np.expm1(-dt_s / time_constant_s))
+        self._keep = 1.0 - weight
+        n_frames = int(min(self.MOST_FRAMES, max(1.0, self.LARGEST_EXPONENT * time_constant_s / dt_s)))
+        powers = np.exp(dt_s / time_constant_s * np.arange(n_frames))[:, None]
+        self._in, self._out = weight * powers, 1.0 / powers
 
-    def run(self, x: Values, carry: Values, started: bool) -> tuple[Values, Values]:
-        """Smooth (t, n) values; returns them and what is carried to the next block, (n,)."""
-        from scipy.signal import lfilter  # costs seconds: models of video need not wait for it
+    def run(self, x: Values, carry: Values, n_before: int) -> tuple[Values, Values]:
+        """Smooth the next (t, n) values, ``n_before`` frames after the first.
 
-        keep = 1.0 - self._weight
-        if not started:
-            carry = keep * x[0]
-        y, after = lfilter([self._weight], [1.0, -keep], x, axis=0, zi=carry[None])
-        return y, after[0]
+        Args:
+            x: (t, n), t > 0.
+            carry: (n,) from the block before; of no matter before the first frame.
+            n_before: frames of all blocks before.
+
+        Returns:
+            The smoothed values, and what is carried to the next block.
+        """
+        if not n_before:
+            carry = self._keep * x[0]
+        smoothed, n_frames, done = np.empty_like(x), len(self._in), 0
+        while done < len(x):
+            place = (n_before + done) % n_frames
+            take = slice(place, min(place + len(x) - done, n_frames))
+            part = self._in[take] * x[done : done + take.stop - place]
+            part[0] += carry
+            if len(part) > 1:
+                np.add.accumulate(part, axis=0, out=part)
+            values = np.multiply(self._out[take], part, out=smoothed[done : done + len(part)])
+            carry = self._keep * values[-1] if take.stop == n_frames else part[-1]
+            done += len(part)
+        return smoothed, carry
 
 
-def sliding_highest(joined: Values, width: int) -> Values:
-    """Largest of each frame and the ``width - 1`` before it; ``joined`` is (width - 1 + t, n) from `with_past`."""
+def sliding(of_two: np.ufunc, joined: Values, width: int) -> Values:
+    """The largest or smallest of each frame and the ``width - 1`` before it.
+
+    Windows of 2, 4, 8 ... frames are made of two of half as many, and the one asked for of two that overlap.
+
+    Args:
+        of_two: np.maximum or np.minimum.
+        joined: (width - 1 + t, n) from `with_past`.
+        width: in frames.
+    """
     if len(joined) == width:  # one frame
-        return joined.max(axis=0, keepdims=True)
-    from scipy.ndimage import maximum_filter1d
-
-    return maximum_filter1d(joined, width, axis=0, origin=(width - 1) // 2)[width - 1 :]
-
-
-def sliding_lowest(joined: Values, width: int) -> Values:
-    """Smallest, likewise."""
-    if len(joined) == width:
-        return joined.min(axis=0, keepdims=True)
-    from scipy.ndimage import minimum_filter1d
-
-    return minimum_filter1d(joined, width, axis=0, origin=(width - 1) // 2)[width - 1 :]
+        return of_two.reduce(joined, axis=0, keepdims=True)
+    found, n = joined, 1
+    while n < width:
+        step = min(n, width - n)
+        found, n = of_two(found[:-step], found[step:]), n + step
+    return found

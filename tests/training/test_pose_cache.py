@@ -271,4 +271,4 @@ def test_every_library_that_features_are_computed_with_is_in_their_key(
                 names = [node.module]
             libraries |= {name.partition(".")[0] for name in names}
     computing = libraries - set(sys.stdlib_module_names) - {"pydantic"}
-    assert computing == {"numpy", "scipy"} == set(found)
+    assert computing == {"numpy"} == set(found)

@@ -36,7 +36,7 @@ def pose_key(
         "features": [one.model_dump(mode="json") for one in specs],
         "rate_hz": rate_hz,
         "front": code_hash(PoseFront),
-        "versions": versions_of("numpy", "scipy"),
+        "versions": versions_of("numpy"),
     }
     return CacheKey("pose", array_sha256(points), recipe)
 
