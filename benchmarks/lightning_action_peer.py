@@ -6,7 +6,8 @@ pixels, a missing one where it was last seen, and lets it normalise every sessio
 otherwise. Either way its own class weights, its own tenth of the learnt stretches for validation, Adam, and its answer
 after the last epoch. It has no stabiliser, so there is no stabilised answer.
 
-Needs ``pip install --no-deps lightning-action jaxtyping wadler-lindig``: what else it asks for is of its video half.
+Needs ``pip install --no-deps lightning-action==1.1.0 jaxtyping wadler-lindig``: what else it asks for is of its video
+half.
 """
 
 import contextlib

@@ -111,7 +111,7 @@ def stepped(bundle: Bundle, points: NDArray[np.float32]) -> dict[str, float]:
         began = perf_counter()
         model.step(frame, t_ns)
         ms.append((perf_counter() - began) * 1e3)
-    p50, p99 = np.percentile(ms[round(RATE_HZ) :], [50, 99]).tolist()
+    p50, p99 = np.percentile(ms[min(round(RATE_HZ), len(ms) - 1) :], [50, 99]).tolist()
     return {"p50": p50, "p99": p99}
 
 

@@ -79,5 +79,4 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
             block, used = [], 0
         block.append(place)
         used += width + _GAP
-    if block:
-        yield block
+    yield block  # of no column at all: names alone

@@ -73,6 +73,12 @@ def test_words_of_more_than_a_line_are_folded() -> None:
     assert path in "".join(text.split("\n\n")[1].split()).replace("name", "").replace("foldera", "")
 
 
+def test_names_alone_are_a_table_too() -> None:
+    table = NumberTable("recording")
+    table.add_row("monday")
+    assert drawn(table, 80).split() == ["recording", "monday"]
+
+
 def evaluation() -> dict[str, Any]:
     """What `evaluate` answers of nine behaviours, with all that it may have beside the scores."""
     value = count(1)

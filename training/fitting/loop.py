@@ -27,8 +27,8 @@ def run_stage(module: Stage, quiet: bool = False, whole: WholeProgress | None = 
 
     Returns:
         ``epochs`` that ran, ``best_epoch``, ``monitor`` and its ``best_value`` (None: nothing chose the epoch, it is
-        the last one), ``validation_macro_f1`` of the best epoch (None without a validation part), ``seconds`` that it
-        took in all, ``seconds_before`` of them in calls that were killed, and ``resumed_from_epoch`` (0: it began
+        the last one), ``validation_macro_f1`` of the best epoch (None where nothing could be scored), ``seconds`` that
+        it took in all, ``seconds_before`` of them in calls that were killed, and ``resumed_from_epoch`` (0: it began
         anew).
 
     Raises:

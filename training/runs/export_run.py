@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from ...inference.bundle import Bundle, make_parity, make_pose_parity, write_bundle
-from ...inference.manifest import PARITY_FILE, Manifest
+from ...inference.bundle import Bundle, write_bundle
+from ...inference.manifest import Manifest
 from ...inference.parity import require_opencv
 from ...sync.errors import ConfigError
 from ..config.export import ExportConfig
@@ -15,7 +15,7 @@ from ..export.bundle_record import versions_made_anew
 from ..export.graphs import OPSET, head_spec
 from ..fitting.crop_recordings import check_split
 from ..quantisation.quantise import quantise_bundle
-from .kept_model import KeptModel, graphs_of, prove_parity, read_kept
+from .kept_model import KeptModel, proven_files, read_kept
 from .train_video import FLOAT32_FOLDER
 
 _NOT_KEPT: Final = ("files", "schema_version")
@@ -70,13 +70,9 @@ def export_run(
     if not kept.config.is_pose:
         require_opencv(kept.manifest, unknown=False)  # parity is made anew here, and would vouch for other features
     console.print("exporting, and comparing the graphs with what was trained")
-    files = graphs_of(kept.head, kept.embedder, opset)
-    parity = prove_parity(kept.head, kept.embedder, files, kept.inputs)
     fields = {name: getattr(kept.manifest, name) for name in Manifest.model_fields if name not in _NOT_KEPT}
     fields |= {"head": head_spec(kept.head), "library_versions": versions_made_anew(kept.manifest)}
-    make = make_pose_parity if kept.config.is_pose else make_parity
-    frames = kept.inputs["points" if kept.config.is_pose else "frames"]
-    files[PARITY_FILE] = make(fields, files, frames, kept.inputs["times_ns"])
+    files, parity = proven_files(kept.head, kept.embedder, kept.inputs, fields, opset)
     place = run / FLOAT32_FOLDER if int8 else out
     write_bundle(place, fields, files)
     loaded = Bundle.load(place, max_look_ahead_frames=None)

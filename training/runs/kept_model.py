@@ -175,6 +175,7 @@ def proven_files(
     embedder: Embedder | None,
     inputs: Mapping[str, NDArray[Any]],
     fields: Mapping[str, Any],
+    opset: int = OPSET,
 ) -> tuple[dict[str, bytes], dict[str, float]]:
     """The files of a bundle by their names, ``parity.npz`` included, and what `prove_parity` says of its graphs.
 
@@ -183,12 +184,13 @@ def proven_files(
         embedder: fitted; None: the model takes keypoints.
         inputs: see `KeptModel`.
         fields: of the manifest, without ``files``.
+        opset: version of the ONNX operators.
 
     Raises:
         ParityError: the graphs do not compute what was trained.
         BundleError: the fields have a fault.
     """
-    files = graphs_of(head, embedder)
+    files = graphs_of(head, embedder, opset)
     errors = prove_parity(head, embedder, files, inputs)
     make, what = (make_pose_parity, "points") if embedder is None else (make_parity, "frames")
     files[PARITY_FILE] = make(fields, files, inputs[what], inputs["times_ns"])

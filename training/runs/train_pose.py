@@ -52,18 +52,22 @@ class _Trained:
     """What was fitted, and on what.
 
     Attributes:
-        config: of the training.
-        rule: of the points, with their unit of length.
+        config: of the training, with the unit of length of its points.
         recordings: of every part.
         check: what was found in them.
         fitted: head, stabiliser, and answers of folds.
     """
 
     config: TrainConfig
-    rule: PoseRule
     recordings: Sequence[PoseRecording]
     check: DataCheck
     fitted: FittedPose
+
+    @property
+    def rule(self) -> PoseRule:
+        """Of the points."""
+        assert self.config.pose is not None
+        return self.config.pose
 
 
 def train_pose(
@@ -113,7 +117,7 @@ def train_pose(
     console.print(f"{inputs[0].shape[1]} features of {sum(map(len, inputs)):,} frames")
     with WholeProgress(console, "fits", count_fits(config, recordings)) as whole:
         fitted = fit_pose(config, recordings, inputs, run, quiet, console.print, whole)
-    trained = _Trained(config, rule, recordings, check, fitted)
+    trained = _Trained(config, recordings, check, fitted)
     console.print("exporting, and comparing the graphs with what was trained")
     proof = _export_input(trained, inputs[0])
     keep_model(run, fitted.head, None, proof)
