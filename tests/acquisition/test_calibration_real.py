@@ -83,6 +83,7 @@ def test_the_rig_and_what_took_no_part_in_it(rig: RigCalibration) -> None:
     assert held.square.mean_mm == pytest.approx(24.0, abs=0.02)
 
 
+@pytest.mark.long
 def test_fitting_the_lenses_with_the_rig_is_better_on_held_out_boards(
     four: list[CameraDetections], rig: RigCalibration
 ) -> None:

@@ -174,7 +174,7 @@ def test_a_tolerance_that_could_pair_wrongly_is_refused(tolerance: int) -> None:
         FrameSetAssembler(["a"], PERIOD, tolerance_ns=tolerance)
 
 
-@pytest.mark.parametrize("part", range(N_PARTS))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, N_PARTS))])
 def test_thousands_of_worlds(part: int) -> None:
     """With and without trigger ids, under every fault: none mispaired, none unaccounted, all complete that can be."""
     total = set_worlds.SetScore()

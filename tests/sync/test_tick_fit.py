@@ -52,7 +52,7 @@ def locked(device: Device, **options: Any) -> TickFit:
     return fit
 
 
-@pytest.mark.parametrize("part", range(N_PARTS))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, N_PARTS))])
 def test_thousands_of_worlds(part: int) -> None:
     total = tick_worlds.TickScore()
     n = N_WORLDS // N_PARTS

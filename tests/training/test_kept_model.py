@@ -123,7 +123,7 @@ NAMES: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-@pytest.mark.parametrize("what", NAMES)
+@pytest.mark.parametrize("what", [pytest.param("classes", marks=pytest.mark.long), "keypoints"])
 def test_a_bundle_whose_manifest_was_changed_is_mended_by_an_export(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path, what: str
 ) -> None:
