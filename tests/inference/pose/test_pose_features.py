@@ -72,6 +72,25 @@ def test_a_likelihood_below_the_least_is_a_missing_point() -> None:
     assert values(front(steps, fill={"min_likelihood": 0.7}), points)["animal0.seen_share"] == 1
 
 
+def test_places_that_share_a_point_stay_apart() -> None:
+    """Also over steps: a place is measured once in a block, whoever asks."""
+    pairs = [["nose", "tail"], [["nose", "neck"], "tail"], ["nose", "hip"], ["partner.nose", "neck"]]
+    steps: Steps = [("pose_distances", 1, {"pairs": pairs[:2]}), ("pose_distances", 1, {"pairs": pairs[2:]})]
+    found = values(front(steps), frames(FIRST, SECOND))
+    assert found == pytest.approx(
+        {
+            "animal0.distance(nose,tail)": 3.0,
+            "animal1.distance(nose,tail)": 3.0,
+            "animal0.distance(nose+neck,tail)": 2.5,
+            "animal1.distance(nose+neck,tail)": 2.5,
+            "animal0.distance(nose,hip)": 2.0,
+            "animal1.distance(nose,hip)": 2.0,
+            "animal0.distance(partner.nose,neck)": sqrt(10**2 + 40**2) / 10,
+            "animal1.distance(partner.nose,neck)": sqrt(30**2) / 10,
+        }
+    )
+
+
 def test_distances() -> None:
     steps: Steps = [
         (
