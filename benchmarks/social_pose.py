@@ -43,7 +43,6 @@ from rich.console import Console
 
 MODEL, TWIN = "pose-tcn", "pose-tcn-centred"
 MODELS = (MODEL, TWIN, "pose-lstm", GRADIENT_BOOSTING)
-ASKED_FOR = tuple(RECIPES)
 STREAMS = ("S1", "S2")
 
 PEERS: dict[str, dict[str, Any]] = {
@@ -66,7 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/social_pose"), help="folder of the sessions")
     parser.add_argument("--streams", nargs="+", choices=STREAMS, default=list(STREAMS))
-    parser.add_argument("--models", nargs="+", choices=(*MODELS, *ASKED_FOR), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=(*MODELS, *RECIPES), default=list(MODELS))
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--sessions", type=int, help="only so many, the first")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of the presets' training file")
@@ -111,10 +110,8 @@ def judged(
     rule = KFoldSplit(folds=n_folds)
     began = perf_counter()
     if not (run / EVALUATION_FILE).is_file():
-        if model == GRADIENT_BOOSTING:
-            boost(dataset, run, rule, overrides)
-        elif model in RECIPES:
-            elsewhere(model, dataset, run, rule, overrides)
+        if model == GRADIENT_BOOSTING or model in RECIPES:
+            compared(model, dataset, run, rule, overrides)
         else:
             config = configure(read_preset(model), dataset, overrides)
             crossval(config, dataset.root, run, rule, True, dataset.notes)
@@ -126,27 +123,22 @@ def judged(
     return found, answers
 
 
-def boost(dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str]) -> None:
-    """The cross-validation of the baseline, left in a run folder as the others leave theirs."""
+def compared(model: str, dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str]) -> None:
+    """The baseline, or the GRU of another tool, on the same folds; left in a run folder as the others leave theirs."""
     config = configure(read_preset(MODEL), dataset, overrides)
     recordings, read_rule, _check = read_poses(config, dataset.root, Console(quiet=True))
-    answers = crossval_boosting(config, read_rule, recordings, rule)
+    split, causal = rule.model_dump(mode="json"), True
+    if model in RECIPES:
+        answers = crossval_lightning_action(RECIPES[model], config, read_rule, recordings, rule, run)
+        causal = RECIPES[model].causal
+        found = evaluation_record(answers, config.classes, split, causal=causal)
+    else:
+        answers = crossval_boosting(config, read_rule, recordings, rule)
+        chosen = config.choose is not None and config.choose.stabiliser
+        found = boosting_scores(answers, config.classes, split, chosen)
     run.mkdir(parents=True, exist_ok=True)
     write_answers(run / ANSWERS_FILE, answers, config.classes)
-    chosen = config.choose is not None and config.choose.stabiliser
-    found = boosting_scores(answers, config.classes, rule.model_dump(mode="json"), chosen)
-    write_json(run / EVALUATION_FILE, {"causal": True, **found})
-
-
-def elsewhere(model: str, dataset: Dataset, run: Path, rule: KFoldSplit, overrides: Sequence[str]) -> None:
-    """The GRU of another tool, left in a run folder as the others leave theirs."""
-    config = configure(read_preset(MODEL), dataset, overrides)
-    recordings, read_rule, _check = read_poses(config, dataset.root, Console(quiet=True))
-    recipe = RECIPES[model]
-    answers = crossval_lightning_action(recipe, config, read_rule, recordings, rule, run)
-    write_answers(run / ANSWERS_FILE, answers, config.classes)
-    record = evaluation_record(answers, config.classes, rule.model_dump(mode="json"), causal=recipe.causal)
-    write_json(run / EVALUATION_FILE, record)
+    write_json(run / EVALUATION_FILE, {**found, "causal": causal})
 
 
 def short(record: dict[str, Any]) -> dict[str, Any]:
